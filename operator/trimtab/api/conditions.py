@@ -1,0 +1,139 @@
+"""Conditions and their reasons: the vocabulary of the status, in one place.
+
+Rules (kstatus): `Reconciling` and `Stalled` are present only while True and never together; every condition
+carries the generation it speaks of; the transition time moves only with the status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+READY = "Ready"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+AVAILABLE = "Available"
+OPTIMIZED = "Optimized"
+GUARDRAIL_PASSED = "GuardrailPassed"
+ROLLED_OUT = "RolledOut"
+CAPACITY_MET = "CapacityMet"
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Reason:
+    """Every reason that a condition or an event of ours can carry."""
+
+    # Progress
+    PROGRESSING = "Progressing"  # accepted, nothing decided yet
+    RUN_PENDING = "RunPending"  # the Job waits for a node or an image
+    RUN_RUNNING = "RunRunning"  # the Job compresses
+    RUN_SUCCEEDED = "RunSucceeded"  # an artifact exists
+    ROLLING_OUT = "RollingOut"  # replicas of the new revision start
+    ROLLED_OUT = "RolledOut"  # all traffic goes to this generation's revision
+    SUSPENDED = "Suspended"  # spec.suspend: nothing new starts
+    # Bad input: a spec change is needed
+    INVALID_SPEC = "InvalidSpec"  # the object does not say one thing
+    NOT_SUPPORTED = "NotSupported"  # understood, but this version does not do it
+    CODE_NOT_ALLOWED = "CodeNotAllowed"  # the source runs code on load and the platform has not allowed it here
+    NO_OUTPUT = "NoOutput"  # nowhere to put artifacts
+    NAME_TAKEN = "NameTaken"  # an object that is not ours has the name we need
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_INVALID = "SourceInvalid"
+    DIGEST_MISMATCH = "DigestMismatch"
+    DATASET_NOT_FOUND = "DatasetNotFound"
+    DATASET_INVALID = "DatasetInvalid"
+    STORE_UNREACHABLE = "StoreUnreachable"
+    ACCESS_DENIED = "AccessDenied"
+    ARTIFACT_CORRUPT = "ArtifactCorrupt"
+    STEP_FAILED = "StepFailed"
+    STEP_HAD_NO_EFFECT = "StepHadNoEffect"
+    RUN_FAILED = "RunFailed"  # the Job ended without a verdict
+    RUN_DEADLINE_EXCEEDED = "RunDeadlineExceeded"
+    # Guardrail
+    GUARDRAIL_PASSED = "GuardrailPassed"
+    GUARDRAIL_FAILED = "GuardrailFailed"
+    GUARDRAIL_INCONCLUSIVE = "GuardrailInconclusive"
+    GUARDRAIL_REPORTED = "GuardrailReported"  # mode Report: missed, served all the same
+    GUARDRAIL_DISABLED = "GuardrailDisabled"
+    # Serving
+    SERVING = "Serving"
+    NO_REVISION = "NoRevision"  # nothing has been rolled out yet
+    NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    # Capacity
+    CAPACITY_MET = "CapacityMet"
+    FLOOR_NOT_MET = "FloorNotMet"
+    SPOT_SHORT = "SpotShort"
+    NO_POOL = "NoPool"
+    UNSCHEDULABLE = "Unschedulable"
+    PROVIDER_FAILED = "ProviderFailed"
+    # Events only
+    SCALED = "Scaled"
+    SPOT_INTERRUPTED = "SpotInterrupted"
+    RUN_STARTED = "RunStarted"
+    NODES_ORDERED = "NodesOrdered"
+    ROLLED_BACK = "RolledBack"
+    INTERNAL_ERROR = "InternalError"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition in metav1 form."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: datetime
+
+    def wire(self) -> dict[str, Any]:
+        """Return the JSON form; metav1 bounds a message at 32,768 characters."""
+        return {
+            "type": self.type,
+            "status": self.status,
+            "reason": self.reason,
+            "message": self.message[:32_768],
+            "observedGeneration": self.observed_generation,
+            "lastTransitionTime": timestamp(self.last_transition_time),
+        }
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> Condition:
+        return cls(
+            type=body["type"],
+            status=body["status"],
+            reason=body.get("reason", ""),
+            message=body.get("message", ""),
+            observed_generation=int(body.get("observedGeneration", 0)),
+            last_transition_time=moment(body["lastTransitionTime"]),
+        )
+
+
+def with_condition(conditions: Sequence[Condition], new: Condition) -> tuple[Condition, ...]:
+    """Return the conditions with `new` in place; the transition time moves only with the status."""
+    old = find(conditions, new.type)
+    since = old.last_transition_time if old and old.status == new.status else new.last_transition_time
+    others = [c for c in conditions if c.type != new.type]
+    return tuple(sorted([*others, replace(new, last_transition_time=since)], key=lambda c: c.type))
+
+
+def without_condition(conditions: Sequence[Condition], kind: str) -> tuple[Condition, ...]:
+    return tuple(c for c in conditions if c.type != kind)
+
+
+def find(conditions: Sequence[Condition], kind: str) -> Condition | None:
+    return next((c for c in conditions if c.type == kind), None)
+
+
+def timestamp(moment: datetime) -> str:
+    """Return RFC 3339 in UTC with whole seconds, as Kubernetes writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime:
+    """Parse an RFC 3339 time."""
+    return datetime.fromisoformat(text)

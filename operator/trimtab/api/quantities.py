@@ -1,0 +1,97 @@
+"""Numbers with units, as users write them: `50%`, `1pp`, `30s`, `250ms`, `2Gi`.
+
+The API holds no floats (they do not survive every JSON round trip unchanged, and GitOps tools then see drift),
+so each of these is a string with a pattern, parsed here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from pydantic import Field
+
+DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"
+PERCENT_PATTERN = r"^(100|[0-9]{1,2})(\.[0-9]{1,4})?%$"
+DROP_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,4})?(pp|%)$"
+DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32)]
+Percent = Annotated[str, Field(pattern=PERCENT_PATTERN, max_length=9)]
+Drop = Annotated[str, Field(pattern=DROP_PATTERN, max_length=10)]
+DecimalString = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=22)]
+
+_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$")
+_SUFFIXES = {
+    "": Decimal(1), "m": Decimal("0.001"),
+    "k": Decimal(10) ** 3, "M": Decimal(10) ** 6, "G": Decimal(10) ** 9, "T": Decimal(10) ** 12, "P": Decimal(10) ** 15,
+    "Ki": Decimal(2) ** 10, "Mi": Decimal(2) ** 20, "Gi": Decimal(2) ** 30, "Ti": Decimal(2) ** 40, "Pi": Decimal(2) ** 50,
+}  # fmt: skip
+
+
+def seconds(duration: str) -> float:
+    """Return a duration such as `1h30m`, `90s` or `250ms` in seconds.
+
+    Raises:
+        ValueError: The text is no such duration.
+    """
+    match = _DURATION.match(duration)
+    if not duration or match is None:
+        raise ValueError(f"{duration!r} is not a duration; write it like 90s, 2m or 250ms")
+    hours, minutes, secs, millis = (int(group or 0) for group in match.groups())
+    return hours * 3600 + minutes * 60 + secs + millis / 1000
+
+
+def fraction(percent: str) -> float:
+    """Return a percentage such as `62.5%` as a fraction (0.625)."""
+    if not re.match(PERCENT_PATTERN, percent):
+        raise ValueError(f"{percent!r} is not a percentage from 0% to 100%; write it like 50%")
+    return float(percent[:-1]) / 100
+
+
+@dataclass(frozen=True, slots=True)
+class DropLimit:
+    """How far a score may fall: `relative` to the baseline's score (`1%`) or in percentage points (`1pp`)."""
+
+    value: float
+    relative: bool
+
+    def absolute(self, baseline: float) -> float:
+        """Return the limit in the score's own unit (a share of 1 for accuracy)."""
+        return self.value * baseline if self.relative else self.value
+
+
+def drop_limit(text: str) -> DropLimit:
+    """Parse `1pp` (percentage points) or `1%` (relative): two different promises."""
+    if not re.match(DROP_PATTERN, text):
+        raise ValueError(f"{text!r} is not a drop; write 1pp for a percentage point or 1% for one relative to the baseline")
+    if text.endswith("pp"):
+        return DropLimit(float(text[:-2]) / 100, relative=False)
+    return DropLimit(float(text[:-1]) / 100, relative=True)
+
+
+def amount(quantity: str | int | float) -> float:
+    """Return a Kubernetes resource quantity (`250m`, `2Gi`, `1e3`) as a plain number.
+
+    Source: k8s.io/apimachinery/pkg/api/resource, "Quantity".
+    """
+    text = str(quantity).strip()
+    match = re.match(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]{0,2})$", text)
+    if match is None or match.group(2) not in _SUFFIXES:
+        raise ValueError(f"{quantity!r} is not a resource quantity; write it like 250m, 2 or 512Mi")
+    try:
+        return float(Decimal(match.group(1)) * _SUFFIXES[match.group(2)])
+    except InvalidOperation:
+        raise ValueError(f"{quantity!r} is not a resource quantity; write it like 250m, 2 or 512Mi") from None
+
+
+def human_bytes(count: float) -> str:
+    """Return a size for people: `1.3 MiB`."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,252 @@
+"""What we report: typed results beside the conditions, and the strings that feed kubectl's columns."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, ConfigDict
+
+from trimtab.api.base import ApiModel
+from trimtab.api.guardrail import Metric, Verdict
+
+
+class ConditionStatus(ApiModel):
+    """A condition in metav1 form."""
+
+    model_config = ConfigDict(json_schema_extra={"x-trimtab-list-key": "type"})
+    type: Annotated[str, Field(max_length=316)]
+    """Name of the condition."""
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$")]
+    """True, False or Unknown."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """CamelCase reason, documented in the reference."""
+    message: Annotated[str, Field(max_length=32_768)]
+    """What, how much, and what to do."""
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """The generation that this condition speaks of."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the status last changed."""
+
+
+class RunPhase(StrEnum):
+    """How far a run is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class RunStatus(ApiModel):
+    """The last run."""
+
+    name: str
+    """The Job's name."""
+    key: str
+    """What was asked for, as a hash."""
+    phase: RunPhase
+    """How far it is."""
+    step: str | None = None
+    """What it is doing."""
+    progress_percent: Annotated[int, Field(ge=0, le=100)] = 0
+    """How much of it is done."""
+    estimated_remaining_seconds: Annotated[int, Field(ge=0)] | None = None
+    """Time left, from the steps so far."""
+    started_at: str | None = None
+    """When the Job began."""
+    finished_at: str | None = None
+    """When it ended."""
+    reason: str | None = None
+    """Why it failed."""
+    message: str | None = None
+    """Why it failed, and what to do."""
+
+
+class GuardrailStatus(ApiModel):
+    """What the guardrail measured; scores and drop are shares of 1, as decimal strings."""
+
+    verdict: Verdict
+    """Passed, Failed or Inconclusive."""
+    metric: Metric
+    """How it was scored."""
+    baseline: str
+    """Score of the original in the serving engine."""
+    candidate: str
+    """Score of the compressed model in the serving engine."""
+    drop: str
+    """baseline - candidate."""
+    lower: str
+    """Lower end of the drop's interval."""
+    upper: str
+    """Upper end of the drop's interval."""
+    limit: str
+    """The drop that is allowed, in the score's unit."""
+    confidence: str
+    """Of the interval."""
+    samples: int
+    """Paired samples."""
+    required_samples: int | None = None
+    """Samples that would settle an Inconclusive verdict."""
+    message: str = ""
+    """The verdict in a sentence."""
+
+
+class ArtifactStatus(ApiModel):
+    """A compressed model in the store."""
+
+    uri: str
+    """Its folder."""
+    digest: str
+    """sha256 of its manifest."""
+    bytes: Annotated[int, Field(ge=0)]
+    """Size of the model's files."""
+    source_bytes: Annotated[int, Field(ge=0)]
+    """Size of the original, exported to the same format."""
+
+
+class RevisionStatus(ApiModel):
+    """An artifact together with how it is served."""
+
+    name: str
+    """<model>-<hash>: prefix of its Deployments."""
+    run_name: str
+    """The run that made it."""
+    artifact: ArtifactStatus
+    """What is served."""
+    generation: int
+    """The generation that asked for it."""
+    since: str
+    """When it was created."""
+    latency_ms: str | None = None
+    """Median time of one request in the serving engine, measured by the run."""
+    source_latency_ms: str | None = None
+    """The same for the original, measured in the same run."""
+    guardrail: GuardrailStatus | None = None
+    """What it proved."""
+
+
+class ReplicasStatus(ApiModel):
+    """Replicas of the model."""
+
+    desired: Annotated[int, Field(ge=0)] = 0
+    """Wanted."""
+    ready: Annotated[int, Field(ge=0)] = 0
+    """Healthy at the gateway."""
+    on_demand: Annotated[int, Field(ge=0)] = 0
+    """Ready on on-demand nodes."""
+    spot: Annotated[int, Field(ge=0)] = 0
+    """Ready on spot nodes."""
+
+
+class WeightStatus(ApiModel):
+    """A revision's share of the traffic."""
+
+    revision: str
+    """The revision's name."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """In percent."""
+
+
+class TrafficStatus(ApiModel):
+    """What the gateway is to do; its agent reads it here."""
+
+    revisions: list[WeightStatus] = Field(default_factory=list)
+    """Shares of the traffic."""
+    avoid_nodes: list[str] = Field(default_factory=list)
+    """Nodes that go away: their replicas get no new request."""
+
+
+class CostStatus(ApiModel):
+    """What the replicas cost, from the pools' prices."""
+
+    per_hour: str
+    """Now."""
+    all_on_demand_per_hour: str
+    """The same replicas on on-demand nodes alone."""
+    currency: str
+    """ISO 4217."""
+
+
+class DecisionStatus(ApiModel):
+    """Why something changed."""
+
+    time: str
+    """When."""
+    kind: Annotated[str, Field(pattern="^(Scaling|Placement|Rollout)$")]
+    """What it is about."""
+    message: str
+    """What and why."""
+
+
+class Summary(ApiModel):
+    """Strings for kubectl's columns."""
+
+    status: str = ""
+    """Phase in a word or two."""
+    compression: str = ""
+    """Preset or steps."""
+    size: str = ""
+    """Before and after."""
+    drop: str = ""
+    """Of the score."""
+    replicas: str = ""
+    """Ready of wanted."""
+    spot: str = ""
+    """Share on spot nodes."""
+    load_balancing: str = ""
+    """Policy."""
+    cost_per_hour: str = ""
+    """With currency."""
+    message: str = ""
+    """Of the condition that matters most."""
+
+
+class OptimizedModelStatus(ApiModel):
+    """What is."""
+
+    model_config = ConfigDict(extra="ignore")
+    observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] = -1
+    """The generation that was processed; -1 before the first."""
+    conditions: list[ConditionStatus] = Field(default_factory=list)
+    """Ready, Reconciling, Stalled, Available, Optimized, GuardrailPassed, RolledOut, CapacityMet."""
+    url: str | None = None
+    """Where requests go: <url>/v2/models/<name>/infer."""
+    last_run: RunStatus | None = None
+    """The last run."""
+    guardrail: GuardrailStatus | None = None
+    """What the last run's guardrail measured."""
+    active_revision: RevisionStatus | None = None
+    """What serves."""
+    candidate_revision: RevisionStatus | None = None
+    """What is being rolled out."""
+    revisions: list[RevisionStatus] = Field(default_factory=list)
+    """What served before, newest first."""
+    replicas: ReplicasStatus | None = None
+    """Replicas of the model."""
+    traffic: TrafficStatus | None = None
+    """What the gateway is to do."""
+    cost: CostStatus | None = None
+    """What the replicas cost."""
+    decisions: Annotated[list[DecisionStatus], Field(max_length=5)] = Field(default_factory=list)
+    """The last five scaling, placement and rollout decisions, newest first."""
+    summary: Summary | None = None
+    """Strings for kubectl's columns."""
+
+
+class CapacityPoolStatus(ApiModel):
+    """What a pool has."""
+
+    model_config = ConfigDict(extra="ignore")
+    observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] = -1
+    """The generation that was processed; -1 before the first."""
+    conditions: list[ConditionStatus] = Field(default_factory=list)
+    """Ready; Reconciling and Stalled while True."""
+    desired: Annotated[int, Field(ge=0)] = 0
+    """Nodes ordered."""
+    ready: Annotated[int, Field(ge=0)] = 0
+    """Nodes ready."""
+    doomed: Annotated[int, Field(ge=0)] = 0
+    """Nodes with an interruption notice."""
+    interruptions: Annotated[int, Field(ge=0)] = 0
+    """Notices since the pool was created."""
