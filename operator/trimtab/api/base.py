@@ -13,7 +13,11 @@ class ApiModel(BaseModel):
     """A typed part of the API: camelCase on the wire, unknown fields refused, values frozen."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     def wire(self) -> dict[str, Any]:

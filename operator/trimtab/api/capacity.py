@@ -180,7 +180,8 @@ class CapacityPoolSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.limits) || !has(self.limits.minNodes) || !has(self.limits.maxNodes) || self.limits.minNodes <= self.limits.maxNodes",
+                "!has(self.limits) || !has(self.limits.minNodes) || !has(self.limits.maxNodes)"
+                " || self.limits.minNodes <= self.limits.maxNodes",
                 "limits.minNodes must not be above limits.maxNodes",
             )
         )

@@ -41,11 +41,11 @@ class Source(ApiModel):
     uri: Uri
     """A file or folder: file:///models/digits, s3://models/digits/v3."""
     format: SourceFormat = SourceFormat.AUTO
-    """How it is stored; Auto looks at the files. Python and TorchExport run code on load and need the platform's permission."""
+    """How it is stored; Auto looks at the files. Python and TorchExport run code: the platform must allow it."""
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
-    """Expected digest; a source that differs is refused. A new digest is how a new model at the same URI asks for a new run."""
+    """Expected digest; a source that differs is refused. A new digest asks for a new run."""
     entrypoint: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=253)] | None = None
-    """For format Python: module:function in the source's folder; called without arguments it returns the torch module that model.safetensors fits."""
+    """For format Python: module:function in the source's folder, returning the module that model.safetensors fits."""
     secret_ref: SecretRef | None = None
     """Credentials for source, data sets and output, as environment variables."""
 
@@ -108,7 +108,7 @@ class Calibration(ApiModel):
     """Samples that tell the value ranges."""
 
     uri: Uri | None = None
-    """A data set; unless set, the train split of the guardrail's data set, never the samples that the guardrail judges on."""
+    """A data set; unless set, the train split of the guardrail's, never the samples that the guardrail judges on."""
     samples: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """How many; 128 unless set."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None

@@ -64,7 +64,7 @@ class OptimizedModelSpec(ApiModel):
 
 
 class OptimizedModel(ApiModel):
-    """One object in, a served model out: smaller, still accurate, balanced, on the cheapest nodes that keep the promise."""
+    """One object in, a served model out: smaller, still accurate, balanced, on nodes as cheap as the promise allows."""
 
     model_config = ConfigDict(
         extra="ignore",
@@ -90,7 +90,8 @@ class OptimizedModel(ApiModel):
         name = str(self.metadata.get("name", ""))
         if len(name) > MODEL_NAME_MAX:
             raise ValueError(
-                f"metadata.name {name!r} has {len(name)} characters; use at most {MODEL_NAME_MAX}, so that the names of its pods fit"
+                f"metadata.name {name!r} has {len(name)} characters; use at most {MODEL_NAME_MAX}, "
+                "so that the names of its pods fit"
             )
         return self
 

@@ -66,13 +66,15 @@ class DropLimit:
 def drop_limit(text: str) -> DropLimit:
     """Parse `1pp` (percentage points) or `1%` (relative): two different promises."""
     if not re.match(DROP_PATTERN, text):
-        raise ValueError(f"{text!r} is not a drop; write 1pp for a percentage point or 1% for one relative to the baseline")
+        raise ValueError(
+            f"{text!r} is not a drop; write 1pp for a percentage point or 1% for one relative to the baseline"
+        )
     if text.endswith("pp"):
         return DropLimit(float(text[:-2]) / 100, relative=False)
     return DropLimit(float(text[:-1]) / 100, relative=True)
 
 
-def amount(quantity: str | int | float) -> float:
+def amount(quantity: str | float) -> float:
     """Return a Kubernetes resource quantity (`250m`, `2Gi`, `1e3`) as a plain number.
 
     Source: k8s.io/apimachinery/pkg/api/resource, "Quantity".

@@ -97,7 +97,7 @@ class Scaling(ApiModel):
     metric: ScalingMetric = ScalingMetric.CONCURRENCY
     """What to follow; Concurrency is requests in flight and queued at the gateway."""
     target: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Metric per replica when fully used; for Concurrency what a replica takes at once unless set. Replicas are planned for 70 % of it."""
+    """Metric per replica when fully used; for Concurrency what a replica takes at once unless set. 70 % is planned."""
     scale_down_delay: Duration = "5m"
     """How long a lower need must last before replicas go."""
     idle_after: Duration | None = None
@@ -180,7 +180,5 @@ class Serving(ApiModel):
     @model_validator(mode="after")
     def _bounds(self) -> Self:
         if self.min_replicas > self.max_replicas:
-            raise ValueError(
-                f"minReplicas ({self.min_replicas}) must not be above maxReplicas ({self.max_replicas})"
-            )
+            raise ValueError(f"minReplicas ({self.min_replicas}) must not be above maxReplicas ({self.max_replicas})")
         return self

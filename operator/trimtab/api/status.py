@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, ConfigDict
+from pydantic import ConfigDict, Field
 
 from trimtab.api.base import ApiModel
 from trimtab.api.guardrail import Metric, Verdict
