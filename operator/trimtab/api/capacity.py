@@ -180,8 +180,10 @@ class CapacityPoolSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.limits) || !has(self.limits.minNodes) || !has(self.limits.maxNodes)"
-                " || self.limits.minNodes <= self.limits.maxNodes",
+                (
+                    "!has(self.limits) || !has(self.limits.minNodes) || !has(self.limits.maxNodes)"
+                    " || self.limits.minNodes <= self.limits.maxNodes"
+                ),
                 "limits.minNodes must not be above limits.maxNodes",
             )
         )

@@ -73,7 +73,7 @@ def revision_name(model: str, revision: str) -> str:
 
 
 def labels(component: str, workload: str, **more: str) -> dict[str, str]:
-    """Return the labels of an object of ours; keys in `more` are `model`, `revision`, `run`, …"""
+    """Return the labels of an object of ours; keys in `more` are `model`, `revision`, `run`."""
     return {
         MANAGED_BY_LABEL: MANAGED_BY,
         COMPONENT_LABEL: component,

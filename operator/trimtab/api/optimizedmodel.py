@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trimtab.api.base import ApiModel, rules
+from trimtab.api.base import ApiModel
 from trimtab.api.capacity import Capacity
 from trimtab.api.compression import Compression, Source
 from trimtab.api.guardrail import Guardrail, Metric
@@ -66,19 +66,7 @@ class OptimizedModelSpec(ApiModel):
 class OptimizedModel(ApiModel):
     """One object in, a served model out: smaller, still accurate, balanced, on nodes as cheap as the promise allows."""
 
-    model_config = ConfigDict(
-        extra="ignore",
-        json_schema_extra=rules(
-            (
-                f"self.metadata.name.size() <= {MODEL_NAME_MAX}",
-                f"metadata.name is at most {MODEL_NAME_MAX} characters, so that the names of its pods fit",
-            ),
-            (
-                "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-                "metadata.name names a Service: lower case letters, digits and dashes, beginning with a letter",
-            ),
-        ),
-    )
+    model_config = ConfigDict(extra="ignore")
     api_version: str
     kind: str
     metadata: dict[str, Any]
