@@ -1,0 +1,205 @@
+"""metadata.managedFields: which manager owns which fields, and what applying means for the others."""
+
+from dataclasses import dataclass, replace
+
+from trimtab.local.applying import merged, pruned
+from trimtab.local.fieldsets import (
+    FieldSet,
+    Path,
+    compare,
+    fields_of,
+    from_fields_v1,
+    shown,
+    to_fields_v1,
+)
+from trimtab.local.objects import Object
+from trimtab.local.schema.builtin import Node
+from trimtab.local.statuses import ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """Who writes, how, and in which version: two writes by the same manager share an entry."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    manager: Manager
+    fields: frozenset[Path]
+    time: str
+
+
+def entries_of(obj: Object) -> list[Entry]:
+    return [
+        Entry(
+            Manager(
+                entry.get("manager", ""),
+                entry.get("operation", "Update"),
+                entry.get("apiVersion", ""),
+                entry.get("subresource", ""),
+            ),
+            frozenset(from_fields_v1(entry.get("fieldsV1") or {})),
+            entry.get("time", ""),
+        )
+        for entry in obj["metadata"].get("managedFields") or []
+        if entry.get("fieldsV1") is not None
+    ]
+
+
+def _written(entry: Entry) -> Object:
+    out: Object = {
+        "manager": entry.manager.name,
+        "operation": entry.manager.operation,
+        "apiVersion": entry.manager.api_version,
+        "time": entry.time,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": to_fields_v1(set(entry.fields)),
+    }
+    if entry.manager.subresource:
+        out["subresource"] = entry.manager.subresource
+    return out
+
+
+def with_entries(obj: Object, entries: list[Entry]) -> None:
+    """Set the object's managedFields, in place: appliers first, then by time, as Kubernetes orders them."""
+    kept = sorted(
+        (e for e in entries if e.fields),
+        key=lambda e: (
+            e.manager.operation != "Apply",
+            e.time if e.manager.operation != "Apply" else "",
+            e.manager.name,
+        ),
+    )
+    if kept:
+        obj["metadata"]["managedFields"] = [_written(entry) for entry in kept]
+    else:
+        obj["metadata"].pop("managedFields", None)
+
+
+def without_entries(obj: Object) -> Object:
+    if "managedFields" not in obj["metadata"]:
+        return obj
+    metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    return {**obj, "metadata": metadata}
+
+
+def record_update(old: Object | None, new: Object, node: Node, manager: Manager, now: str) -> None:
+    """Note in `new` that `manager` made the difference between `old` and `new`, in place."""
+    if _is_reset(new):
+        new["metadata"].pop("managedFields", None)
+        return
+    if old is None:
+        fields = fields_of(without_entries(new), node, containers=True)
+        with_entries(new, [Entry(manager, frozenset(fields), now)])
+        return
+    difference = compare(without_entries(old), without_entries(new), node)
+    if not difference:
+        _keep_entries(old, new)
+        return
+    gained = difference.added | difference.modified
+    touched = gained | difference.removed
+    entries = _taken_from_others(entries_of(old), manager, touched, now)
+    own = next((e for e in entries if e.manager == manager), Entry(manager, frozenset(), now))
+    fields = (set(own.fields) | gained) - difference.removed
+    others = [e for e in entries if e.manager != manager]
+    time = own.time if fields == set(own.fields) else now
+    with_entries(new, [*others, Entry(manager, frozenset(fields), time or now)])
+
+
+def _is_reset(new: Object) -> bool:
+    """An update that sends one empty entry asks to forget all owners."""
+    return new["metadata"].get("managedFields") == [{}]
+
+
+def _keep_entries(old: Object, new: Object) -> None:
+    if "managedFields" in old["metadata"]:
+        new["metadata"]["managedFields"] = old["metadata"]["managedFields"]
+    else:
+        new["metadata"].pop("managedFields", None)
+
+
+def _taken_from_others(entries: list[Entry], manager: Manager, touched: FieldSet, now: str) -> list[Entry]:
+    return [
+        replace(e, fields=e.fields - touched, time=now) if e.manager != manager and e.fields & touched else e
+        for e in entries
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The outcome of an apply: the object before defaulting, and who owns what."""
+
+    object: Object
+    entries: list[Entry]
+
+
+def apply(live: Object, config: Object, node: Node, manager: Manager, *, force: bool, now: str) -> Applied:
+    """Apply `config` on `live`.
+
+    Fields that the manager applied before and left out now go, unless someone else owns them too.
+
+    Raises:
+        ApiError: 409 when it changes fields that others own, unless `force`.
+    """
+    entries = entries_of(live) or _before_first_apply(live, node, manager, now)
+    last = next((e for e in entries if e.manager == manager), None)
+    others = [e for e in entries if e.manager != manager]
+    applied = fields_of(config, node)
+    bare = without_entries(live)
+    target: Object = merged(bare, config, node)
+    if last is not None:
+        kept = set(applied).union(*(e.fields for e in others))
+        target = pruned(target, node, set(last.fields) - applied, kept)
+    difference = compare(bare, target, node)
+    gained = difference.added | difference.modified
+    conflicts = {e.manager: (e, e.fields & gained) for e in others if e.fields & gained}
+    if conflicts and not force:
+        raise _conflict(list(conflicts.values()))
+    others = _taken_from_others(others, manager, gained | difference.removed, now)
+    same = last is not None and set(last.fields) == applied
+    time = last.time if last is not None and same else now
+    return Applied(target, [*others, Entry(manager, frozenset(applied), time)])
+
+
+def _before_first_apply(live: Object, node: Node, manager: Manager, now: str) -> list[Entry]:
+    fields = fields_of(without_entries(live), node)
+    if not fields or "resourceVersion" not in live["metadata"]:
+        return []
+    unknown = Manager("before-first-apply", "Update", manager.api_version)
+    return [Entry(unknown, frozenset(fields), now)]
+
+
+def _conflict(found: list[tuple[Entry, frozenset[Path]]]) -> ApiError:
+    causes = []
+    lines = []
+    count = 0
+    for entry, fields in sorted(found, key=lambda pair: pair[0].manager.name):
+        who = _shown_manager(entry)
+        paths = sorted(shown(path) for path in fields)
+        count += len(paths)
+        causes += [
+            {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path} for path in paths
+        ]
+        if len(paths) == 1:
+            lines.append(f"conflict with {who}: {paths[0]}")
+        else:
+            lines.append(f"conflicts with {who}:\n" + "\n".join(f"- {path}" for path in paths))
+    noun = "conflict" if count == 1 else "conflicts"
+    message = f"Apply failed with {count} {noun}: " + "\n".join(lines)
+    return ApiError(409, "Conflict", message, {"causes": causes})
+
+
+def _shown_manager(entry: Entry) -> str:
+    who = f'"{entry.manager.name}"'
+    if entry.manager.subresource:
+        who += f' with subresource "{entry.manager.subresource}"'
+    if entry.manager.operation == "Update":
+        who += f" using {entry.manager.api_version}"
+        if entry.time:
+            who += f" at {entry.time}"
+    return who

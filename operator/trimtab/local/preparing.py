@@ -1,0 +1,154 @@
+"""The steps before a write that hold for every kind: names, identity, generation, and the status apart."""
+
+from typing import Any
+
+from trimtab.local import statuses
+from trimtab.local.kinds.served import Served
+from trimtab.local.objects import Object
+from trimtab.local.resources import Resource
+
+_GENERATED = 5  # characters behind generateName
+_NAME_BASE = 58  # so that generated names stay labels
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and look-alikes: no words, no confusion
+_KEPT_METADATA = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generateName",
+    "selfLink",
+)
+
+
+def place(resource: Resource, obj: Object, namespace: str | None) -> None:
+    """Put the object into the namespace of the request, in place.
+
+    Raises:
+        ApiError: 400 when it says another one, or none is given.
+    """
+    metadata = obj.setdefault("metadata", {})
+    if not resource.namespaced:
+        metadata.pop("namespace", None)
+        return
+    given = metadata.get("namespace")
+    if namespace and given and given != namespace:
+        raise statuses.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    chosen = namespace or given
+    if not chosen:
+        raise statuses.bad_request("an empty namespace may not be set during creation")
+    metadata["namespace"] = chosen
+
+
+def generated_name(base: str, unique: str) -> str:
+    """`base` and five characters drawn from a unique identifier."""
+    number = int.from_bytes(unique.encode(), "big")
+    # The identifier's own digits are spread over the alphabet by a multiplicative hash.
+    number = (number * 0x9E3779B97F4A7C15 ^ number >> 32) % len(_ALPHABET) ** _GENERATED
+    suffix = ""
+    for _ in range(_GENERATED):
+        number, digit = divmod(number, len(_ALPHABET))
+        suffix += _ALPHABET[digit]
+    return base[:_NAME_BASE] + suffix
+
+
+def prepare_new(served: Served, new: Object, version: str, ids: Any, now: str) -> None:
+    """Give a new object its identity and take away what its creator may not set, in place."""
+    metadata = new["metadata"]
+    if metadata.get("resourceVersion"):
+        raise statuses.ApiError(500, "", "resourceVersion should not be set on objects to be created")
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = generated_name(metadata["generateName"], ids())
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"):
+        metadata.pop(name, None)
+    metadata["uid"] = ids()
+    metadata["creationTimestamp"] = now
+    if served.resource.generation:
+        metadata["generation"] = 1
+    if served.has_status(version) and served.resource.custom:
+        new.pop("status", None)
+    served.rules.create(new)
+
+
+def _keep_identity(new: Object, old: Object) -> None:
+    metadata, before = new["metadata"], old["metadata"]
+    name = before["name"]
+    if (uid := metadata.get("uid")) and uid != before["uid"]:
+        text = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}"
+        raise statuses.ApiError(409, "Conflict", text, {"name": name})
+    for field in _KEPT_METADATA:
+        if field in before:
+            metadata[field] = before[field]
+        else:
+            metadata.pop(field, None)
+    metadata["resourceVersion"] = before["resourceVersion"]
+    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if field in metadata and not metadata[field]:
+            del metadata[field]
+    if "managedFields" not in metadata and "managedFields" in before:
+        metadata["managedFields"] = before["managedFields"]
+
+
+def prepare_update(served: Served, new: Object, old: Object, version: str) -> None:
+    """Keep of the old object what an update cannot change; count the generation. In place."""
+    _keep_identity(new, old)
+    if served.has_status(version):
+        _take(new, old, "status")
+    served.rules.update(new, old)
+    if served.resource.generation and _spec_of(new, served, version) != _spec_of(old, served, version):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def prepare_status(served: Served, new: Object, old: Object, version: str) -> None:  # noqa: ARG001
+    """Let an update of the status subresource change the status alone, in place."""
+    _keep_identity(new, old)
+    for name in list({**old, **new}):
+        if name not in ("status", "metadata"):
+            _take(new, old, name)
+    if served.resource.custom:
+        entries = new["metadata"].get("managedFields")
+        new["metadata"] = dict(old["metadata"])
+        if entries:
+            new["metadata"]["managedFields"] = entries
+    else:
+        _take(new["metadata"], old["metadata"], "ownerReferences")
+    served.rules.update_status(new, old)
+
+
+def _take(new: Object, old: Object, name: str) -> None:
+    if name in old:
+        new[name] = old[name]
+    else:
+        new.pop(name, None)
+
+
+def _spec_of(obj: Object, served: Served, version: str) -> Object:
+    """What a change of counts as a new generation."""
+    if not served.resource.custom:
+        return {"spec": obj.get("spec")} if "spec" in obj else _without(obj, "metadata", "status")
+    return _without(obj, "metadata", *(("status",) if served.has_status(version) else ()))
+
+
+def _without(obj: Object, *names: str) -> Object:
+    return {k: v for k, v in obj.items() if k not in names}
+
+
+def unknown_fields_refused(
+    kind: str, version: str, unknown: list[str], validation: str, warnings: list[str] | None
+) -> None:
+    """Treat fields the kind does not have as the client asked: Strict, Warn or Ignore.
+
+    Raises:
+        ApiError: 400 under Strict.
+    """
+    if not unknown:
+        return
+    shown = [text if text.startswith("duplicate ") else f'unknown field "{text}"' for text in sorted(unknown)]
+    if validation == "Strict":
+        raise statuses.bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(shown)}'
+        )
+    if validation == "Warn" and warnings is not None:
+        warnings.extend(shown)

@@ -1,0 +1,185 @@
+"""Which kinds the API serves by itself: their names, scope and subresources."""
+
+from dataclasses import dataclass, field
+
+_ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """A path below an object, such as pods/log; kind and group say what travels there."""
+
+    name: str
+    kind: str
+    verbs: tuple[str, ...] = ("get", "patch", "update")
+    group: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind that the API serves.
+
+    Attributes:
+        versions: served versions, the preferred one first.
+        schema: name of its type in the table of types; empty for custom resources.
+        generation: whether metadata.generation counts changes of the spec.
+    """
+
+    group: str
+    versions: tuple[str, ...]
+    plural: str
+    kind: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = _ALL
+    subresources: tuple[Subresource, ...] = ()
+    schema: str = ""
+    generation: bool = False
+    singular: str = ""
+    list_kind: str = ""
+    custom: bool = False
+    storage_version: str = field(default="")
+
+    @property
+    def key(self) -> str:
+        """ "plural" or "plural.group"."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def version(self) -> str:
+        """The version objects are kept in."""
+        return self.storage_version or self.versions[0]
+
+    @property
+    def api_version(self) -> str:
+        return group_version(self.group, self.version)
+
+    @property
+    def list_name(self) -> str:
+        return self.list_kind or f"{self.kind}List"
+
+    def subresource(self, name: str) -> Subresource | None:
+        return next((s for s in self.subresources if s.name == name), None)
+
+
+def group_version(group: str, version: str) -> str:
+    return f"{group}/{version}" if group else version
+
+
+def _status(kind: str) -> tuple[Subresource, ...]:
+    return (Subresource("status", kind),)
+
+
+def _scale() -> Subresource:
+    return Subresource("scale", "Scale", group="autoscaling", version="v1")
+
+
+def _core(plural: str, kind: str, *short: str, subresources: tuple[Subresource, ...] = (), **more: object) -> Resource:
+    return _kind("", plural, kind, *short, subresources=subresources, **more)
+
+
+def _kind(
+    group: str, plural: str, kind: str, *short: str, subresources: tuple[Subresource, ...] = (), **more: object
+) -> Resource:
+    fields: dict[str, object] = {"schema": kind, "singular": kind.lower(), "versions": ("v1",), **more}
+    return Resource(
+        group=group,
+        plural=plural,
+        kind=kind,
+        short_names=short,
+        subresources=subresources,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+_REVIEW = ("create",)
+_EVERYTHING = ("all",)
+
+BUILT_IN: tuple[Resource, ...] = (
+    _core("bindings", "Binding", verbs=("create",)),
+    _core("configmaps", "ConfigMap", "cm"),
+    _core("endpoints", "Endpoints", "ep", singular="endpoints"),
+    _core("events", "Event", "ev"),
+    _core(
+        "namespaces",
+        "Namespace",
+        "ns",
+        namespaced=False,
+        verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
+        subresources=(Subresource("finalize", "Namespace", ("update",)), *_status("Namespace")),
+    ),
+    _core("nodes", "Node", "no", namespaced=False, subresources=_status("Node")),
+    _core(
+        "pods",
+        "Pod",
+        "po",
+        categories=_EVERYTHING,
+        generation=True,
+        subresources=(
+            Subresource("binding", "Binding", ("create",)),
+            Subresource("eviction", "Eviction", ("create",), "policy", "v1"),
+            Subresource("log", "Pod", ("get",)),
+            *_status("Pod"),
+        ),
+    ),
+    _core("secrets", "Secret"),
+    _core("serviceaccounts", "ServiceAccount", "sa"),
+    _core("services", "Service", "svc", categories=_EVERYTHING, subresources=_status("Service")),
+    _kind(
+        "apps",
+        "deployments",
+        "Deployment",
+        "deploy",
+        categories=_EVERYTHING,
+        generation=True,
+        subresources=(_scale(), *_status("Deployment")),
+    ),
+    _kind(
+        "apps",
+        "replicasets",
+        "ReplicaSet",
+        "rs",
+        categories=_EVERYTHING,
+        generation=True,
+        subresources=(_scale(), *_status("ReplicaSet")),
+    ),
+    _kind("batch", "jobs", "Job", categories=_EVERYTHING, generation=True, subresources=_status("Job")),
+    _kind("coordination.k8s.io", "leases", "Lease"),
+    _kind("discovery.k8s.io", "endpointslices", "EndpointSlice", generation=True),
+    _kind("events.k8s.io", "events", "Event", "ev", schema="events.Event"),
+    _kind(
+        "policy",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        "pdb",
+        generation=True,
+        subresources=_status("PodDisruptionBudget"),
+    ),
+    _kind("networking.k8s.io", "networkpolicies", "NetworkPolicy", "netpol", generation=True),
+    _kind("rbac.authorization.k8s.io", "clusterroles", "ClusterRole", namespaced=False),
+    _kind("rbac.authorization.k8s.io", "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
+    _kind("rbac.authorization.k8s.io", "roles", "Role"),
+    _kind("rbac.authorization.k8s.io", "rolebindings", "RoleBinding"),
+    _kind("scheduling.k8s.io", "priorityclasses", "PriorityClass", "pc", namespaced=False, generation=True),
+    _kind("storage.k8s.io", "storageclasses", "StorageClass", "sc", namespaced=False),
+    _kind(
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        "crd",
+        "crds",
+        categories=("api-extensions",),
+        namespaced=False,
+        generation=True,
+        subresources=_status("CustomResourceDefinition"),
+    ),
+    _kind(
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        namespaced=False,
+        verbs=_REVIEW,
+    ),
+)

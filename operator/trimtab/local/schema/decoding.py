@@ -1,0 +1,130 @@
+"""Reading a built-in kind: types are checked, fields it does not have are dropped and reported."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from trimtab.local.objects import Object
+from trimtab.local.schema.builtin import Node
+
+_QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
+_QUANTITY_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+_GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64"}
+
+
+class Undecodable(Exception):  # noqa: N818 - says what the value is
+    """A value of the wrong type, with the text of the decoder."""
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The object as its type allows it, and the paths of the fields it does not have."""
+
+    object: Object
+    unknown: list[str] = field(default_factory=list)
+
+
+def decode(obj: Object, node: Node) -> Decoded:
+    """Check `obj` against a built-in type.
+
+    Nulls are dropped, but for times, as clients send them for what they leave unset.
+
+    Raises:
+        Undecodable: a value has the wrong type.
+    """
+    decoded = Decoded({})
+    decoded.object = _struct(obj, node, "", decoded.unknown)
+    return decoded
+
+
+def _struct(obj: Object, node: Node, path: str, unknown: list[str]) -> Object:
+    properties = node["properties"]
+    out: Object = {}
+    for name, value in obj.items():
+        where = f"{path}.{name}" if path else name
+        child = properties.get(name)
+        if child is None:
+            unknown.append(where)
+        elif value is None:
+            continue
+        else:
+            out[name] = _value(value, child, where, node["x-go-type"], unknown)
+    return out
+
+
+def _value(value: Any, node: Node, path: str, struct: str, unknown: list[str]) -> Any:
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        return value
+    if node.get("x-kubernetes-int-or-string"):
+        return _quantity(value) if node.get("x-go-type") == "quantity" else value
+    kind = node["type"]
+    if kind == "object":
+        _expect(isinstance(value, dict), value, path, struct, node)
+        if "properties" in node:
+            return _struct(value, node, path, unknown)
+        child = node["additionalProperties"]
+        return {k: _value(v, child, path, struct, unknown) for k, v in value.items() if v is not None}
+    if kind == "array":
+        _expect(isinstance(value, list), value, path, struct, node)
+        items = node["items"]
+        return [_value(v, items, f"{path}[{i}]", struct, unknown) for i, v in enumerate(value) if v is not None]
+    return _scalar(value, node, path, struct)
+
+
+def _scalar(value: Any, node: Node, path: str, struct: str) -> Any:
+    match node["type"]:
+        case "string":
+            _expect(isinstance(value, str), value, path, struct, node)
+        case "boolean":
+            _expect(isinstance(value, bool), value, path, struct, node)
+        case "integer":
+            whole = isinstance(value, float) and value.is_integer()
+            number = isinstance(value, int) and not isinstance(value, bool)
+            _expect(number or whole, value, path, struct, node)
+            return int(value)
+        case _:
+            _expect(isinstance(value, int | float) and not isinstance(value, bool), value, path, struct, node)
+    return value
+
+
+def _quantity(value: Any) -> str:
+    text = str(value).strip()
+    if not _QUANTITY.fullmatch(text):
+        raise Undecodable(_QUANTITY_TEXT)
+    return text
+
+
+def _expect(holds: bool, value: Any, path: str, struct: str, node: Node) -> None:
+    if holds:
+        return
+    plain = re.sub(r"\[\d+\]", "", path)
+    shown = _json_type(value) if not isinstance(value, float) else f"number {value}"
+    raise Undecodable(f"json: cannot unmarshal {shown} into Go struct field {struct}.{plain} of type {_go_type(node)}")
+
+
+def _json_type(value: Any) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case int() | float():
+            return "number"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def _go_type(node: Node) -> str:
+    match node["type"]:
+        case "integer":
+            return str(node["format"])
+        case "array":
+            return f"[]{_go_type(node['items'])}"
+        case "object" if "properties" in node:
+            return f"v1.{node['x-go-type']}"
+        case "object":
+            return f"map[string]{_go_type(node['additionalProperties'])}"
+        case kind:
+            return _GO_TYPES[kind]
