@@ -9,6 +9,7 @@ from trimtab.local import deleting, managed, patching, scaling, statuses
 from trimtab.local.addresses import ServiceRange
 from trimtab.local.catalog import Catalog
 from trimtab.local.deleting import DeleteOptions
+from trimtab.local.kinds import pods
 from trimtab.local.kinds.definitions import Definitions
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Event, Object, quote
@@ -175,6 +176,8 @@ class Registry:
         metadata = obj.get("metadata") or {}
         old = self._existing(served, metadata.get("namespace"), metadata.get("name") or "")
         who = self._manager(served, manager, version, subresource)
+        if subresource == "finalize":
+            return self.finalize_namespace(obj)
         if subresource == "scale":
             new = scaling.scaled(_presented(served, old, version), obj, served.scale_paths(version))
             return self._replace(served, old, new, version, who, None, dry_run=dry_run)
@@ -280,6 +283,22 @@ class Registry:
         served = self.catalog.get(resource)
         paths = served.scale_paths(version or served.resource.version)
         return scaling.scale_of(self._existing(served, namespace, name), paths)
+
+    def bind(self, name: str, namespace: str, node: str) -> Object:
+        """Assign a pod to a node. Raises ApiError 404, and 409 when it is assigned already."""
+        served = self.catalog.get("pods")
+        old = self._existing(served, namespace, name)
+        return self._store_object(served, pods.bound(old, node, self.now()))
+
+    def finalize_namespace(self, obj: Object) -> Object:
+        """Write a namespace's spec.finalizers; without any, a terminating namespace is gone."""
+        served = self.catalog.get("namespaces")
+        old = self._existing(served, None, obj["metadata"]["name"])
+        new = {**old, "spec": {"finalizers": (obj.get("spec") or {}).get("finalizers") or []}}
+        metadata = new["metadata"]
+        if metadata.get("deletionTimestamp") and not new["spec"]["finalizers"] and not metadata.get("finalizers"):
+            return self._remove(served, new)
+        return old if new == old else self._store_object(served, new)
 
     # Below: the steps that writes share.
 

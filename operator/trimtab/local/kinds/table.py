@@ -1,5 +1,25 @@
 """Which rules hold for which built-in kind."""
 
+from trimtab.local.kinds import plain, pods, services, workloads
 from trimtab.local.kinds.rules import RuleTable
 
-RULES: RuleTable = {}
+RULES: RuleTable = {
+    "configmaps": plain.CONFIG_MAP,
+    "events": plain.EVENT,
+    "namespaces": plain.NAMESPACE,
+    "nodes": plain.NODE,
+    "pods": pods.POD,
+    "secrets": plain.SECRET,
+    "serviceaccounts": plain.SERVICE_ACCOUNT,
+    "services": services.SERVICE,
+    "deployments.apps": workloads.DEPLOYMENT,
+    "replicasets.apps": workloads.REPLICA_SET,
+    "jobs.batch": workloads.JOB,
+    "leases.coordination.k8s.io": plain.LEASE,
+    "endpointslices.discovery.k8s.io": plain.ENDPOINT_SLICE,
+    "networkpolicies.networking.k8s.io": plain.NETWORK_POLICY,
+    "poddisruptionbudgets.policy": plain.BUDGET,
+    "clusterrolebindings.rbac.authorization.k8s.io": plain.ROLE_BINDING,
+    "rolebindings.rbac.authorization.k8s.io": plain.ROLE_BINDING,
+    "priorityclasses.scheduling.k8s.io": plain.PRIORITY_CLASS,
+}
