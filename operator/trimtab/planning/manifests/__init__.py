@@ -1,0 +1,1 @@
+"""Decisions as Kubernetes objects: plain dicts, shaped like the YAML they become."""

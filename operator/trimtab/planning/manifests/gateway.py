@@ -1,0 +1,125 @@
+"""One gateway per namespace with models: HAProxy and its agent, kept alive by the models together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trimtab.api.names import (
+    API_VERSION,
+    GATEWAY,
+    GATEWAY_PORT,
+    GATEWAY_STATS_PORT,
+    GROUP,
+    labels,
+    selector,
+)
+from trimtab.planning.manifests import pods
+from trimtab.planning.settings import Settings
+from trimtab.planning.snapshot import Owner
+
+Manifest = dict[str, Any]
+_DIRECTORY = "/var/run/trimtab/gateway"
+_SHARED_MOUNT: Manifest = {"name": "gateway", "mountPath": _DIRECTORY}
+
+
+def gateway(namespace: str, owners: Sequence[Owner], settings: Settings) -> tuple[Manifest, ...]:
+    """Return the gateway's objects, in the order in which they depend on each other."""
+    meta = _metadata(namespace, owners)
+    return (
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": meta,
+            "rules": [
+                # The models say how to balance and what share each revision gets.
+                {"apiGroups": [GROUP], "resources": ["optimizedmodels"], "verbs": ["get", "list", "watch"]},
+                # The replicas' addresses and whether they are ready or terminating.
+                {
+                    "apiGroups": ["discovery.k8s.io"],
+                    "resources": ["endpointslices"],
+                    "verbs": ["get", "list", "watch"],
+                },
+            ],
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": GATEWAY},
+            "subjects": [{"kind": "ServiceAccount", "name": GATEWAY, "namespace": namespace}],
+        },
+        _deployment(namespace, meta, settings),
+    )
+
+
+def _metadata(namespace: str, owners: Sequence[Owner]) -> Manifest:
+    """Return metadata with every model as an owner, so that the last one to go takes the gateway along."""
+    return {
+        "name": GATEWAY,
+        "namespace": namespace,
+        "labels": labels("gateway", GATEWAY),
+        "ownerReferences": [
+            {"apiVersion": API_VERSION, "kind": "OptimizedModel", "name": owner.name, "uid": owner.uid}
+            for owner in sorted(owners, key=lambda owner: owner.uid)
+        ],
+    }
+
+
+def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
+    marks = labels("gateway", GATEWAY)
+    common = {"image": settings.gateway_image, "securityContext": pods.CONTAINER_SECURITY}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": meta,
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "selector": {"matchLabels": selector(GATEWAY)},
+            "template": {
+                "metadata": {"labels": marks},
+                "spec": {
+                    "serviceAccountName": GATEWAY,
+                    "terminationGracePeriodSeconds": 60,
+                    "securityContext": pods.POD_SECURITY,
+                    "containers": [
+                        {
+                            "name": "haproxy",
+                            **common,
+                            "args": ["gateway", "proxy", f"--directory={_DIRECTORY}"],
+                            "env": list(pods.SCRATCH_ENV),
+                            "ports": [{"name": "http", "containerPort": GATEWAY_PORT}],
+                            "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
+                            "readinessProbe": _probe("/gateway/ready", GATEWAY_PORT),
+                            "volumeMounts": [_SHARED_MOUNT, pods.SCRATCH_MOUNT],
+                        },
+                        {
+                            "name": "agent",
+                            **common,
+                            "args": [
+                                "gateway",
+                                "agent",
+                                f"--directory={_DIRECTORY}",
+                                f"--namespace={namespace}",
+                                "--host=$(POD_IP)",
+                                f"--port={GATEWAY_PORT}",
+                                f"--stats-port={GATEWAY_STATS_PORT}",
+                            ],
+                            "env": [pods.POD_IP, *pods.SCRATCH_ENV],
+                            "ports": [{"name": "stats", "containerPort": GATEWAY_STATS_PORT}],
+                            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+                            "readinessProbe": _probe("/healthz", GATEWAY_STATS_PORT),
+                            "volumeMounts": [_SHARED_MOUNT, pods.SCRATCH_MOUNT],
+                        },
+                    ],
+                    "volumes": [{"name": "gateway", "emptyDir": {}}, pods.SCRATCH_VOLUME],
+                },
+            },
+        },
+    }
+
+
+def _probe(path: str, port: int) -> Manifest:
+    return {"httpGet": {"path": path, "port": port}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3}

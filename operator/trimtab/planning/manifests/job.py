@@ -1,0 +1,70 @@
+"""The compression Job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.api.base import Resources
+from trimtab.api.names import POOL_LABEL, Key, labels, run_name
+from trimtab.api.quantities import seconds
+from trimtab.api.runs import EXIT_INPUT, RUN_ENVIRONMENT, RunSpec
+from trimtab.planning.manifests import pods
+from trimtab.planning.settings import Settings
+
+_DEFAULT_REQUESTS: dict[str, int | str] = {"cpu": "1", "memory": "2Gi"}
+# Enough to finish a batch and write a checkpoint inside the shortest notice of a spot node.
+_GRACE_SECONDS = 25
+
+
+def compression_job(spec: RunSpec, uid: str, settings: Settings) -> dict[str, Any]:
+    """Return the Job of a run. Input errors fail it at once, a lost node does not count, the rest is retried."""
+    model = Key(spec.namespace, spec.model)
+    name = run_name(spec.model, spec.key)
+    marks = labels("compress", name, model=spec.model, run=spec.key)
+    job = spec.compression.job
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": marks, **pods.owned_by(model, uid)},
+        "spec": {
+            "backoffLimit": job.retries,
+            "activeDeadlineSeconds": int(seconds(job.deadline)),
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": "compress", "operator": "In", "values": [EXIT_INPUT]},
+                    },
+                ]
+            },
+            "template": {"metadata": {"labels": marks}, "spec": _pod(spec, job.resources, settings)},
+        },
+    }
+
+
+def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str, Any]:
+    pool = spec.compression.job.pool
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "securityContext": pods.POD_SECURITY,
+        **({"nodeSelector": {POOL_LABEL: pool}} if pool else {}),
+        "containers": [
+            {
+                "name": "compress",
+                "image": settings.compress_image,
+                "args": ["compress", "run"],
+                "env": [
+                    {"name": RUN_ENVIRONMENT, "value": spec.model_dump_json(by_alias=True, exclude_none=True)},
+                    *pods.SCRATCH_ENV,
+                ],
+                **pods.environment_from(spec.source.secret_ref),
+                "resources": pods.resources(given, _DEFAULT_REQUESTS),
+                "securityContext": pods.CONTAINER_SECURITY,
+                "volumeMounts": [pods.SCRATCH_MOUNT],
+            }
+        ],
+        "volumes": [pods.SCRATCH_VOLUME],
+    }

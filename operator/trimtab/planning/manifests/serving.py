@@ -1,0 +1,221 @@
+"""A revision's two Deployments and its Service, and the model's Service in front of the gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.api.base import CapacityType, Resources
+from trimtab.api.capacity import CapacityPool
+from trimtab.api.names import (
+    CAPACITY_TYPE_LABEL,
+    GATEWAY,
+    GATEWAY_PORT,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    POOL_LABEL,
+    REVISION_LABEL,
+    SERVE_PORT,
+    ZONE_LABEL,
+    Key,
+    labels,
+    selector,
+    short_hash,
+)
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.quantities import seconds
+from trimtab.api.status import ArtifactStatus, RevisionStatus
+from trimtab.planning.manifests import pods
+from trimtab.planning.settings import Settings
+
+Manifest = dict[str, Any]
+DEFAULT_REQUESTS: dict[str, int | str] = {"cpu": "500m", "memory": "256Mi"}
+# The gateway learns of a terminating pod within milliseconds; the rest is margin for a slow watch.
+_DRAIN_DELAY = "2s"
+
+
+def revision_hash(artifact: ArtifactStatus, spec: OptimizedModelSpec, settings: Settings) -> str:
+    """Return the hash of what a replica is: the artifact and everything of the spec that its pods are made from."""
+    serving = spec.serving
+    return short_hash(
+        artifact.digest,
+        serving.image or settings.serve_image,
+        serving.batching.model_dump_json(),
+        serving.rollout.drain_timeout,
+        serving.resources.model_dump_json() if serving.resources else "",
+        spec.source.secret_ref.name if spec.source.secret_ref else "",
+        ",".join(sorted(spec.capacity.pools)),
+    )
+
+
+def deployment_name(revision: str, capacity_type: CapacityType) -> str:
+    return f"{revision}-{capacity_type.short}"
+
+
+def requests(spec: OptimizedModelSpec) -> dict[str, int | str]:
+    """Return what one replica reserves; limits count where no request is given, as in Kubernetes."""
+    given: Resources | None = spec.serving.resources
+    if given is None:
+        return dict(DEFAULT_REQUESTS)
+    return {**(given.limits or {}), **(given.requests or {})}
+
+
+def deployment(
+    model: Key,
+    uid: str,
+    spec: OptimizedModelSpec,
+    revision: RevisionStatus,
+    capacity_type: CapacityType,
+    replicas: int,
+    pools: tuple[CapacityPool, ...],
+    settings: Settings,
+) -> Manifest:
+    """Return the Deployment of a revision on one capacity type."""
+    name = deployment_name(revision.name, capacity_type)
+    marks = {
+        **labels("serve", name, model=model.name, revision=revision.name),
+        CAPACITY_TYPE_LABEL: capacity_type.label,
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "labels": marks, **pods.owned_by(model, uid)},
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": max(1, int(seconds(spec.serving.rollout.progress_deadline))),
+            "selector": {"matchLabels": selector(name)},
+            "template": {
+                "metadata": {"labels": marks},
+                "spec": _pod(model, spec, revision, capacity_type, pools, settings, marks),
+            },
+        },
+    }
+
+
+def _pod(
+    model: Key,
+    spec: OptimizedModelSpec,
+    revision: RevisionStatus,
+    capacity_type: CapacityType,
+    pools: tuple[CapacityPool, ...],
+    settings: Settings,
+    marks: dict[str, str],
+) -> Manifest:
+    drain = seconds(spec.serving.rollout.drain_timeout)
+    return {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": int(drain) + 10,
+        "securityContext": pods.POD_SECURITY,
+        **_placement(spec, capacity_type, pools),
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {REVISION_LABEL: marks[REVISION_LABEL]}},
+            }
+            for key in (ZONE_LABEL, "kubernetes.io/hostname")
+        ],
+        "containers": [_container(model, spec, revision, settings)],
+        "volumes": [pods.SCRATCH_VOLUME],
+    }
+
+
+def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, settings: Settings) -> Manifest:
+    batching = spec.serving.batching
+    return {
+        "name": "serve",
+        "image": spec.serving.image or settings.serve_image,
+        "args": [
+            "serve",
+            f"--model-name={model.name}",
+            f"--artifact-uri={revision.artifact.uri}",
+            f"--artifact-digest={revision.artifact.digest}",
+            f"--revision={revision.name}",
+            "--host=$(POD_IP)",
+            f"--port={SERVE_PORT}",
+            f"--max-batch={batching.max_size}",
+            f"--max-wait={batching.max_wait}",
+            f"--drain-delay={_DRAIN_DELAY}",
+            f"--drain-timeout={spec.serving.rollout.drain_timeout}",
+        ],
+        "env": [pods.POD_IP, *pods.SCRATCH_ENV],
+        **pods.environment_from(spec.source.secret_ref),
+        "ports": [{"name": "http", "containerPort": SERVE_PORT}],
+        "resources": pods.resources(spec.serving.resources, DEFAULT_REQUESTS),
+        "readinessProbe": {
+            "httpGet": {"path": "/v2/health/ready", "port": SERVE_PORT},
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/v2/health/live", "port": SERVE_PORT},
+            "initialDelaySeconds": 30,
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        "securityContext": pods.CONTAINER_SECURITY,
+        "volumeMounts": [pods.SCRATCH_MOUNT],
+    }
+
+
+def _placement(spec: OptimizedModelSpec, capacity_type: CapacityType, pools: tuple[CapacityPool, ...]) -> Manifest:
+    """Return what ties a pod to the pools of its capacity type; nothing where there are no pools."""
+    fitting = [pool for pool in pools if pool.spec.capacity_type is capacity_type]
+    if not fitting:
+        return {}
+    placement: Manifest = {}
+    labelled = next((pool for pool in fitting if pool.spec.provider.labels), None)
+    if labelled is not None and labelled.spec.provider.labels is not None and len(fitting) == 1:
+        placement["nodeSelector"] = dict(labelled.spec.provider.labels.match_labels)
+    else:
+        placement["nodeSelector"] = {CAPACITY_TYPE_LABEL: capacity_type.label}
+        if spec.capacity.pools:
+            names = [pool.name for pool in fitting]
+            placement["affinity"] = {"nodeAffinity": _required(POOL_LABEL, names)}
+    tolerations = [toleration.wire() for pool in fitting for toleration in pool.spec.tolerations]
+    if tolerations:
+        placement["tolerations"] = [t for i, t in enumerate(tolerations) if t not in tolerations[:i]]
+    return placement
+
+
+def _required(key: str, values: list[str]) -> Manifest:
+    terms = [{"matchExpressions": [{"key": key, "operator": "In", "values": sorted(values)}]}]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+
+
+def revision_service(model: Key, uid: str, revision: str) -> Manifest:
+    """Return the headless Service whose EndpointSlices tell the gateway a revision's replicas."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": revision,
+            "labels": labels("serve", revision, model=model.name, revision=revision),
+            **pods.owned_by(model, uid),
+        },
+        "spec": {
+            "clusterIP": "None",
+            "selector": {MANAGED_BY_LABEL: MANAGED_BY, REVISION_LABEL: revision},
+            "ports": [{"name": "http", "port": SERVE_PORT, "targetPort": SERVE_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def model_service(model: Key, uid: str) -> Manifest:
+    """Return the Service that users call; the gateway's pods stand behind it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": model.name,
+            "labels": labels("gateway", model.name, model=model.name),
+            **pods.owned_by(model, uid),
+        },
+        "spec": {
+            "selector": selector(GATEWAY),
+            "ports": [{"name": "http", "port": 80, "targetPort": GATEWAY_PORT, "protocol": "TCP"}],
+        },
+    }

@@ -1,0 +1,30 @@
+"""What the platform team decides for the whole installation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Operator settings; the environment variable of each is TRIMTAB_ and its name."""
+
+    compress_image: str
+    """Image of compression Jobs."""
+    serve_image: str
+    """Image of serving pods, unless a model names its own."""
+    gateway_image: str
+    """Image of the gateway's two containers."""
+    artifacts_uri: str | None = None
+    """Where artifacts go, unless a model says otherwise."""
+    allow_code_namespaces: frozenset[str] = frozenset()
+    """Namespaces whose models may run code on load; `*` means all."""
+    url_template: str = "http://{name}.{namespace}.svc.cluster.local"
+    """status.url; fields: name, namespace, clusterIP."""
+    on_demand_hold_s: float = 120.0
+    """How long on-demand replicas stay after spot capacity came back."""
+    node_hold_s: float = 30.0
+    """How long a node must be empty before it is given back."""
+
+    def allows_code(self, namespace: str) -> bool:
+        return "*" in self.allow_code_namespaces or namespace in self.allow_code_namespaces

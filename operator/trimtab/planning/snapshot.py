@@ -1,0 +1,123 @@
+"""Everything a plan for one model may look at. If it is not here, planning cannot know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from trimtab.api.base import CapacityType
+from trimtab.api.capacity import CapacityPool
+from trimtab.api.conditions import Condition
+from trimtab.api.gateway import ModelStats
+from trimtab.api.names import Key
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.runs import Progress, RunResult
+from trimtab.api.status import OptimizedModelStatus
+from trimtab.planning.settings import Settings
+
+
+class JobPhase(StrEnum):
+    """How far a Job is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A compression Job and its newest pod."""
+
+    name: str
+    key: str
+    phase: JobPhase
+    started_at: str | None = None
+    finished_at: str | None = None
+    result: RunResult | None = None
+    """From the newest pod that left one."""
+    progress: Progress | None = None
+    waiting: str | None = None
+    """Why no pod runs: not schedulable, image not found."""
+    failure: str | None = None
+    """Reason of the Job's Failed condition."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """One of a revision's two Deployments."""
+
+    name: str
+    revision: str
+    capacity_type: CapacityType
+    replicas: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A serving pod."""
+
+    name: str
+    revision: str
+    capacity_type: CapacityType
+    node: str | None
+    zone: str | None
+    ready: bool
+    terminating: bool
+    age_s: float
+    condemned: bool = False
+    """Whether it already carries the annotation that makes a scale-down take it first."""
+    trouble: str | None = None
+    """Why it does not start, in Kubernetes' words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A model that keeps shared objects of its namespace alive."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One model and its world at one moment."""
+
+    key: Key
+    uid: str
+    generation: int
+    spec: OptimizedModelSpec | None
+    invalid: str | None
+    """Why the spec could not be read; then `spec` is None."""
+    status: OptimizedModelStatus
+    conditions: tuple[Condition, ...]
+    settings: Settings
+    now: datetime
+    owners: tuple[Owner, ...] = ()
+    """Every model of the namespace, this one included."""
+    runs: tuple[RunView, ...] = ()
+    deployments: tuple[DeploymentView, ...] = ()
+    pods: tuple[PodView, ...] = ()
+    cluster_ip: str | None = None
+    """Of the model's Service, once there is one."""
+    name_taken: bool = False
+    """Whether a Service of the model's name exists that is not ours."""
+    traffic: ModelStats | None = None
+    """What the gateway reports; None when it did not answer."""
+    pools: tuple[CapacityPool, ...] = ()
+    doomed_nodes: Mapping[str, datetime] = field(default_factory=dict)
+    """Nodes that go away, and when."""
+    bad_pools: Mapping[str, str] = field(default_factory=dict)
+    """Pools whose spec could not be read, and why."""
+
+    @property
+    def timestamp(self) -> float:
+        return self.now.timestamp()
+
+
+Object = dict[str, Any]

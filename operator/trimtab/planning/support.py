@@ -1,0 +1,160 @@
+"""What the API can say but this version does not do: refused with a reason, never silently ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from trimtab.api.capacity import CapacityPoolSpec
+from trimtab.api.compression import CompileEngine, Device, PruneMethod, PruneSchedule, QuantizeMethod, Scheme, Step
+from trimtab.api.guardrail import Metric, OnFail
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.serving import Engine, LoadingMode, ScalingMetric
+
+
+class Refusal(NamedTuple):
+    """A field whose value does nothing yet, and what to write instead."""
+
+    field: str
+    value: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.value} is not supported by this version; {self.remedy}"
+
+
+FORMATS = {"Auto", "Onnx", "Python"}
+SCHEMES = ("file", "s3")
+
+
+def refusals(spec: OptimizedModelSpec) -> list[Refusal]:
+    """Return every part of a spec that this version does not do."""
+    found = list(_source(spec))
+    found += _compression(spec)
+    found += _guardrail(spec)
+    found += _serving(spec)
+    if spec.reoptimize is not None:
+        found.append(Refusal("spec.reoptimize", "continuous optimisation", "remove it and use spec.rerun.reason"))
+    return found
+
+
+def pool_refusals(spec: CapacityPoolSpec) -> list[Refusal]:
+    """Return every part of a pool that this version does not do."""
+    found = [
+        Refusal(f"spec.provider.{name}", "this provider", "use labels for nodes that exist, or embedded")
+        for name, provider in (
+            ("autoScalingGroup", spec.provider.auto_scaling_group),
+            ("eksNodegroup", spec.provider.eks_nodegroup),
+            ("karpenter", spec.provider.karpenter),
+        )
+        if provider is not None
+    ]
+    if spec.accelerator is not None:
+        found.append(Refusal("spec.accelerator", spec.accelerator.resource, "leave it out; models are served on CPUs"))
+    if spec.interruption.queue_url is not None:
+        found.append(Refusal("spec.interruption.queueUrl", "SQS", "name the taints that mean a notice instead"))
+    return found
+
+
+def _source(spec: OptimizedModelSpec) -> Iterator[Refusal]:
+    if spec.source.format.value not in FORMATS:
+        yield Refusal("spec.source.format", spec.source.format.value, "use Onnx or Python")
+    uris = {
+        "spec.source.uri": spec.source.uri,
+        "spec.guardrail.dataset.uri": spec.guardrail.dataset.uri,
+        "spec.compression.output.uri": spec.compression.output.uri if spec.compression.output else None,
+    }
+    for field, uri in uris.items():
+        if uri is not None and uri.split("://")[0] not in SCHEMES:
+            yield Refusal(field, uri, "use file:// or s3://")
+
+
+def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
+    compression = spec.compression
+    if compression.search is not None:
+        yield Refusal("spec.compression.search", "recipe search", "use a preset or steps")
+    if compression.target.device is not Device.CPU:
+        yield Refusal("spec.compression.target.device", compression.target.device.value, "use CPU")
+    if compression.workers > 1:
+        yield Refusal("spec.compression.workers", str(compression.workers), "use 1")
+    for index, step in enumerate(compression.steps or ()):
+        yield from _step(f"spec.compression.steps[{index}]", step)
+
+
+def _step(path: str, step: Step) -> Iterator[Refusal]:
+    for check in _STEP_CHECKS:
+        yield from check(path, step)
+
+
+def _prune(path: str, step: Step) -> Iterator[Refusal]:
+    if step.prune is None:
+        return
+    if step.prune.method not in {None, PruneMethod.STRUCTURED}:
+        yield Refusal(f"{path}.prune.method", str(step.prune.method), "use Structured")
+    if step.prune.schedule not in {None, PruneSchedule.ONE_SHOT}:
+        yield Refusal(f"{path}.prune.schedule", str(step.prune.schedule), "use OneShot and a finetune step")
+
+
+def _quantize(path: str, step: Step) -> Iterator[Refusal]:
+    if step.quantize is None:
+        return
+    if step.quantize.scheme is not Scheme.INT8:
+        yield Refusal(f"{path}.quantize.scheme", step.quantize.scheme.value, "use INT8")
+    if step.quantize.method not in {None, QuantizeMethod.POST_TRAINING}:
+        yield Refusal(f"{path}.quantize.method", str(step.quantize.method), "use PostTraining")
+
+
+def _train(path: str, step: Step) -> Iterator[Refusal]:
+    if step.distill is not None:
+        student = step.distill.student
+        if student is not None and student.width is None:
+            yield Refusal(f"{path}.distill.student", "depth or uri", "use width")
+        if step.distill.hints is not None:
+            yield Refusal(f"{path}.distill.hints", f"{len(step.distill.hints)} pairs", "leave them out")
+    if step.finetune is not None and step.finetune.augment:
+        yield Refusal(f"{path}.finetune.augment", ", ".join(step.finetune.augment), "leave it out")
+
+
+def _other(path: str, step: Step) -> Iterator[Refusal]:
+    if step.cluster is not None:
+        yield Refusal(f"{path}.cluster", "weight clustering", "use prune or quantize")
+    if step.reduce_inputs is not None:
+        yield Refusal(f"{path}.reduceInputs", step.reduce_inputs.method.value, "use prune or quantize")
+    if step.compile is not None and step.compile.engine is not CompileEngine.ONNX_RUNTIME:
+        yield Refusal(f"{path}.compile.engine", step.compile.engine.value, "use OnnxRuntime")
+
+
+_STEP_CHECKS: tuple[Callable[[str, Step], Iterator[Refusal]], ...] = (_prune, _quantize, _train, _other)
+
+
+def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
+    if spec.guardrail.metric is not Metric.ACCURACY:
+        yield Refusal("spec.guardrail.metric", spec.guardrail.metric.value, "use Accuracy")
+    if spec.guardrail.on_fail is not OnFail.KEEP_PREVIOUS:
+        yield Refusal("spec.guardrail.onFail", spec.guardrail.on_fail.value, "use KeepPrevious")
+
+
+def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
+    serving = spec.serving
+    if serving.engine not in {Engine.AUTO, Engine.ONNX_RUNTIME}:
+        yield Refusal("spec.serving.engine", serving.engine.value, "use OnnxRuntime")
+    if serving.accelerator is not None:
+        yield Refusal("spec.serving.accelerator", serving.accelerator.resource, "leave it out")
+    if serving.min_replicas == 0:
+        yield Refusal("spec.serving.minReplicas", "0 (scale to zero)", "use 1")
+    if serving.load_balancing.session_affinity is not None:
+        yield Refusal("spec.serving.loadBalancing.sessionAffinity", "affinity by header", "leave it out")
+    if serving.cache is not None:
+        yield Refusal("spec.serving.cache", "response caching", "leave it out")
+    if serving.loading is not LoadingMode.EAGER:
+        yield Refusal("spec.serving.loading", serving.loading.value, "use Eager")
+    if serving.prefetch:
+        yield Refusal("spec.serving.prefetch", "true", "use false")
+    if serving.scaling.metric is not ScalingMetric.CONCURRENCY:
+        yield Refusal("spec.serving.scaling.metric", serving.scaling.metric.value, "use Concurrency")
+    if serving.scaling.idle_after is not None:
+        yield Refusal("spec.serving.scaling.idleAfter", serving.scaling.idle_after, "leave it out")
+    if serving.rollout.canary is not None:
+        yield Refusal("spec.serving.rollout.canary", "weighted steps", "leave it out: replicas roll one by one")
+    if serving.rollout.max_surge == 0 and serving.rollout.max_unavailable == 0:
+        yield Refusal("spec.serving.rollout", "maxSurge 0 with maxUnavailable 0", "allow one of them, or nothing moves")
