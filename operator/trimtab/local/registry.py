@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
-from trimtab.local import deleting, managed, patching, scaling, statuses
+from trimtab.local import deleting, evicting, managed, patching, scaling, statuses
 from trimtab.local.addresses import ServiceRange
 from trimtab.local.catalog import Catalog
 from trimtab.local.deleting import DeleteOptions
@@ -289,6 +289,21 @@ class Registry:
         served = self.catalog.get("pods")
         old = self._existing(served, namespace, name)
         return self._store_object(served, pods.bound(old, node, self.now()))
+
+    def evict(self, name: str, namespace: str, options: DeleteOptions, *, dry_run: bool = False) -> Object:
+        """Delete a pod, unless a disruption budget that selects it allows no disruption now.
+
+        Raises:
+            ApiError: 404, and 429 while a budget holds it.
+        """
+        served = self.catalog.get("pods")
+        pod = self._existing(served, namespace, name)
+        for budget in self._store.all("poddisruptionbudgets.policy"):
+            if evicting.guards(budget, pod):
+                changed = evicting.spent(budget, pod, self.now())
+                if not dry_run:
+                    self._store_object(self.catalog.get("poddisruptionbudgets.policy"), changed)
+        return self.remove("pods", name, namespace, options, dry_run=dry_run)[0]
 
     def finalize_namespace(self, obj: Object) -> Object:
         """Write a namespace's spec.finalizers; without any, a terminating namespace is gone."""

@@ -1,0 +1,128 @@
+"""What the server says about itself: version, health, discovery, OpenAPI."""
+
+import hashlib
+from typing import Any
+
+from aiohttp import web
+
+from trimtab.local.apiserver import discovery, openapi
+from trimtab.local.apiserver.encoding import json_response, not_found_page, to_json
+from trimtab.local.registry import Registry
+from trimtab.version import __version__
+
+_HEALTH = ("/healthz", "/livez", "/readyz")
+_MINOR = "36"
+
+
+class Documents:
+    """Answers the paths that are about kinds, not objects; big documents are kept until the kinds change."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._cache: dict[str, tuple[bytes, str]] = {}
+        self._generation = -1
+
+    def find(self, request: web.BaseRequest, path: str) -> web.Response | None:
+        """The document of a path, or None where the path is not about documents."""
+        path = path.rstrip("/") or "/"
+        if path.startswith(_HEALTH):
+            return web.Response(text="ok")
+        if request.method != "GET":
+            return None
+        match path.strip("/").split("/"):
+            case ["version"]:
+                return json_response(_version())
+            case [""]:
+                return json_response({"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]})
+            case ["openapi", *rest]:
+                return self._openapi(request, rest)
+            case ["api"] | ["apis"] if _wants_aggregated(request):
+                core = path == "/api"
+                return self._kept(request, f"{path}#aggregated", lambda: self._aggregated(core=core))
+            case ["api"]:
+                return json_response(discovery.api_versions(request.host))
+            case ["apis"]:
+                return json_response(discovery.group_list(self._registry.catalog.resources()))
+            case ["api", version]:
+                return self._found(discovery.resource_list(self._resources(), "", version))
+            case ["apis", group]:
+                return self._found(discovery.group(self._resources(), group))
+            case ["apis", group, version]:
+                return self._found(discovery.resource_list(self._resources(), group, version))
+        return None
+
+    def _resources(self) -> Any:
+        return self._registry.catalog.resources()
+
+    def _aggregated(self, *, core: bool) -> Any:
+        return discovery.aggregated(self._resources(), core=core)
+
+    def _found(self, document: Any) -> web.Response:
+        return json_response(document) if document is not None else not_found_page()
+
+    def _openapi(self, request: web.BaseRequest, rest: list[str]) -> web.Response:
+        catalog = self._registry.catalog
+        match rest:
+            case ["v2"]:
+                # Protobuf is what kubectl asks for first; it takes the JSON that it lists as its second choice.
+                return self._kept(request, "openapi/v2", lambda: openapi.v2(catalog))
+            case ["v3"]:
+                return self._kept(request, "openapi/v3", lambda: openapi.index(catalog, self._digest))
+            case ["v3", *parts]:
+                path = "/".join(parts)
+                if not openapi.has_group(catalog, path):
+                    return not_found_page()
+                return self._kept(request, f"openapi/v3/{path}", lambda: openapi.v3(catalog, path))
+        return not_found_page()
+
+    def _digest(self, path: str) -> str:
+        """A document's digest; clients cache by it."""
+        return self._document(f"openapi/v3/{path}", lambda: openapi.v3(self._registry.catalog, path))[1]
+
+    def _document(self, name: str, build: Any) -> tuple[bytes, str]:
+        generation = self._registry.catalog.generation
+        if generation != self._generation:
+            self._cache.clear()
+            self._generation = generation
+        if name not in self._cache:
+            body = to_json(build())
+            self._cache[name] = (body, hashlib.sha256(body).hexdigest().upper())
+        return self._cache[name]
+
+    def _kept(self, request: web.BaseRequest, name: str, build: Any) -> web.Response:
+        body, digest = self._document(name, build)
+        tag = f'"{digest}"'
+        headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "no-cache, private"}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        content_type = "application/json"
+        if "#aggregated" in name:
+            content_type += ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        return web.Response(body=body, headers={**headers, "Content-Type": content_type})
+
+
+def _wants_aggregated(request: web.BaseRequest) -> bool:
+    accept = request.headers.get("Accept", "")
+    for choice in accept.split(","):
+        parts = {part.strip() for part in choice.split(";")}
+        if {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"} <= parts:
+            return True
+    return False
+
+
+def _version() -> dict[str, str]:
+    return {
+        "major": "1",
+        "minor": _MINOR,
+        "emulationMajor": "1",
+        "emulationMinor": _MINOR,
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "35",
+        "gitVersion": f"v1.{_MINOR}.0+trimtab-{__version__}",
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none",
+        "compiler": "none",
+        "platform": "linux/amd64",
+    }

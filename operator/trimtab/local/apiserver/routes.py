@@ -1,0 +1,100 @@
+"""From method and path to the verb that answers."""
+
+from aiohttp import web
+
+from trimtab.local import statuses
+from trimtab.local.apiserver import reading, streams, writing
+from trimtab.local.apiserver.calls import Call
+from trimtab.local.apiserver.encoding import EventEncoder, not_found_page
+from trimtab.local.apiserver.targets import Target, target_of
+from trimtab.local.registry import Registry
+
+
+class Routes:
+    """Answers requests for resources."""
+
+    def __init__(self, registry: Registry, encoder: EventEncoder) -> None:
+        self._registry = registry
+        self._encoder = encoder
+
+    async def answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Raises ApiError for everything that is refused."""
+        target = target_of(path)
+        if target is None:
+            return not_found_page()
+        served = self._registry.catalog.find(target.group, target.version, target.plural)
+        if served is None:
+            return self._unknown(target)
+        if target.rest or not self._scoped(target, served.resource.namespaced):
+            raise statuses.no_such_resource()
+        call = Call(request, self._registry, served, target)
+        if target.subresource:
+            return await self._subresource(call)
+        return await (self._one(call) if target.name else self._collection(call))
+
+    def _unknown(self, target: Target) -> web.StreamResponse:
+        """Built-in groups answer with a Status, everything else as if there were no such path."""
+        groups = {r.group for r in self._registry.catalog.resources() if not r.custom}
+        if target.group in groups:
+            raise statuses.no_such_resource()
+        return not_found_page()
+
+    def _scoped(self, target: Target, namespaced: bool) -> bool:
+        """Whether the path names a namespace where, and only where, the kind has one."""
+        return bool(target.namespace) == namespaced or (namespaced and not target.name)
+
+    def _allow(self, call: Call, verb: str) -> None:
+        if verb not in call.served.resource.verbs:
+            raise statuses.method_not_allowed()
+
+    async def _collection(self, call: Call) -> web.StreamResponse:
+        match call.request.method:
+            case "GET" if call.flag("watch"):
+                self._allow(call, "watch")
+                return await streams.watch(call, self._encoder)
+            case "GET":
+                self._allow(call, "list")
+                return reading.list_(call)
+            case "POST":
+                self._allow(call, "create")
+                return await writing.create(call)
+            case "DELETE":
+                self._allow(call, "deletecollection")
+                return await writing.delete_collection(call)
+        raise statuses.method_not_allowed()
+
+    async def _one(self, call: Call) -> web.StreamResponse:
+        match call.request.method:
+            case "GET":
+                self._allow(call, "get")
+                return reading.get(call)
+            case "PUT":
+                self._allow(call, "update")
+                return await writing.replace(call)
+            case "PATCH":
+                self._allow(call, "patch")
+                return await writing.patch(call)
+            case "DELETE":
+                self._allow(call, "delete")
+                return await writing.delete(call)
+        raise statuses.method_not_allowed()
+
+    async def _subresource(self, call: Call) -> web.StreamResponse:
+        subresource = call.served.resource.subresource(call.target.subresource)
+        if subresource is None:
+            raise statuses.no_such_resource()
+        verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(call.request.method, "")
+        if verb not in subresource.verbs:
+            raise statuses.method_not_allowed()
+        match subresource.name, verb:
+            case "log", _:
+                return await streams.logs(call)
+            case "binding", _:
+                return await writing.bind(call)
+            case "eviction", _:
+                return await writing.evict(call)
+            case _, "get":
+                return reading.get(call)
+            case _, "update":
+                return await writing.replace(call)
+        return await writing.patch(call)
