@@ -1,0 +1,61 @@
+# The one entry to everything: `make demo`, `make test`. An empty machine needs Python 3.11 or newer, git and make.
+#   PYTHON=python3.12        which Python makes .venv
+#   PIP_ARGS="..."           passed to pip, for example another package index
+#   OUTPUT=json KEEP=1       passed to `make demo`
+#   ARGS="tests/api -k name" passed to pytest by `make test`
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,$(shell command -v $(name) 2>/dev/null)))
+PIP_ARGS ?=
+OUTPUT ?= text
+KEEP ?=
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint crds bench clean
+.DELETE_ON_ERROR:
+
+help: ## Show what can be made.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+demo: .venv/demo.stamp ## Compress, prove, serve, scale and interrupt a model on this machine; about two minutes.
+	@$(BIN)/trimtab demo --output $(OUTPUT) $(if $(KEEP),--keep)
+
+test: .venv/test.stamp ## Run the tests.
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/test.stamp ## Check style, types and the import contracts.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/trimtab crds --check
+
+crds: .venv/demo.stamp ## Write crds/ from the API models.
+	$(BIN)/trimtab crds
+
+bench: .venv/test.stamp ## Measure what the tests only check.
+	$(BIN)/python -m pytest tests/bench -o addopts=--import-mode=importlib -s
+
+clean: ## Remove the virtual environment, caches and reports.
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo-report
+
+# What a user needs, then what a developer needs on top. pip's chatter goes to standard error: the demo's output is data.
+.venv/demo.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "installing trimtab and what the demo needs into .venv (once, some minutes)" >&2
+	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[demo]' >&2
+	@touch $@
+
+.venv/test.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "installing trimtab and what the tests need into .venv (once, some minutes)" >&2
+	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[test]' >&2
+	@touch $@ .venv/demo.stamp
+
+.venv/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "error: no Python found; install Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Trimtab needs Python 3.11 or newer:" \
+	       "install it, or name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
