@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from trimtab.api.conditions import Reason, timestamp
-from trimtab.api.guardrail import GuardrailMode, OnInconclusive, Verdict
+from trimtab.api.guardrail import Guardrail, GuardrailMode, OnInconclusive, Verdict
 from trimtab.api.names import run_name, short_hash
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.runs import RunResult, RunSpec
@@ -15,8 +15,6 @@ from trimtab.errors import NotYet, Stalled
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import JobPhase, RunView, Snapshot
 from trimtab.version import __version__
-
-_ENDED = {RunPhase.SUCCEEDED, RunPhase.FAILED}
 
 
 def run_key(spec: OptimizedModelSpec, output: str) -> str:
@@ -84,11 +82,13 @@ def outcome(snapshot: Snapshot, wanted: RunSpec) -> RunOutcome:
     """Decide what becomes of the wanted run, from its Job and from what the status remembers."""
     name = run_name(snapshot.key.name, wanted.key)
     remembered = snapshot.status.last_run
-    if remembered is not None and remembered.key == wanted.key and remembered.phase in _ENDED:
-        return RunOutcome(remembered, _result_of(snapshot.status, name))
+    if remembered is not None and remembered.key == wanted.key and remembered.phase is RunPhase.FAILED:
+        return RunOutcome(remembered)
     if (known := _result_of(snapshot.status, name)) is not None:
         done = RunStatus(name=name, key=wanted.key, phase=RunPhase.SUCCEEDED, progress_percent=100)
-        return RunOutcome(done, known)
+        return RunOutcome(remembered if remembered and remembered.key == wanted.key else done, known)
+    if remembered is not None and remembered.key == wanted.key and _refused(snapshot, wanted):
+        return RunOutcome(remembered, RunResult(guardrail=snapshot.status.guardrail, reused=True))
     view = next((run for run in snapshot.runs if run.key == wanted.key), None)
     if view is None or view.deleting:
         pending = RunStatus(name=name, key=wanted.key, phase=RunPhase.PENDING)
@@ -97,6 +97,13 @@ def outcome(snapshot: Snapshot, wanted: RunSpec) -> RunOutcome:
         waiting = RunStatus(name=name, key=wanted.key, phase=RunPhase.PENDING, message="the result was lost; repeating")
         return RunOutcome(waiting, stale_job=name)
     return RunOutcome(_status_of(snapshot, view), view.result if view.phase is JobPhase.COMPLETE else None)
+
+
+def _refused(snapshot: Snapshot, wanted: RunSpec) -> bool:
+    """Whether the remembered run ended with an artifact that may not serve: then only its verdict is left."""
+    remembered, verdict = snapshot.status.last_run, snapshot.status.guardrail
+    ended = remembered is not None and remembered.phase is RunPhase.SUCCEEDED
+    return ended and verdict is not None and not passed(wanted.guardrail, verdict)
 
 
 def _result_of(status: OptimizedModelStatus, name: str) -> RunResult | None:
@@ -157,9 +164,9 @@ def _failure(view: RunView) -> tuple[str, str]:
     )
 
 
-def passed(spec: OptimizedModelSpec, verdict: GuardrailStatus | None) -> bool:
+def passed(guardrail: Guardrail, verdict: GuardrailStatus | None) -> bool:
     """Whether the artifact may serve."""
-    if spec.guardrail.mode is not GuardrailMode.ENFORCE or verdict is None:
+    if guardrail.mode is not GuardrailMode.ENFORCE or verdict is None:
         return True
     return verdict.verdict is Verdict.PASSED
 

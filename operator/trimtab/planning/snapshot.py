@@ -74,6 +74,8 @@ class PodView:
     """Whether it already carries the annotation that makes a scale-down take it first."""
     trouble: str | None = None
     """Why it does not start, in Kubernetes' words."""
+    fatal: bool = False
+    """Whether trying again cannot help: the artifact is corrupt, say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,87 @@
+"""`trimtab operator`: the controller, configured by flags or environment."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from trimtab.api.quantities import seconds
+from trimtab.version import __version__
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _namespaces(_: click.Context, __: click.Parameter, value: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in value.split(",") if name.strip())
+
+
+@click.command(context_settings={"auto_envvar_prefix": "TRIMTAB"})
+@click.option("--artifacts-uri", help="Where artifacts go unless a model says otherwise: s3://bucket/artifacts.")
+@click.option(
+    "--allow-code-namespaces",
+    default="",
+    callback=_namespaces,
+    help="Namespaces whose models may run code on load, by comma; * for all.",
+)
+@click.option("--compress-image", default=f"trimtab/compress:{__version__}", show_default=True)
+@click.option("--serve-image", default=f"trimtab/serve:{__version__}", show_default=True)
+@click.option("--gateway-image", default=f"trimtab/gateway:{__version__}", show_default=True)
+@click.option(
+    "--url-template",
+    default="http://{name}.{namespace}.svc.cluster.local",
+    show_default=True,
+    help="status.url; fields: name, namespace, clusterIP.",
+)
+@click.option(
+    "--on-demand-hold",
+    default="2m",
+    show_default=True,
+    callback=_duration,
+    help="How long on-demand replicas stay after spot came back.",
+)
+@click.option(
+    "--node-hold",
+    default="30s",
+    show_default=True,
+    callback=_duration,
+    help="How long a node must be empty before it is given back.",
+)
+@click.option("--health-host", default="0.0.0.0", show_default=True)
+@click.option("--health-port", default=8081, show_default=True)
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
+def operator(
+    artifacts_uri: str | None,
+    allow_code_namespaces: frozenset[str],
+    compress_image: str,
+    serve_image: str,
+    gateway_image: str,
+    url_template: str,
+    on_demand_hold: float,
+    node_hold: float,
+    health_host: str,
+    health_port: int,
+    log_level: str,
+) -> None:
+    """Run the controller until SIGTERM."""
+    from trimtab.cli.logs import configure
+    from trimtab.handlers.operator import run
+    from trimtab.planning.settings import Settings
+
+    configure(getattr(logging, log_level.upper()))
+    settings = Settings(
+        compress_image=compress_image,
+        serve_image=serve_image,
+        gateway_image=gateway_image,
+        artifacts_uri=artifacts_uri,
+        allow_code_namespaces=allow_code_namespaces,
+        url_template=url_template,
+        on_demand_hold_s=on_demand_hold,
+        node_hold_s=node_hold,
+    )
+    run(settings, f"http://{health_host}:{health_port}/healthz")

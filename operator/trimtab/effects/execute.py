@@ -1,0 +1,115 @@
+"""Carries plans out: every action in its order, nothing that is already so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from trimtab.api.names import API_VERSION, Key
+from trimtab.effects.announce import Announcer
+from trimtab.effects.kinds import DEPLOYMENTS, MODELS, PODS, kind_of
+from trimtab.effects.kubernetes import Cluster
+from trimtab.planning.plan import Action, Annotate, Announce, Apply, Delete, Manifest, Scale
+
+log = structlog.get_logger(__name__)
+
+Object = dict[str, Any]
+
+
+Identity = tuple[str, str, str]
+"""Kind, namespace, name."""
+
+WATCHED = {"Deployment", "Job", "Service"}
+# Kinds that nobody watches are written again after this long, should somebody have changed them.
+_RESYNC_SECONDS = 600.0
+
+
+class Executor:
+    """Does what plans say."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        announcer: Announcer,
+        observed: Callable[[Identity], Object | None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`observed` answers with the body of an object of a watched kind, as far as known; `clock` in seconds."""
+        self._cluster = cluster
+        self._announcer = announcer
+        self._observed = observed
+        self._clock = clock
+        self._applied: dict[Identity, tuple[float, Manifest]] = {}
+
+    async def execute(self, about: Object, actions: Iterable[Action]) -> list[str]:
+        """Carry `actions` out in order; return what changed, as `kind/name verb`.
+
+        The first failure ends it: the next reconcile plans anew from what is then there.
+        """
+        changes: list[str] = []
+        for action in actions:
+            match action:
+                case Apply(manifest):
+                    changes += await self._apply(manifest)
+                case Scale(namespace, name, replicas):
+                    await self._cluster.merge(DEPLOYMENTS, name, namespace, {"spec": {"replicas": replicas}})
+                    changes.append(f"Deployment/{name} scaled to {replicas}")
+                case Annotate(namespace, pod, annotations):
+                    patch = {"metadata": {"annotations": annotations}}
+                    await self._cluster.merge(PODS, pod, namespace, patch)
+                    changes.append(f"Pod/{pod} annotated")
+                case Delete(api_version, kind, namespace, name):
+                    await self._cluster.delete(kind_of({"apiVersion": api_version, "kind": kind}), name, namespace)
+                    self.forget((kind, namespace or "", name))
+                    changes.append(f"{kind}/{name} deleted")
+                case Announce():
+                    await self._announcer.announce(about, action)
+        return changes
+
+    async def _apply(self, manifest: Manifest) -> list[str]:
+        kind = kind_of(manifest)
+        meta = manifest["metadata"]
+        identity = (kind.kind, meta.get("namespace", ""), meta["name"])
+        current = self._observed(identity)
+        if current is not None and not drifted(manifest, current):
+            return []
+        at, last = self._applied.get(identity, (float("-inf"), None))
+        if kind.kind not in WATCHED and last == manifest and self._clock() - at < _RESYNC_SECONDS:
+            return []
+        after = await self._cluster.apply(manifest)
+        self._applied[identity] = (self._clock(), manifest)
+        if current is not None and after["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
+            return []
+        return [f"{kind.kind}/{meta['name']} {'configured' if current else 'applied'}"]
+
+    def forget(self, identity: Identity) -> None:
+        """Forget what was applied: the object is gone, or about to be."""
+        self._applied.pop(identity, None)
+
+    async def write_status(self, key: Key, status: Manifest) -> Object:
+        """Replace the part of a model's status that is ours, which is all of it."""
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": MODELS.kind,
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "status": status,
+        }
+        return await self._cluster.apply(manifest, subresource="status")
+
+
+def drifted(wanted: Any, observed: Any) -> bool:
+    """Whether `observed` lacks something that `wanted` says; what others added does not count.
+
+    Lists are compared item by item: in what we write they are either atomic or ours alone.
+    """
+    if isinstance(wanted, dict):
+        if not isinstance(observed, dict):
+            return bool(wanted)
+        return any(drifted(value, observed.get(name)) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        if not isinstance(observed, list) or len(wanted) > len(observed):
+            return bool(wanted)
+        return any(drifted(one, other) for one, other in zip(wanted, observed, strict=False))
+    return bool(wanted != observed)

@@ -1,0 +1,251 @@
+"""Reads the world into snapshots: from indices that watches keep, and from the gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from trimtab.api.capacity import CapacityPool
+from trimtab.api.conditions import Condition
+from trimtab.api.gateway import GatewayStats, ModelStats
+from trimtab.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, REVISION_LABEL, RUN_LABEL, Key
+from trimtab.api.optimizedmodel import OptimizedModel
+from trimtab.api.quantities import seconds
+from trimtab.api.status import OptimizedModelStatus
+from trimtab.effects.execute import Identity
+from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.reading import explain
+from trimtab.effects.signals import GatewaySignals
+from trimtab.effects.views import deployment_view, pod_view, run_view
+from trimtab.planning.settings import Settings
+from trimtab.planning.snapshot import Owner, RunView, Snapshot
+from trimtab.planning.support import pool_refusals
+
+Object = dict[str, Any]
+Index = Mapping[Any, Collection[Object]]
+
+_LOG_TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the watches know, by the key that makes looking it up cheap."""
+
+    models: Index
+    """By `Key`."""
+    namespaced_models: Index
+    """By namespace."""
+    pools: Index
+    """By name."""
+    deployments: Index
+    """By the `Key` of their model."""
+    named_deployments: Index
+    """By (namespace, name)."""
+    jobs: Index
+    """By the `Key` of their model."""
+    named_jobs: Index
+    """By (namespace, name)."""
+    pods: Index
+    """By the `Key` of their model."""
+    services: Index
+    """By (namespace, name)."""
+    gateways: Index
+    """Gateway pods by namespace."""
+    nodes: Index
+    """By name."""
+
+    def model(self, key: Key) -> Object | None:
+        return _only(self.models, key)
+
+    def node(self, name: str) -> Object | None:
+        return _only(self.nodes, name)
+
+    def observed(self, identity: Identity) -> Object | None:
+        """Return the body of one of our children, as far as it is known."""
+        kind, namespace, name = identity
+        if kind == "Service":
+            return _only(self.services, (namespace, name))
+        index = {"Deployment": self.named_deployments, "Job": self.named_jobs}.get(kind)
+        return _only(index, (namespace, name)) if index is not None else None
+
+
+class Gatherer:
+    """Makes snapshots."""
+
+    def __init__(
+        self,
+        world: World,
+        cluster: Cluster,
+        signals: GatewaySignals,
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._world = world
+        self._cluster = cluster
+        self._signals = signals
+        self._settings = settings
+        self._clock = clock
+        self._written: dict[Key, Object] = {}
+        self._doomed: dict[str, datetime] = {}
+
+    def wrote(self, key: Key, body: Object) -> None:
+        """Remember what the API server answered to our status: the watch may show it later than the next look."""
+        self._written[key] = body
+
+    def forget(self, key: Key) -> None:
+        self._written.pop(key, None)
+
+    async def snapshot(self, key: Key) -> Snapshot | None:
+        """Return a model's snapshot, or None when it is gone or going: its children go with it."""
+        body = self._newest(key)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return None
+        now = self._clock()
+        model, invalid = _parsed(body)
+        status = OptimizedModelStatus.model_validate(body.get("status") or {})
+        pools, bad_pools = self.pools()
+        nodes = {name: node for name in self._world.nodes if (node := self._world.node(name)) is not None}
+        stats = await self._stats(key)
+        service = _only(self._world.services, (key.namespace, key.name))
+        return Snapshot(
+            key=key,
+            uid=body["metadata"]["uid"],
+            generation=int(body["metadata"]["generation"]),
+            spec=model.spec if model else None,
+            invalid=invalid,
+            status=status,
+            conditions=tuple(Condition.read(entry) for entry in (body.get("status") or {}).get("conditions") or ()),
+            settings=self._settings,
+            now=now,
+            owners=self._owners(key.namespace),
+            runs=await self._runs(key),
+            deployments=tuple(deployment_view(item) for item in self._world.deployments.get(key, ())),
+            pods=tuple(
+                pod_view(item, nodes, now)
+                for item in self._world.pods.get(key, ())
+                if REVISION_LABEL in item["metadata"]["labels"]
+            ),
+            cluster_ip=_cluster_ip(service) if service else None,
+            name_taken=service is not None and not _ours(service),
+            traffic=_traffic(stats, key.name),
+            pools=pools,
+            doomed_nodes=self.doomed(now),
+            bad_pools=bad_pools,
+        )
+
+    def pools(self) -> tuple[tuple[CapacityPool, ...], dict[str, str]]:
+        """Return the pools that can be used, by weight and name, and why the others cannot."""
+        good: list[CapacityPool] = []
+        bad: dict[str, str] = {}
+        for name in sorted(self._world.pools):
+            body = _only(self._world.pools, name)
+            if body is None or body["metadata"].get("deletionTimestamp"):
+                continue
+            try:
+                pool = CapacityPool.model_validate(body)
+            except ValidationError as error:
+                bad[name] = explain(error)
+                continue
+            refused = pool_refusals(pool.spec)
+            if refused:
+                bad[name] = "; ".join(str(refusal) for refusal in refused)
+            else:
+                good.append(pool)
+        return tuple(sorted(good, key=lambda pool: (-pool.spec.weight, pool.name))), bad
+
+    def doomed(self, now: datetime) -> dict[str, datetime]:
+        """Return the nodes that go away, and when; the time counts from when a notice was first seen."""
+        pools, _ = self.pools()
+        notices = {taint: pool for pool in pools for taint in pool.spec.interruption.taints}
+        found: dict[str, datetime] = {}
+        for name in self._world.nodes:
+            node = self._world.node(name)
+            if node is None:
+                continue
+            taints = {taint["key"] for taint in node["spec"].get("taints") or ()}
+            pool = next((notices[taint] for taint in sorted(taints) if taint in notices), None)
+            if pool is not None:
+                notice = timedelta(seconds=seconds(pool.spec.interruption.notice))
+                found[name] = self._doomed.get(name, now + notice)
+            elif "node.kubernetes.io/unreachable" in taints:
+                found[name] = self._doomed.get(name, now)
+        self._doomed = dict(found)
+        return found
+
+    def _newest(self, key: Key) -> Object | None:
+        """Return the model as the watch shows it, or as we wrote it where that is newer."""
+        seen = self._world.model(key)
+        ours = self._written.get(key)
+        if seen is None or ours is None:
+            return seen
+        # Since Kubernetes 1.35 resource versions may be compared as numbers (KEP-5504).
+        newer = int(ours["metadata"]["resourceVersion"]) > int(seen["metadata"]["resourceVersion"])
+        if newer and ours["metadata"]["uid"] == seen["metadata"]["uid"]:
+            return ours
+        return seen
+
+    def _owners(self, namespace: str) -> tuple[Owner, ...]:
+        return tuple(
+            Owner(body["metadata"]["name"], body["metadata"]["uid"])
+            for body in self._world.namespaced_models.get(namespace, ())
+            if not body["metadata"].get("deletionTimestamp")
+        )
+
+    async def _stats(self, key: Key) -> GatewayStats | None:
+        addresses = [
+            ip
+            for pod in self._world.gateways.get(key.namespace, ())
+            if (ip := (pod.get("status") or {}).get("podIP")) and not pod["metadata"].get("deletionTimestamp")
+        ]
+        return await self._signals.sample(key.namespace, addresses)
+
+    async def _runs(self, key: Key) -> tuple[RunView, ...]:
+        pods: dict[str, list[Object]] = {}
+        for pod in self._world.pods.get(key, ()):
+            run = pod["metadata"]["labels"].get(RUN_LABEL)
+            if run:
+                pods.setdefault(run, []).append(pod)
+        views = []
+        for job in self._world.jobs.get(key, ()):
+            own = pods.get(job["metadata"]["labels"].get(RUN_LABEL, ""), [])
+            views.append(run_view(job, own, await self._log_tail(own)))
+        return tuple(views)
+
+    async def _log_tail(self, pods: Iterable[Object]) -> str:
+        """Return the end of the running pod's log; that of an ended one is of no use."""
+        for pod in pods:
+            if (pod.get("status") or {}).get("phase") == "Running":
+                meta = pod["metadata"]
+                return await self._cluster.pod_log(meta["namespace"], meta["name"], _LOG_TAIL_LINES)
+        return ""
+
+
+def _only(index: Index, key: Any) -> Object | None:
+    return next(iter(index.get(key, ())), None)
+
+
+def _parsed(body: Object) -> tuple[OptimizedModel | None, str | None]:
+    try:
+        return OptimizedModel.model_validate({"apiVersion": API_VERSION, "kind": "OptimizedModel", **body}), None
+    except ValidationError as error:
+        return None, explain(error)
+
+
+def _ours(body: Object) -> bool:
+    return (body["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGED_BY
+
+
+def _cluster_ip(service: Object) -> str | None:
+    ip = service["spec"].get("clusterIP")
+    return ip if ip and ip != "None" else None
+
+
+def _traffic(stats: GatewayStats | None, model: str) -> ModelStats | None:
+    """A gateway that answers but does not know the model yet has no traffic for it; one that is silent says nothing."""
+    if stats is None:
+        return None
+    return stats.models.get(model, ModelStats())

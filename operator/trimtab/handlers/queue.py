@@ -1,0 +1,96 @@
+"""A level-triggered work queue: at most one reconcile per key, and once more if it was woken meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+Reconcile = Callable[[K], Awaitable[float | None]]
+
+_BACKOFF_FIRST_SECONDS = 0.5
+_BACKOFF_LAST_SECONDS = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """Keys that want a look. `reconcile` returns the seconds until it wants the next one, or None."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._dirty: set[K] = set()
+        self._active: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._jitter = jitter
+
+    def add(self, key: K) -> None:
+        """Ask for a look at `key` as soon as a worker is free; asking twice is asking once."""
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._active:
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Ask for a look after `seconds`, unless one is due before."""
+        if key in self._dirty:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        pending = self._timers.get(key)
+        if pending is not None:
+            if pending.when() <= due:
+                return
+            pending.cancel()
+        self._timers[key] = loop.call_later(seconds, self.add, key)
+
+    def forget(self, key: K) -> None:
+        """Drop timers and failures of a key that is gone."""
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+        self._failures.pop(key, None)
+
+    async def run(self, reconcile: Reconcile[K], workers: int = 8) -> None:
+        """Work until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._work(reconcile))
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+
+    async def _work(self, reconcile: Reconcile[K]) -> None:
+        while True:
+            key = await self._ready.get()
+            self._dirty.discard(key)
+            self._active.add(key)
+            delay: float | None = None
+            try:
+                delay = await reconcile(key)
+                self._failures.pop(key, None)
+            except Exception:
+                failures = self._failures[key] = self._failures.get(key, 0) + 1
+                delay = backoff(failures, self._jitter())
+                log.exception("reconcile.failed", key=str(key), failures=failures, retry_seconds=round(delay, 1))
+            finally:
+                self._active.discard(key)
+            if key in self._dirty:
+                self._ready.put_nowait(key)
+            elif delay is not None:
+                self.add_after(key, delay)
+
+
+def backoff(failures: int, jitter: float) -> float:
+    """Return the seconds to wait after so many failures in a row: doubling, half of it drawn by `jitter` in [0, 1)."""
+    ceiling = min(_BACKOFF_LAST_SECONDS, _BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))
+    return ceiling / 2 * (1 + jitter)

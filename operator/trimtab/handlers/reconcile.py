@@ -1,0 +1,71 @@
+"""One reconcile: gather, plan, execute, say. Failures become condition, event and log in one place."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+
+from trimtab.api.names import Key
+from trimtab.effects.execute import Executor
+from trimtab.effects.fleet import Fleet
+from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.kubernetes import ApiError
+from trimtab.errors import NotYet
+from trimtab.handlers.wakes import FLEET
+from trimtab.planning.model import Memory, plan
+
+log = structlog.get_logger(__name__)
+
+_RETRY_SECONDS = 2.0
+
+
+class Reconciler:
+    """Brings one key at a time to where its spec wants it."""
+
+    def __init__(self, world: World, gatherer: Gatherer, executor: Executor, fleet: Fleet) -> None:
+        self._world = world
+        self._gatherer = gatherer
+        self._executor = executor
+        self._fleet = fleet
+        self._memory: dict[Key, Memory] = {}
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile `key`; return the seconds until the next look."""
+        began = time.perf_counter()
+        try:
+            wake = await (self._fleet.reconcile() if key == FLEET else self._model(key))
+        except NotYet as error:
+            wake = error.retry_after or _RETRY_SECONDS
+            log.warning("reconcile.put_off", key=str(key), reason=error.reason, error=error.message, retry_seconds=wake)
+        log.debug("reconcile.finished", key=str(key), seconds=round(time.perf_counter() - began, 4), wake=wake)
+        return wake
+
+    async def _model(self, key: Key) -> float | None:
+        snapshot = await self._gatherer.snapshot(key)
+        if snapshot is None:
+            self._memory.pop(key, None)
+            self._gatherer.forget(key)
+            return None
+        before = self._memory.get(key, Memory())
+        decided, after = plan(snapshot, before)
+        body: dict[str, Any] = {
+            "apiVersion": "trimtab.dev/v1alpha1",
+            "kind": "OptimizedModel",
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": snapshot.uid},
+        }
+        # The status goes first: it is what remembers a decision (the candidate, the traffic that must move before
+        # pods go), so that a crash in between leaves a plan that is carried out again, not one that is forgotten.
+        if decided.status != snapshot.status.wire():
+            try:
+                self._gatherer.wrote(key, await self._executor.write_status(key, decided.status))
+            except ApiError as error:
+                if error.status == 404:  # deleted meanwhile
+                    return None
+                raise
+        changes = await self._executor.execute(body, decided.actions)
+        self._memory[key] = after
+        if changes:
+            log.info("model.reconciled", model=str(key), changes=changes)
+        return decided.requeue_after

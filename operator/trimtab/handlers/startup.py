@@ -1,0 +1,91 @@
+"""Settings, login, start and end of the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import kopf
+import structlog
+
+from trimtab.effects.announce import Announcer
+from trimtab.effects.execute import Executor
+from trimtab.effects.fleet import Fleet
+from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.signals import GatewaySignals
+from trimtab.handlers.queue import WorkQueue
+from trimtab.handlers.reconcile import Reconciler
+
+log = structlog.get_logger(__name__)
+
+_INDICES = (
+    "models",
+    "namespaced_models",
+    "pools",
+    "deployments",
+    "named_deployments",
+    "jobs",
+    "named_jobs",
+    "pods",
+    "services",
+    "gateways",
+    "nodes",
+)
+
+
+@kopf.on.login()
+async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Log in as any client does, without the synchronous client, which would be most of our memory."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any) -> None:
+    """Set Kopf up as a watcher and nothing more, and start the workers."""
+    settings.persistence.finalizer = "trimtab.dev/kopf"  # unused; the default name is shared between operators
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.networking.request_timeout = 30
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.execution.max_workers = 4
+    settings.process.ultimate_exiting_timeout = 15
+    memo.world = World(**{name: kwargs[name] for name in _INDICES})
+    memo.session = aiohttp.ClientSession()
+    memo.cluster = await Cluster.connect()
+    clock = _now
+    announcer = Announcer(memo.cluster, clock)
+    executor = Executor(memo.cluster, announcer, memo.world.observed, time.monotonic)
+    signals = GatewaySignals(memo.session, time.monotonic)
+    gatherer = Gatherer(memo.world, memo.cluster, signals, memo.settings, clock)
+    fleet = Fleet(memo.world, gatherer, memo.cluster, executor, memo.settings, clock)
+    memo.queue = WorkQueue()
+    memo.worker = asyncio.create_task(memo.queue.run(Reconciler(memo.world, gatherer, executor, fleet)))
+    log.info("operator.started", compress=memo.settings.compress_image, serve=memo.settings.serve_image)
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    memo.worker.cancel()
+    with suppress(asyncio.CancelledError):
+        await memo.worker
+    await memo.cluster.close()
+    await memo.session.close()
+    log.info("operator.stopped")
+
+
+@kopf.on.probe(id="queue")
+async def queue_works(memo: kopf.Memo, **_: Any) -> str:
+    """Fail the liveness probe when the workers are gone."""
+    if memo.worker.done():
+        raise RuntimeError("the work queue has stopped")
+    return "running"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,103 @@
+"""The plan for one model: target, scale, serving, status, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from trimtab.api.conditions import Reason, timestamp
+from trimtab.api.status import DecisionStatus
+from trimtab.errors import Stalled
+from trimtab.planning.costing import cost_of
+from trimtab.planning.plan import Action, Announce, Plan
+from trimtab.planning.scaling import ScalingState, Wanted, scale
+from trimtab.planning.serving import Serving, serve
+from trimtab.planning.snapshot import Snapshot
+from trimtab.planning.status import status_of
+from trimtab.planning.target import Target, target
+
+# The autoscaler looks at the gateway this often: a sixth of the panic window, so that no burst hides in between.
+_SCALING_SECONDS = 1.0
+_STALLED_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the operator remembers of a model between two looks; losing it costs a hold, never a wrong step."""
+
+    scaling: ScalingState = field(default_factory=ScalingState)
+    wanted: Wanted | None = None
+
+
+def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
+    """Decide everything about one model."""
+    aim = target(snapshot)
+    if snapshot.spec is None:  # nothing can be said about serving: what runs stays as it is
+        status = status_of(snapshot, aim, None, None, snapshot.status.cost, ())
+        actions = (*aim.actions, *_announcements(snapshot, aim, None))
+        return Plan(snapshot.key, actions, status.wire(), _STALLED_SECONDS), memory
+    ordered = snapshot.status.replicas.desired if snapshot.status.replicas else 0
+    floor = max(ordered, snapshot.spec.serving.min_replicas)
+    wanted, scaling = scale(snapshot, snapshot.spec, memory.scaling, floor)
+    serving = serve(snapshot, snapshot.spec, aim.revision, wanted)
+    idle = serving.active is None and serving.candidate is None
+    decisions = () if idle else tuple(_decisions(snapshot, memory.wanted, wanted, serving))
+    status = status_of(snapshot, aim, serving, wanted, cost_of(snapshot, snapshot.spec), decisions)
+    actions = (*aim.actions, *serving.actions, *_announcements(snapshot, aim, serving))
+    actions += tuple(_scaling_events(decisions))
+    after = Memory(scaling=scaling, wanted=None if idle else wanted)
+    return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle)), after
+
+
+def _requeue(aim: Target, *, idle: bool) -> float | None:
+    if idle and isinstance(aim.problem, Stalled):
+        return _STALLED_SECONDS
+    return _SCALING_SECONDS
+
+
+def _decisions(snapshot: Snapshot, before: Wanted | None, after: Wanted, serving: Serving) -> Iterator[DecisionStatus]:
+    """Yield what changed, newest first, with its reason."""
+    at = timestamp(snapshot.now)
+    was, now = snapshot.status.active_revision, serving.active
+    if now is not None and (was is None or was.name != now.name):
+        yield DecisionStatus(time=at, kind="Rollout", message=f"all traffic goes to revision {now.name}")
+    elif serving.candidate is not None and snapshot.status.candidate_revision is None:
+        yield DecisionStatus(time=at, kind="Rollout", message=f"rolling out revision {serving.candidate.name}")
+    if before is None:
+        return
+    if before.replicas != after.replicas:
+        message = f"{before.replicas} -> {after.replicas} replicas: {after.scaling_reason}"
+        yield DecisionStatus(time=at, kind="Scaling", message=message)
+    if (before.on_demand, before.spot) != (after.on_demand, after.spot):
+        message = (
+            f"{before.on_demand} on-demand + {before.spot} spot -> {after.on_demand} on-demand + {after.spot} spot: "
+            f"{after.placement_reason}"
+        )
+        yield DecisionStatus(time=at, kind="Placement", message=message)
+
+
+def _scaling_events(decisions: tuple[DecisionStatus, ...]) -> Iterator[Action]:
+    for decision in decisions:
+        if decision.kind != "Rollout":
+            yield Announce(Reason.SCALED, decision.message, dedupe=f"{decision.time} {decision.message}")
+
+
+def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> Iterator[Action]:
+    """Yield the events that a user would want: problems, verdicts, rollouts, interruptions."""
+    problem = aim.problem or (serving.problem if serving else None)
+    if isinstance(problem, Stalled):
+        dedupe = f"{snapshot.generation} {problem.message}"
+        yield Announce(problem.reason, problem.message, dedupe=dedupe, type="Warning")
+    if aim.revision is not None and aim.revision.guardrail is not None:
+        verdict = aim.revision.guardrail
+        yield Announce(Reason.GUARDRAIL_PASSED, verdict.message, dedupe=aim.revision.run_name)
+    was = snapshot.status.active_revision
+    if serving is not None and serving.active is not None and (was is None or was.name != serving.active.name):
+        message = f"revision {serving.active.name} serves all traffic"
+        yield Announce(Reason.ROLLED_OUT, message, dedupe=f"{serving.active.name} {serving.active.since}")
+    for node, until in snapshot.doomed_nodes.items():
+        hit = [pod.name for pod in snapshot.pods if pod.node == node and not pod.terminating]
+        if hit:
+            seconds = max(0.0, (until - snapshot.now).total_seconds())
+            message = f"node {node} goes away in {seconds:.0f} s; replacing {len(hit)} replicas elsewhere"
+            yield Announce(Reason.SPOT_INTERRUPTED, message, dedupe=f"{node} {timestamp(until)}", type="Warning")

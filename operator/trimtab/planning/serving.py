@@ -1,0 +1,227 @@
+"""From the wanted revision to what runs: replicas of both revisions on both capacity types, and the traffic split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from trimtab.api.base import CapacityType
+from trimtab.api.conditions import ROLLED_OUT, Reason, find, moment
+from trimtab.api.names import Key
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.quantities import seconds
+from trimtab.api.status import RevisionStatus, WeightStatus
+from trimtab.errors import NotYet, Stalled, TrimtabError
+from trimtab.planning import placement, rollout
+from trimtab.planning.manifests import serving as manifests
+from trimtab.planning.manifests.gateway import gateway
+from trimtab.planning.plan import Action, Annotate, Apply, Delete, Scale
+from trimtab.planning.scaling import Wanted, healthy, usable_pools
+from trimtab.planning.snapshot import PodView, Snapshot
+
+# A pod on a node that goes away is asked to leave this long before, if nothing replaced it by then.
+_EVICT_BEFORE = timedelta(seconds=4)
+_DECIDED = {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.ARTIFACT_CORRUPT}
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What serves from now on, and how to get there."""
+
+    active: RevisionStatus | None = None
+    candidate: RevisionStatus | None = None
+    history: tuple[RevisionStatus, ...] = ()
+    weights: tuple[WeightStatus, ...] = ()
+    healthy: int = 0
+    """Replicas that the gateway sends requests to, of both revisions."""
+    problem: TrimtabError | None = None
+    """Why the wanted revision is not rolled out (yet)."""
+    actions: tuple[Action, ...] = ()
+
+
+def serve(snapshot: Snapshot, spec: OptimizedModelSpec, wanted: RevisionStatus | None, scale: Wanted) -> Serving:
+    """Decide what serves. Without a wanted revision the active one goes on, at the scale that the load asks for."""
+    active = snapshot.status.active_revision
+    candidate = wanted if wanted is not None and (active is None or wanted.name != active.name) else None
+    problem: TrimtabError | None = None
+    if candidate is not None:
+        problem = _refusal(snapshot, spec, candidate)
+        if problem is not None:
+            candidate = None
+    avoid = frozenset(snapshot.doomed_nodes)
+    admitted = healthy(snapshot.traffic, candidate.name, avoid) if candidate else 0
+    serving_now = admitted + (healthy(snapshot.traffic, active.name, avoid) if active else 0)
+    history = snapshot.status.revisions
+    if candidate is None:
+        shares = rollout.Shares(active=scale.replicas, candidate=0, done=False)
+    else:
+        left = sum(1 for pod in snapshot.pods if pod.revision == active.name) if active else None
+        shares = rollout.shares(
+            scale.replicas,
+            healthy=admitted,
+            floor=spec.serving.min_replicas,
+            old_left=left,
+            limits=spec.serving.rollout,
+        )
+        if shares.done:
+            history = _remembered(active, candidate, history, spec.revision_history_limit)
+            active, candidate = candidate, None
+            shares = rollout.Shares(active=scale.replicas, candidate=0, done=False)
+        else:
+            problem = _rolling(snapshot, candidate, admitted, scale.replicas)
+    replaced = serving_now >= scale.replicas
+    wanted_name = wanted.name if wanted else None
+    actions = _objects(snapshot, spec, scale, shares, active, candidate, wanted_name, replaced=replaced)
+    split = {r.name: n for r, n in ((active, shares.active), (candidate, shares.candidate)) if r is not None}
+    left_over = _left_over(snapshot, set(split))
+    if replaced or not split:
+        actions += _removed(snapshot, left_over)
+    else:
+        split |= left_over
+    return Serving(
+        active=active,
+        candidate=candidate,
+        history=tuple(history),
+        weights=rollout.weights(split),
+        healthy=serving_now,
+        problem=problem,
+        actions=actions,
+    )
+
+
+def _left_over(snapshot: Snapshot, keep: set[str]) -> dict[str, int]:
+    """Return the replicas of revisions that are neither active nor candidate: given up on, or overtaken.
+
+    They serve on until the others have replaced them: a rollout that is cut short must not cost capacity either.
+    """
+    found: dict[str, int] = {}
+    for view in snapshot.deployments:
+        if view.revision not in keep:
+            found[view.revision] = found.get(view.revision, 0) + view.replicas
+    return found
+
+
+def _refusal(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionStatus) -> TrimtabError | None:
+    """Return why a candidate is not rolled out (any more): given up on, cannot start, or suspended."""
+    past = find(snapshot.conditions, ROLLED_OUT)
+    if past and past.reason in _DECIDED and past.observed_generation == snapshot.generation:
+        return Stalled(past.reason, past.message)
+    active = snapshot.status.active_revision
+    serving = f"revision {active.name} keeps serving" if active else "nothing serves yet"
+    own = [pod for pod in snapshot.pods if pod.revision == candidate.name]
+    fatal = next((pod for pod in own if pod.fatal), None)
+    if fatal is not None:
+        return Stalled(Reason.ARTIFACT_CORRUPT, f"{fatal.trouble}; {serving}; change spec.rerun.reason to make it anew")
+    begun = candidate.name == (snapshot.status.candidate_revision.name if snapshot.status.candidate_revision else None)
+    if spec.suspend and not begun:
+        return NotYet(Reason.SUSPENDED, f"spec.suspend: true; the rollout of {candidate.name} waits; {serving}")
+    deadline = seconds(spec.serving.rollout.progress_deadline)
+    age = (snapshot.now - moment(candidate.since)).total_seconds()
+    if age <= deadline:
+        return None
+    trouble = next((pod.trouble for pod in own if pod.trouble), "its replicas are not healthy at the gateway")
+    return Stalled(
+        Reason.PROGRESS_DEADLINE_EXCEEDED,
+        f"revision {candidate.name} was not rolled out within spec.serving.rollout.progressDeadline "
+        f"({spec.serving.rollout.progress_deadline}): {trouble}; {serving}; correct the cause and change the spec",
+    )
+
+
+def _rolling(snapshot: Snapshot, candidate: RevisionStatus, admitted: int, replicas: int) -> NotYet:
+    trouble = next((p.trouble for p in snapshot.pods if p.revision == candidate.name and p.trouble), None)
+    more = f"; {trouble}" if trouble else ""
+    return NotYet(Reason.ROLLING_OUT, f"revision {candidate.name}: {admitted} of {replicas} replicas admitted{more}")
+
+
+def _remembered(
+    active: RevisionStatus | None, candidate: RevisionStatus, history: list[RevisionStatus], limit: int
+) -> list[RevisionStatus]:
+    past = [active, *history] if active else history
+    return [revision for revision in past if revision.name != candidate.name][:limit]
+
+
+def _objects(
+    snapshot: Snapshot,
+    spec: OptimizedModelSpec,
+    scale: Wanted,
+    shares: rollout.Shares,
+    active: RevisionStatus | None,
+    candidate: RevisionStatus | None,
+    wanted: str | None,
+    *,
+    replaced: bool,
+) -> tuple[Action, ...]:
+    """Return everything to apply, scale and delete so that the shares come true."""
+    actions: list[Action] = []
+    if active is not None or candidate is not None:
+        actions += [Apply(m) for m in gateway(snapshot.key.namespace, snapshot.owners, snapshot.settings)]
+        actions.append(Apply(manifests.model_service(snapshot.key, snapshot.uid)))
+    doomed = placement.doomed_pods(snapshot.pods, frozenset(snapshot.doomed_nodes))
+    for revision, replicas in ((candidate, shares.candidate), (active, shares.active)):
+        if revision is None:
+            continue
+        counts = {
+            kind: placement.part(total, replicas, scale.replicas)
+            + placement.surplus_for_doomed(kind, revision.name, doomed, replaced=replaced)
+            for kind, total in ((CapacityType.ON_DEMAND, scale.on_demand), (CapacityType.SPOT, scale.spot))
+        }
+        # Only the wanted revision's template can be made from the spec; others are scaled as they are.
+        ours = revision.name == wanted
+        actions += _revision(snapshot, spec, revision, counts) if ours else _scaled(snapshot, revision.name, counts)
+    actions += _condemned(snapshot, doomed)
+    return tuple(actions)
+
+
+def _revision(
+    snapshot: Snapshot, spec: OptimizedModelSpec, revision: RevisionStatus, counts: dict[CapacityType, int]
+) -> list[Action]:
+    actions: list[Action] = [Apply(manifests.revision_service(snapshot.key, snapshot.uid, revision.name))]
+    existing = {view.name for view in snapshot.deployments}
+    pools = usable_pools(snapshot, spec)
+    for kind, replicas in counts.items():
+        if replicas == 0 and manifests.deployment_name(revision.name, kind) not in existing:
+            continue
+        made = manifests.deployment(
+            snapshot.key, snapshot.uid, spec, revision, kind, replicas, pools, snapshot.settings
+        )
+        actions.append(Apply(made))
+    return actions
+
+
+def _scaled(snapshot: Snapshot, revision: str, counts: dict[CapacityType, int]) -> list[Action]:
+    return [
+        Scale(snapshot.key.namespace, view.name, counts.get(view.capacity_type, 0))
+        for view in snapshot.deployments
+        if view.revision == revision and view.replicas != counts.get(view.capacity_type, 0)
+    ]
+
+
+def _condemned(snapshot: Snapshot, doomed: tuple[PodView, ...]) -> list[Action]:
+    """Mark doomed pods as the first to leave; the last moment before their node goes, ask them to."""
+    namespace = snapshot.key.namespace
+    cost = {placement.DELETION_COST: placement.DOOMED_COST}
+    marks: list[Action] = [Annotate(namespace, pod.name, cost) for pod in doomed if not pod.condemned]
+    late: list[Action] = [
+        Delete("v1", "Pod", namespace, pod.name)
+        for pod in doomed
+        if pod.node and snapshot.doomed_nodes[pod.node] - snapshot.now <= _EVICT_BEFORE
+    ]
+    return marks + late
+
+
+def _removed(snapshot: Snapshot, revisions: Iterable[str]) -> tuple[Action, ...]:
+    namespace = snapshot.key.namespace
+    gone = set(revisions)
+    deployments = [
+        Delete("apps/v1", "Deployment", namespace, view.name) for view in snapshot.deployments if view.revision in gone
+    ]
+    services = [Delete("v1", "Service", namespace, revision) for revision in sorted(gone)]
+    return (*deployments, *services)
+
+
+def url(key: Key, template: str, cluster_ip: str | None) -> str | None:
+    """Return where requests go, or None while the template needs an address that is not known yet."""
+    if "{clusterIP}" in template and not cluster_ip:
+        return None
+    return template.format(name=key.name, namespace=key.namespace, clusterIP=cluster_ip or "")
