@@ -1,0 +1,275 @@
+"""One container: its runs, its probes, its hooks, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from trimtab.local.agent.backoff import BackOff
+from trimtab.local.agent.environment import ConfigError
+from trimtab.local.agent.handlers import ActionFailedError, Surroundings, act
+from trimtab.local.agent.images import UnknownImageError
+from trimtab.local.agent.logs import ContainerLog
+from trimtab.local.agent.podstatus import ContainerRecord, Ended
+from trimtab.local.agent.probes import watch_probe
+from trimtab.local.agent.processes import Process, StartError
+from trimtab.local.objects import Object
+
+log = structlog.get_logger(__name__)
+
+LONGEST_MESSAGE = 4_096  # bytes of a termination message
+_LOG_TAIL_LINES, _LOG_TAIL_BYTES = 80, 2_048  # what FallbackToLogsOnError takes
+_IMAGE_RETRY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything one run needs.
+
+    Attributes:
+        message_path: where the container may leave its termination message.
+    """
+
+    argv: list[str]
+    around: Surroundings
+    message_path: Path
+
+
+@dataclass(slots=True)
+class Container:
+    """Runs a container as its restart policy says.
+
+    Attributes:
+        spec: the container's part of the pod spec.
+        launch: makes a run; raises ConfigError or UnknownImageError where that is not possible (yet).
+        open_log: opens the log of run number n.
+        changed: tells that the record changed.
+        tell: says something in the pod's events: type, reason, message.
+    """
+
+    spec: Object
+    record: ContainerRecord
+    restart_policy: str
+    back_off: BackOff
+    grace_s: Callable[[], float]
+    launch: Callable[[int], Launch]
+    open_log: Callable[[int], ContainerLog]
+    clock: Callable[[], datetime]
+    changed: Callable[[], None]
+    tell: Callable[[str, str, str], None]
+    log: ContainerLog | None = None
+    previous_log: ContainerLog | None = None
+    _process: Process | None = None
+    _around: Surroundings | None = None
+    _stopping: bool = False
+    _retry: asyncio.Event = field(default_factory=asyncio.Event)
+    _probing: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Run until the restart policy or `stop` ends it."""
+        while not self._stopping:
+            launch = await self._launchable()
+            if launch is None:
+                return
+            began = asyncio.get_running_loop().time()
+            ended = await self._run_once(launch)
+            ran_for = asyncio.get_running_loop().time() - began
+            self.record.ended = ended
+            self.record.running_since = None
+            self.record.ready = self.record.started = False
+            if self._stopping or not self._restarts(ended):
+                self.changed()
+                return
+            await self._back_off(ended, ran_for)
+
+    def retry(self) -> None:
+        """Something it waited for may be there now."""
+        self._retry.set()
+
+    async def _launchable(self) -> Launch | None:
+        """The next run, as soon as its configuration is complete; None when stopped before."""
+        while not self._stopping:
+            self._retry.clear()
+            try:
+                return self.launch(self.record.restarts)
+            except UnknownImageError as error:
+                self._wait_with("ErrImagePull", str(error))
+                self.tell("Warning", "Failed", f'Failed to pull image "{self.record.image}": {error}')
+                await self._pause(_IMAGE_RETRY_S)
+                self._wait_with("ImagePullBackOff", f'Back-off pulling image "{self.record.image}": {error}')
+                await self._pause(None)  # the mapping does not change while the cluster runs
+            except ConfigError as error:
+                self._wait_with("CreateContainerConfigError", str(error))
+                self.tell("Warning", "Failed", f"Error: {error}")
+                await self._pause(None)
+        return None
+
+    def _wait_with(self, reason: str, message: str) -> None:
+        self.record.waiting = (reason, message)
+        self.changed()
+
+    async def _pause(self, seconds: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._retry.wait(), seconds)
+
+    def _restarts(self, ended: Ended) -> bool:
+        return self.restart_policy == "Always" or (self.restart_policy == "OnFailure" and ended.exit_code != 0)
+
+    async def _back_off(self, ended: Ended, ran_for: float) -> None:
+        wait, self.back_off = self.back_off.after_run(ran_for)
+        self.record.last, self.record.ended = ended, None
+        if wait > 0:
+            message = f"back-off {wait:g}s restarting failed container={self.record.name}"
+            self.record.waiting = ("CrashLoopBackOff", message)
+            self.tell("Warning", "BackOff", f"Back-off restarting failed container {self.record.name}")
+            self.changed()
+            self._retry.clear()
+            await self._pause(wait)
+        self.record.restarts += 1
+        self.record.waiting = ("ContainerCreating", "")
+
+    async def _run_once(self, launch: Launch) -> Ended:
+        began = self.clock()
+        run = self.record.restarts
+        self.previous_log, self.log = self.log, self.open_log(run)
+        identity = f"process://{self.record.name}/{run}"
+        try:
+            self._process = Process(launch.argv, launch.around.env, launch.around.cwd, self.log.write)
+        except StartError as error:
+            self.log.close()
+            self.tell("Warning", "Failed", f"Error: {error}")
+            self.record.waiting = None
+            return Ended(128, "StartError", began, self.clock(), str(error), identity)
+        self._around = launch.around
+        self.record.waiting, self.record.running_since = None, began
+        self.record.container_id = identity = f"process://{self._process.pid}"
+        self.tell("Normal", "Started", f"Container started: {self.record.name}")
+        self._begin_probes(launch.around)
+        self.changed()
+        try:
+            code = await self._process.wait()
+        finally:
+            await self._end_probes()
+            self._process.kill()
+            self.log.close()
+        reason = "Completed" if code == 0 else "Error"
+        message = self._message(launch.message_path, code)
+        log.debug("container.ended", container=self.record.name, exit_code=code)
+        return Ended(code, reason, began, self.clock(), message, identity)
+
+    def _message(self, path: Path, code: int) -> str:
+        text = ""
+        with contextlib.suppress(OSError):
+            text = path.read_bytes()[:LONGEST_MESSAGE].decode(errors="replace")
+        fallback = self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        if not text and fallback and code != 0 and self.log is not None:
+            text = self.log.tail(_LOG_TAIL_LINES, _LOG_TAIL_BYTES)
+        return text
+
+    def _begin_probes(self, around: Surroundings) -> None:
+        if hook := (self.spec.get("lifecycle") or {}).get("postStart"):
+            self._probing.append(asyncio.create_task(self._post_start(hook, around)))
+        if probe := self.spec.get("startupProbe"):
+            task = watch_probe(
+                probe, around, believed=self._startup_believed, failed=self._unhealthy("Startup"), until_healthy=True
+            )
+            self._probing.append(asyncio.create_task(task))
+        else:
+            self._has_started(around)
+
+    def _startup_believed(self, healthy: bool) -> None:
+        if healthy and self._around is not None:
+            self._has_started(self._around)
+        elif not healthy:
+            self._unhealthy_for_good("startup")
+        self.changed()
+
+    def _has_started(self, around: Surroundings) -> None:
+        self.record.started = True
+        if probe := self.spec.get("readinessProbe"):
+            task = watch_probe(probe, around, believed=self._ready_believed, failed=self._unhealthy("Readiness"))
+            self._probing.append(asyncio.create_task(task))
+        else:
+            self.record.ready = True
+        if probe := self.spec.get("livenessProbe"):
+            task = watch_probe(probe, around, believed=self._alive_believed, failed=self._unhealthy("Liveness"))
+            self._probing.append(asyncio.create_task(task))
+
+    def _ready_believed(self, healthy: bool) -> None:
+        if self.record.ready != healthy:
+            self.record.ready = healthy
+            self.changed()
+
+    def _alive_believed(self, healthy: bool) -> None:
+        if not healthy:
+            self._unhealthy_for_good("liveness")
+
+    def _unhealthy(self, kind: str) -> Callable[[str], None]:
+        return lambda words: self.tell("Warning", "Unhealthy", f"{kind} probe failed: {words}")
+
+    def _unhealthy_for_good(self, kind: str) -> None:
+        name = self.record.name
+        self.tell("Normal", "Killing", f"Container {name} failed {kind} probe, will be restarted")
+        if self._process is not None:
+            self._probing.append(asyncio.create_task(self._end_process(self._process, self.grace_s())))
+
+    async def _post_start(self, hook: Object, around: Surroundings) -> None:
+        try:
+            await act(hook, around, None)
+        except ActionFailedError as error:
+            self.tell("Warning", "FailedPostStartHook", f"PostStartHook failed: {error}")
+            if self._process is not None:
+                self._process.kill()
+
+    async def _end_probes(self) -> None:
+        me = asyncio.current_task()
+        tasks = [t for t in self._probing if t is not me]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._probing.clear()
+
+    async def _end_process(self, process: Process, grace_s: float) -> None:
+        process.terminate()
+        await asyncio.sleep(grace_s)
+        process.kill()
+
+    async def stop(self, deadline: float) -> None:
+        """End the container: preStop, SIGTERM, and SIGKILL at `deadline` (loop time). `run` returns then."""
+        self._stopping = True
+        self._retry.set()
+        process, around = self._process, self._around
+        if process is None or around is None or not process.running:
+            return
+        loop = asyncio.get_running_loop()
+        ending = asyncio.create_task(process.ended())
+        try:
+            if hook := (self.spec.get("lifecycle") or {}).get("preStop"):
+                await self._pre_stop(hook, around, deadline, ending)
+            process.terminate()
+            await asyncio.wait({ending}, timeout=max(0.0, deadline - loop.time()))
+        finally:
+            process.kill()
+            ending.cancel()
+
+    async def _pre_stop(self, hook: Object, around: Surroundings, deadline: float, ending: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+        acting = asyncio.create_task(act(hook, around, max(0.01, deadline - loop.time())))
+        await asyncio.wait({acting, ending}, return_when=asyncio.FIRST_COMPLETED)
+        acting.cancel()
+        outcome = (await asyncio.gather(acting, return_exceptions=True))[0]
+        if isinstance(outcome, ActionFailedError):
+            self.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome}")
+
+    def kill(self) -> None:
+        """End the container now, without a word."""
+        self._stopping = True
+        self._retry.set()
+        if self._process is not None:
+            self._process.kill()

@@ -1,0 +1,148 @@
+"""From a container's spec to the process that stands for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import yaml
+
+from trimtab.local.agent.container import Launch
+from trimtab.local.agent.environment import Sources, environment_of, expanded
+from trimtab.local.agent.handlers import Surroundings
+from trimtab.local.agent.images import argv_of, image_command
+from trimtab.local.agent.paths import PathMap
+from trimtab.local.agent.processes import MARKER
+from trimtab.local.agent.volumes import made_volumes
+from trimtab.local.objects import Object
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+_MESSAGE_PATH = "/dev/termination-log"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What pods get from the machine they really run on.
+
+    Attributes:
+        cluster: identifies the cluster in the environment of its processes.
+        images: patterns of image names and the start of the command line each stands for.
+        environ: the variables that containers inherit: PATH and those passed through by configuration.
+        kubeconfig: the text of a kubeconfig for the API server.
+        directory: for pods; each gets a short-named folder of its own, as socket paths are limited to 107 bytes.
+    """
+
+    cluster: str
+    images: Mapping[str, Sequence[str]]
+    environ: Mapping[str, str]
+    kubeconfig: Callable[[], str]
+    directory: Path
+    http: aiohttp.ClientSession
+
+
+def inherited(environ: Mapping[str, str], pass_through: Sequence[str]) -> dict[str, str]:
+    """The few variables that a container gets from the user's environment."""
+    kept = {name: environ[name] for name in pass_through if name in environ}
+    return {"PATH": environ.get("PATH", _SYSTEM_PATH), "LANG": "C.UTF-8", **kept}
+
+
+class Launcher:
+    """Makes the runs of one pod's containers."""
+
+    def __init__(self, pod: Object, address: str, host: Host, sources: Sources) -> None:
+        self._pod = pod
+        self._address = address
+        self._host = host
+        self._sources = sources
+        self.root = host.directory / pod["metadata"]["uid"].replace("-", "")[-12:]
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def launch(self, container: Object, run: int) -> Launch:
+        """One run of a container.
+
+        Raises:
+            ConfigError: Something its configuration names is missing or not supported.
+            UnknownImageError: Its image maps to no command.
+        """
+        name = container["name"]
+        prefix = [] if container.get("command") else image_command(container["image"], self._host.images)
+        home = self.root / name
+        home.mkdir(exist_ok=True)
+        message = self.root / f"{name}.{run}.message"
+        message.touch()
+        paths = self._paths(container, message)
+        variables = self._variables(container, home, message)
+        for key, value in environment_of(container, self._sources).items():
+            variables[key] = paths.rewritten(value)
+        argv = [paths.rewritten(expanded(part, variables)) for part in argv_of(container, prefix)]
+        workdir = container.get("workingDir")
+        around = Surroundings(
+            address=self._address,
+            ports={p["name"]: int(p["containerPort"]) for p in container.get("ports") or () if p.get("name")},
+            env=variables,
+            cwd=Path(paths.rewritten(workdir)) if workdir else home,
+            command=lambda argv: [paths.rewritten(part) for part in argv],
+            http=self._host.http,
+        )
+        return Launch(argv, around, message)
+
+    def refresh(self) -> None:
+        """Bring ConfigMap and Secret volumes up to date."""
+        made_volumes(self._pod, self.root / "v", self._sources, self._token())
+
+    def _paths(self, container: Object, message: Path) -> PathMap:
+        places = made_volumes(self._pod, self.root / "v", self._sources, self._token())
+        mounts = [(container.get("terminationMessagePath") or _MESSAGE_PATH, message)]
+        if self._wants_api():
+            mounts.append((_TOKEN_MOUNT, self._api_access()))
+        for mount in container.get("volumeMounts") or ():
+            if mount["name"] in places:
+                place = places[mount["name"]] / (mount.get("subPath") or "")
+                mounts.append((mount["mountPath"], place))
+        return PathMap(mounts)
+
+    def _variables(self, container: Object, home: Path, message: Path) -> dict[str, str]:
+        metadata = self._pod["metadata"]
+        temporary = self.root / "tmp"
+        temporary.mkdir(exist_ok=True)
+        variables = {
+            **self._host.environ,
+            "HOME": str(home),
+            "TMPDIR": str(temporary),
+            "HOSTNAME": self._pod["spec"].get("hostname") or metadata["name"],
+            "TERMINATION_MESSAGE_PATH": str(message),
+            MARKER: f"{self._host.cluster}/{metadata['uid']}/{container['name']}/",
+        }
+        if self._wants_api():
+            variables["KUBECONFIG"] = str(self._api_access() / "kubeconfig")
+        return variables
+
+    def _wants_api(self) -> bool:
+        return self._pod["spec"].get("automountServiceAccountToken", True) is not False
+
+    def _token(self) -> dict[str, bytes]:
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            config = yaml.safe_load(self._host.kubeconfig())
+            return {"token": str(config["users"][0]["user"]["token"]).encode()}
+        return {"token": b""}
+
+    def _api_access(self) -> Path:
+        """The folder with kubeconfig, token and namespace for the pod's service account."""
+        folder = self.root / "api"
+        if folder.is_dir():
+            return folder
+        namespace = self._pod["metadata"]["namespace"]
+        config = yaml.safe_load(self._host.kubeconfig())
+        for context in config.get("contexts") or ():
+            context["context"]["namespace"] = namespace
+        files = {"kubeconfig": yaml.safe_dump(config), "namespace": namespace, "token": self._token()["token"].decode()}
+        folder.mkdir(mode=0o700)
+        for name, text in files.items():
+            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                file.write(text)
+        return folder

@@ -1,0 +1,32 @@
+"""Paths inside a pod and where they really are, as processes share the host's file system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class PathMap:
+    """Rewrites every mount path in a text to the directory behind it.
+
+    A mount path is replaced where it stands as a whole path or as the beginning of one: `/models`
+    in `/models/a`, `file:///models` and `--dir=/models`, but not in `/models-old` or `/x/models`.
+    """
+
+    def __init__(self, mounts: Iterable[tuple[str, Path]]) -> None:
+        # The longest first: a mount inside another one wins.
+        self._mounts = sorted(
+            ((inside.rstrip("/") or "/", outside) for inside, outside in mounts),
+            key=lambda mount: len(mount[0]),
+            reverse=True,
+        )
+        alternatives = "|".join(re.escape(inside) for inside, _ in self._mounts)
+        self._pattern = re.compile(rf"(?:(?<![\w.\-/])|(?<=://))({alternatives})(?![\w.\-])") if alternatives else None
+        self._outside = {inside: str(outside) for inside, outside in self._mounts}
+
+    def rewritten(self, text: str) -> str:
+        """The text with real paths."""
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda match: self._outside[match.group(1)], text)

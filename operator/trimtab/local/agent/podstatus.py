@@ -1,0 +1,192 @@
+"""What a pod's status says, from what its containers do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from trimtab.local import pods
+from trimtab.local.objects import Object
+from trimtab.local.times import stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run of a container ended."""
+
+    exit_code: int
+    reason: str
+    started_at: datetime
+    finished_at: datetime
+    message: str = ""
+    container_id: str = ""
+
+
+@dataclass(slots=True)
+class ContainerRecord:
+    """What is known of one container; the container writes it, the status is made from it.
+
+    Attributes:
+        waiting: reason and message while nothing runs and it has not ended for good.
+        running_since: set while it runs.
+        ended: how the present run ended; `last` is the run before.
+    """
+
+    name: str
+    image: str
+    waiting: tuple[str, str] | None = ("PodInitializing", "")
+    running_since: datetime | None = None
+    ended: Ended | None = None
+    last: Ended | None = None
+    restarts: int = 0
+    ready: bool = False
+    started: bool = False
+    container_id: str = ""
+    sidecar: bool = field(default=False)  # an init container that goes on running
+
+
+def container_status(record: ContainerRecord) -> Object:
+    """One entry of containerStatuses."""
+    state: Object
+    if record.running_since is not None:
+        state = {"running": {"startedAt": stamp(record.running_since)}}
+    elif record.waiting is not None:
+        reason, message = record.waiting
+        state = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+    elif record.ended is not None:
+        state = {"terminated": _terminated(record.ended)}
+    else:
+        state = {"waiting": {"reason": "ContainerCreating"}}
+    status: Object = {
+        "name": record.name,
+        "state": state,
+        "lastState": {"terminated": _terminated(record.last)} if record.last else {},
+        "ready": record.ready,
+        "restartCount": record.restarts,
+        "image": record.image,
+        "imageID": f"local://{record.image}" if record.container_id else "",
+        "started": record.started,
+    }
+    if record.container_id:
+        status["containerID"] = record.container_id
+    return status
+
+
+def _terminated(ended: Ended) -> Object:
+    out: Object = {"exitCode": ended.exit_code, "reason": ended.reason}
+    if ended.message:
+        out["message"] = ended.message
+    out["startedAt"] = stamp(ended.started_at)
+    out["finishedAt"] = stamp(ended.finished_at)
+    if ended.container_id:
+        out["containerID"] = ended.container_id
+    return out
+
+
+def pod_phase(restart_policy: str, inits: Sequence[ContainerRecord], mains: Sequence[ContainerRecord]) -> str:
+    """The phase that follows from the containers, by kubelet's rules."""
+    for record in inits:
+        if record.sidecar:
+            if not record.started and not record.restarts:
+                return "Pending"
+            continue
+        if record.ended is None:
+            return "Pending"
+        if record.ended.exit_code != 0:
+            return "Failed" if restart_policy == "Never" else "Pending"
+    never_ran = [r for r in mains if r.running_since is None and r.ended is None and r.last is None]
+    if never_ran:
+        return "Pending"
+    if any(r.running_since is not None for r in mains) or restart_policy == "Always":
+        return "Running"
+    codes = [_last_code(r) for r in mains]
+    if all(code == 0 for code in codes):
+        return "Succeeded"
+    return "Failed" if restart_policy == "Never" else "Running"
+
+
+def final_phase(mains: Sequence[ContainerRecord]) -> str:
+    """The phase of a pod that will not run again, whatever its restart policy."""
+    codes = [_last_code(r) for r in mains]
+    return "Succeeded" if codes and all(code == 0 for code in codes) else "Failed"
+
+
+def _last_code(record: ContainerRecord) -> int | None:
+    ended = record.ended or record.last
+    return ended.exit_code if ended else None
+
+
+def pod_status(
+    pod: Object,
+    *,
+    phase: str,
+    address: str | None,
+    host: str,
+    inits: Sequence[ContainerRecord],
+    mains: Sequence[ContainerRecord],
+    now: datetime,
+    reason: tuple[str, str] | None = None,
+) -> Object:
+    """The whole status; conditions that others wrote stay, and times move only with what they belong to."""
+    old: Object = pod.get("status") or {}
+    status: Object = {k: old[k] for k in ("qosClass", "observedGeneration") if k in old}
+    status |= {"phase": phase, "hostIP": host, "hostIPs": [{"ip": host}]}
+    status["startTime"] = old.get("startTime") or stamp(now)
+    if address is not None:
+        status |= {"podIP": address, "podIPs": [{"ip": address}]}
+    if reason is not None:
+        status |= {"reason": reason[0], "message": reason[1]}
+    if inits:
+        status["initContainerStatuses"] = [container_status(r) for r in inits]
+    status["containerStatuses"] = [container_status(r) for r in mains]
+    conditions: list[Object] = list(old.get("conditions") or ())
+    for new in _conditions(phase, address is not None, inits, mains):
+        conditions = pods.with_condition(conditions, {"lastProbeTime": None, **new}, stamp(now))
+    status["conditions"] = conditions
+    return status
+
+
+def _conditions(
+    phase: str,
+    sandboxed: bool,
+    inits: Sequence[ContainerRecord],
+    mains: Sequence[ContainerRecord],
+) -> list[Object]:
+    finished = phase in pods.FINISHED_PHASES
+    incomplete = [r.name for r in inits if not (r.started if r.sidecar else r.ended and r.ended.exit_code == 0)]
+    unready = [r.name for r in mains if not r.ready]
+    initialized = _condition(
+        "Initialized",
+        not incomplete,
+        "ContainersNotInitialized",
+        f"containers with incomplete status: {_names(incomplete)}",
+    )
+    ready: list[Object] = []
+    for kind in ("Ready", "ContainersReady"):
+        if finished:
+            ready.append(
+                _condition(kind, phase == "never", "PodCompleted" if phase == "Succeeded" else "PodFailed", "")
+            )
+        else:
+            ready.append(
+                _condition(
+                    kind, not unready, "ContainersNotReady", f"containers with unready status: {_names(unready)}"
+                )
+            )
+    return [
+        _condition("PodReadyToStartContainers", sandboxed and not finished, "", ""),
+        initialized,
+        *ready,
+    ]
+
+
+def _condition(kind: str, holds: bool, reason: str, message: str) -> Object:
+    if holds:
+        return {"type": kind, "status": "True"}
+    words = {k: v for k, v in (("reason", reason), ("message", message)) if v}
+    return {"type": kind, "status": "False", **words}
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"[{' '.join(names)}]"

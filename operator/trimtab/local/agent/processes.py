@@ -1,0 +1,168 @@
+"""Processes of containers: started in a session of their own, watched without threads or polling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+MARKER = "TRIMTAB_LOCAL_CONTAINER"  # environment variable by which every descendant can be found
+_PR_SET_PDEATHSIG = 1
+_DRAIN_S = 1.0  # how long to read on after the end, for output that is still in the pipe
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class StartError(OSError):
+    """The command could not be started; the message names it."""
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Run in the child: the kernel kills it when the cluster's process dies, however that happens."""
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(137)
+
+    return prepare
+
+
+class Process:
+    """One running command. Whoever starts it awaits `wait`."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        output: Callable[[bytes], None],
+        *,
+        whole_container: bool = True,
+    ) -> None:
+        """Start `argv`; what it writes to stdout and stderr goes to `output`, in order.
+
+        A `whole_container` takes everything that carries the same marker along when it ends; a probe
+        or a hook inside a container does not.
+
+        Raises:
+            StartError: There is no such command, or it may not be run.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._output = output
+        self._ended = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._marker = env.get(MARKER, "") if whole_container else ""
+        self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._popen = subprocess.Popen(
+                list(argv),
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - calls prctl and getppid only
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            os.close(self._read_end)
+            raise StartError(_why_not_started(argv, cwd, error)) from error
+        finally:
+            os.close(write_end)
+        self.pid = self._popen.pid
+        os.set_blocking(self._read_end, False)
+        self._loop.add_reader(self._read_end, self._read)
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    @property
+    def running(self) -> bool:
+        """Whether the first process still runs."""
+        return not self._ended.is_set()
+
+    async def ended(self) -> None:
+        """Wait for the end of the first process only."""
+        await self._ended.wait()
+
+    async def wait(self) -> int:
+        """The exit code, 128 + n for signal n; afterwards nothing of the container runs any more."""
+        await self._ended.wait()
+        # A container ends with its first process; what it left behind goes as well.
+        self._signal_group(signal.SIGKILL)
+        kill_marked(self._marker)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drained.wait(), _DRAIN_S)
+        self._close_output()
+        code = self._popen.returncode
+        return 128 - code if code < 0 else code
+
+    def terminate(self) -> None:
+        """Ask the first process to end, as a container runtime does."""
+        if self.running:
+            self._popen.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End everything of the container now."""
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._read_end, 65_536)
+        except BlockingIOError:
+            return
+        if data:
+            self._output(data)
+        else:
+            self._close_output()
+
+    def _close_output(self) -> None:
+        if self._read_end >= 0:
+            self._loop.remove_reader(self._read_end)
+            os.close(self._read_end)
+            self._read_end = -1
+            self._drained.set()
+
+    def _reap(self) -> None:
+        if self._popen.poll() is None:
+            return
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._ended.set()
+
+
+def kill_marked(prefix: str) -> int:
+    """Kill every process whose environment carries a marker with that prefix; returns how many.
+
+    Finds what left its session (daemons) and so is out of the reach of a signal to the group.
+    """
+    if not prefix:
+        return 0
+    wanted = f"{MARKER}={prefix}".encode()
+    killed = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if any(v.startswith(wanted) for v in (entry / "environ").read_bytes().split(b"\0")):
+                os.kill(int(entry.name), signal.SIGKILL)
+                killed += 1
+    return killed
+
+
+def _why_not_started(argv: Sequence[str], cwd: Path, error: Exception) -> str:
+    if not argv:
+        return "no command: the image maps to none here, so the container needs `command`"
+    if not cwd.is_dir():
+        return f"workingDir {str(cwd)!r} is not a directory on this machine"
+    if isinstance(error, FileNotFoundError):
+        return f'exec: "{argv[0]}": executable file not found in $PATH of this machine'
+    return f'exec: "{argv[0]}": {error}'

@@ -1,0 +1,242 @@
+"""One pod on its node: from being bound to having left nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from trimtab.local import pods
+from trimtab.local.agent.backoff import BackOff
+from trimtab.local.agent.container import Container, Launch
+from trimtab.local.agent.launching import Launcher
+from trimtab.local.agent.logs import ContainerLog
+from trimtab.local.agent.podstatus import ContainerRecord, final_phase, pod_phase, pod_status
+from trimtab.local.objects import Object
+from trimtab.local.times import stamp
+
+log = structlog.get_logger(__name__)
+
+
+class PodWorker:
+    """Owns a pod's processes. `report` writes a status; `finished` says that nothing runs any more."""
+
+    def __init__(
+        self,
+        pod: Object,
+        address: str,
+        host_address: str,
+        launcher: Launcher,
+        *,
+        back_off_scale: float,
+        clock: Callable[[], datetime],
+        report: Callable[[Object, Callable[[Object], Object]], None],
+        finished: Callable[[Object], None],
+        tell: Callable[[Object, str, str, str], None],
+    ) -> None:
+        self.pod = pod
+        self.address = address
+        self._host_address = host_address
+        self._launcher = launcher
+        self._clock = clock
+        self._report = report
+        self._finished = finished
+        self._tell = tell
+        self._back_off_scale = back_off_scale
+        self._policy = str(pod["spec"].get("restartPolicy") or "Always")
+        self._phase: str | None = None
+        self._reason: tuple[str, str] | None = None
+        self._deadline: float | None = None
+        self._told_to_stop = asyncio.Event()
+        self._abandoned = False
+        self._ordered_end = False
+        self.inits = [self._container(spec, init=True) for spec in pods.init_containers(pod)]
+        self.mains = [self._container(spec, init=False) for spec in pods.containers(pod)]
+
+    def _container(self, spec: Object, *, init: bool) -> Container:
+        sidecar = init and spec.get("restartPolicy") == "Always"
+        policy = "Always" if sidecar else "OnFailure" if init and self._policy != "Never" else self._policy
+        record = ContainerRecord(spec["name"], spec["image"], sidecar=sidecar)
+        if init or not pods.init_containers(self.pod):
+            record.waiting = ("ContainerCreating", "") if not init else ("PodInitializing", "")
+        return Container(
+            spec=spec,
+            record=record,
+            restart_policy=policy,
+            back_off=BackOff(scale=self._back_off_scale),
+            grace_s=lambda: float(self.pod["spec"].get("terminationGracePeriodSeconds", 30)),
+            launch=lambda run: self._launch(spec, run),
+            open_log=lambda run: self._open_log(spec["name"], run),
+            clock=self._clock,
+            changed=self.publish,
+            tell=lambda kind, reason, message: self._tell(self.pod, kind, reason, message),
+        )
+
+    def _launch(self, spec: Object, run: int) -> Launch:
+        return self._launcher.launch(spec, run)
+
+    def _open_log(self, name: str, run: int) -> ContainerLog:
+        for old in self._launcher.root.glob(f"{name}.*.log"):
+            if old.name not in (f"{name}.{run}.log", f"{name}.{run - 1}.log"):
+                old.unlink()
+        return ContainerLog(self._launcher.root / f"{name}.{run}.log", self._clock)
+
+    def container(self, name: str) -> Container | None:
+        """The container of that name."""
+        return next((c for c in (*self.inits, *self.mains) if c.record.name == name), None)
+
+    async def run(self) -> None:
+        """Run the pod to its end."""
+        running = asyncio.create_task(self._run_containers())
+        stopping = asyncio.create_task(self._stop_when_told())
+        try:
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await running  # what was told to stop ends as well
+        finally:
+            for task in (running, stopping):
+                task.cancel()
+            await asyncio.gather(running, stopping, return_exceptions=True)
+            for container in (*self.inits, *self.mains):
+                container.kill()
+        if self._abandoned:
+            return
+        self._phase = self._final_phase()
+        self.publish()
+        self._finished(self.pod)
+
+    def _final_phase(self) -> str:
+        """A Job counts on this: what never ran to its end has failed, whatever it would have been."""
+        if self._reason is not None:
+            return "Failed"
+        if self._ordered_end:
+            return final_phase([c.record for c in self.mains])
+        return pod_phase(self._policy, self._records(self.inits), self._records(self.mains))
+
+    async def _run_containers(self) -> None:
+        self.publish()
+        sidecars: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.timeout(self.pod["spec"].get("activeDeadlineSeconds")):
+                if not await self._initialize(sidecars):
+                    return
+                for container in self.mains:
+                    if container.record.waiting == ("PodInitializing", ""):
+                        container.record.waiting = ("ContainerCreating", "")
+                await asyncio.gather(*(c.run() for c in self.mains))
+        except TimeoutError:
+            self._reason = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+            await self._stop_all(asyncio.get_running_loop().time() + self._grace())
+        finally:
+            deadline = self._deadline or asyncio.get_running_loop().time() + self._grace()
+            await asyncio.gather(*(c.stop(deadline) for c in self.inits if c.record.sidecar))
+            for task in sidecars:
+                task.cancel()
+            await asyncio.gather(*sidecars, return_exceptions=True)
+
+    async def _initialize(self, sidecars: list[asyncio.Task[None]]) -> bool:
+        for container in self.inits:
+            if self._told_to_stop.is_set():
+                return False
+            if container.record.sidecar:
+                sidecars.append(asyncio.create_task(container.run()))
+                continue
+            await container.run()
+            ended = container.record.ended
+            if ended is None or ended.exit_code != 0:
+                return False
+        return not self._told_to_stop.is_set()
+
+    def _grace(self) -> float:
+        return float(self.pod["spec"].get("terminationGracePeriodSeconds", 30))
+
+    def changed(self, pod: Object) -> None:
+        """The object changed; a deletion starts the grace period, a shorter one cuts it."""
+        self.pod = pod
+        if not pods.is_terminating(pod):
+            return
+        grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+        deadline = asyncio.get_running_loop().time() + grace
+        if self._deadline is None or deadline < self._deadline - 0.5:
+            self._deadline = deadline
+            self._ordered_end = True
+            self._told_to_stop.set()
+
+    def sources_changed(self) -> None:
+        """A ConfigMap or Secret of the namespace changed: who waits for it tries again."""
+        for container in (*self.inits, *self.mains):
+            waiting = container.record.waiting
+            if waiting is not None and waiting[0] == "CreateContainerConfigError":
+                container.retry()
+
+    async def _stop_when_told(self) -> None:
+        ending: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await self._told_to_stop.wait()
+                self._told_to_stop.clear()
+                if ending is None:
+                    for container in self.mains:
+                        self._tell(self.pod, "Normal", "Killing", f"Stopping container {container.record.name}")
+                else:
+                    ending.cancel()  # a shorter grace period: begin again with the new deadline
+                ending = asyncio.create_task(self._stop_all(self._deadline or 0.0))
+                waiting = asyncio.create_task(self._told_to_stop.wait())
+                await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                if ending.done():
+                    return
+        finally:
+            if ending is not None:
+                ending.cancel()
+
+    async def _stop_all(self, deadline: float) -> None:
+        order = [c for c in (*self.mains, *self.inits) if not c.record.sidecar]
+        await asyncio.gather(*(c.stop(deadline) for c in order))
+
+    def abandon(self) -> None:
+        """Kill everything now and write nothing: the node or the object is gone."""
+        self._abandoned = True
+        for container in (*self.inits, *self.mains):
+            container.kill()
+        self._told_to_stop.set()
+
+    def clean_up(self) -> None:
+        """Remove what the pod left on disk."""
+        for container in (*self.inits, *self.mains):
+            if container.log is not None:
+                container.log.close()
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._launcher.root)
+
+    def publish(self) -> None:
+        """Write the status as it is now."""
+        if self._abandoned:
+            return
+        self._report(self.pod, self._status)
+
+    def _records(self, containers: list[Container]) -> list[ContainerRecord]:
+        return [c.record for c in containers]
+
+    def _status(self, pod: Object) -> Object:
+        inits, mains = self._records(self.inits), self._records(self.mains)
+        phase = self._phase or pod_phase(self._policy, inits, mains)
+        return pod_status(
+            pod,
+            phase=phase,
+            address=self.address,
+            host=self._host_address,
+            inits=inits,
+            mains=mains,
+            now=self._clock(),
+            reason=self._reason,
+        )
+
+
+def rejected_status(pod: Object, reason: str, message: str, now: datetime) -> Object:
+    """The status of a pod that this node does not take."""
+    old: Object = pod.get("status") or {}
+    return {**old, "phase": "Failed", "reason": reason, "message": message, "startTime": stamp(now)}

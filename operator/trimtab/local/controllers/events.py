@@ -1,0 +1,88 @@
+"""Kubernetes events: what `kubectl describe` shows below an object."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Literal
+
+from trimtab.local.objects import Object
+from trimtab.local.registry import Registry
+from trimtab.local.statuses import ApiError
+from trimtab.local.times import stamp
+
+KEPT = timedelta(hours=1)  # as the API server's --event-ttl
+MOST_KEPT = 2_000  # memory bound for a cluster in trouble
+
+
+class EventRecorder:
+    """Writes events; the same one again counts up instead of piling up."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], datetime], component: str) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._component = component
+        self._written: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self._ages: deque[tuple[datetime, tuple[str, str, str]]] = deque()
+
+    def record(self, about: Object, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """Say something about an object; an event that cannot be written is nobody's failure."""
+        now = self._clock()
+        self._forget(now)
+        identity = (about["metadata"]["uid"], reason, message)
+        try:
+            if (known := self._written.get(identity)) is not None and self._repeat(known, now):
+                return
+            self._write(about, kind, reason, message, identity, now)
+        except ApiError:
+            self._written.pop(identity, None)
+
+    def _write(
+        self, about: Object, kind: str, reason: str, message: str, identity: tuple[str, str, str], now: datetime
+    ) -> None:
+        metadata = about["metadata"]
+        namespace = metadata.get("namespace") or "default"
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{metadata['name']}.", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": about.get("apiVersion", "v1"),
+                "kind": about.get("kind", ""),
+                "name": metadata["name"],
+                "namespace": metadata.get("namespace", ""),
+                "uid": metadata["uid"],
+            },
+            "type": kind,
+            "reason": reason,
+            "message": message,
+            "count": 1,
+            "firstTimestamp": stamp(now),
+            "lastTimestamp": stamp(now),
+            "source": {"component": self._component},
+            "reportingComponent": self._component,
+        }
+        created = self._registry.create("events", event, namespace)
+        self._written[identity] = (namespace, created["metadata"]["name"])
+        self._ages.append((now, identity))
+
+    def _repeat(self, known: tuple[str, str], now: datetime) -> bool:
+        namespace, name = known
+        try:
+            event = self._registry.get("events", name, namespace)
+        except ApiError:
+            return False
+        changed = {**event, "count": int(event.get("count", 1)) + 1, "lastTimestamp": stamp(now)}
+        self._registry.update("events", changed)
+        return True
+
+    def _forget(self, now: datetime) -> None:
+        while self._ages and (now - self._ages[0][0] > KEPT or len(self._ages) > MOST_KEPT):
+            _, identity = self._ages.popleft()
+            if (known := self._written.pop(identity, None)) is None:
+                continue
+            try:
+                self._registry.delete("events", known[1], known[0])
+            except ApiError:
+                continue  # somebody was quicker

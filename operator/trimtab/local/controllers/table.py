@@ -1,0 +1,24 @@
+"""Every controller of the cluster, the scheduler included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.deployments import Deployments
+from trimtab.local.controllers.endpointslices import EndpointSlices
+from trimtab.local.controllers.feed import Feed
+from trimtab.local.controllers.nodes import Nodes, OrphanedPods
+from trimtab.local.controllers.replicasets import ReplicaSets
+from trimtab.local.controllers.taints import TaintEvictions
+from trimtab.local.registry import Registry
+from trimtab.local.scheduler.scheduler import Scheduler
+
+
+def controllers(
+    registry: Registry, feed: Feed, clock: Callable[[], datetime], back_off_scale: float
+) -> Sequence[Controller]:
+    """New controllers on one registry; `back_off_scale` multiplies the wait before a Job's next pod."""
+    plain = (Deployments, ReplicaSets, EndpointSlices, Nodes, OrphanedPods, TaintEvictions, Scheduler)
+    return [make(registry, feed, clock) for make in plain]
