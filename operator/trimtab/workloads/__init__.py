@@ -1,0 +1,1 @@
+"""What runs in the pods that are started for a model."""

@@ -1,0 +1,1 @@
+"""The serving pod: one model over HTTP, batched, measured, drained."""
