@@ -1,0 +1,48 @@
+"""`trimtab gateway proxy | agent`: the two containers of a gateway's pod."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from trimtab.api.names import GATEWAY_PORT, GATEWAY_STATS_PORT
+
+_DIRECTORY = click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that both containers share.",
+)
+
+
+@click.group()
+def gateway() -> None:
+    """Run HAProxy, or the agent that drives it."""
+
+
+@gateway.command()
+@_DIRECTORY
+@click.option("--patience", type=float, default=600.0, show_default=True, help="Seconds to wait for the agent.")
+def proxy(directory: Path, patience: float) -> None:
+    """Become HAProxy as soon as the agent has written its configuration."""
+    from trimtab.workloads.gateway.proxy import become_haproxy
+
+    become_haproxy(directory, patience)
+
+
+@gateway.command()
+@_DIRECTORY
+@click.option("--namespace", required=True, help="Whose models to route to.")
+@click.option("--host", required=True, envvar="POD_IP", help="Address to listen on: the pod's own.")
+@click.option("--port", type=int, default=GATEWAY_PORT, show_default=True, help="Where HAProxy takes requests.")
+@click.option("--stats-port", type=int, default=GATEWAY_STATS_PORT, show_default=True, help="Where the agent reports.")
+@click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the pod's account.")
+def agent(directory: Path, namespace: str, host: str, port: int, stats_port: int, kubeconfig: Path | None) -> None:
+    """Drive HAProxy from models and EndpointSlices, and report its traffic."""
+    from trimtab.workloads.gateway.configuration import Listener
+    from trimtab.workloads.gateway.service import serve
+
+    listener = Listener(host, port, namespace)
+    asyncio.run(serve(directory, listener, stats_port, str(kubeconfig) if kubeconfig else None))

@@ -1,0 +1,195 @@
+"""Which replicas get new requests, and how many of them: models and EndpointSlices in, desired traffic out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from trimtab.api.names import MODEL_LABEL, REVISION_LABEL
+from trimtab.api.serving import LoadBalancing, Policy
+
+# The port of a serving pod that takes requests, by its name in the Service.
+HTTP_PORT = "http"
+# HAProxy's largest weight. Shares are rounded to it: 1 % beside 99 % is exact within 0.2 points.
+WEIGHT_MAX = 256
+
+
+class Duty(StrEnum):
+    """What an endpoint is there for now."""
+
+    ACTIVE = "Active"
+    STANDBY = "Standby"  # ready, but its revision has no share of the traffic: checked, never chosen
+    DRAIN = "Drain"
+    STARTING = "Starting"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One replica; `weight` is above 0 exactly when it is Active."""
+
+    address: str
+    pod: str
+    node: str
+    revision: str
+    duty: Duty
+    weight: int = 0
+
+    @property
+    def admitted(self) -> bool:
+        """Whether HAProxy is to have it as a server when it starts."""
+        return self.duty in {Duty.ACTIVE, Duty.STANDBY}
+
+    @property
+    def server(self) -> str:
+        """Its name in HAProxy; a name may hold no brackets."""
+        return self.address.replace("[", "").replace("]", "")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraffic:
+    """What the gateway is to do for one model; endpoints are in the order of their addresses."""
+
+    model: str
+    policy: Policy
+    retries: int
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An endpoint as its EndpointSlice tells it."""
+
+    address: str
+    pod: str
+    node: str
+    revision: str
+    ready: bool
+    serving: bool
+    terminating: bool
+
+    @property
+    def usable(self) -> bool:
+        return self.ready and not self.terminating
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """An address that two pods had in turn belongs to the one that can use it."""
+        return self.usable, self.serving
+
+
+def desired_traffic(
+    models: Iterable[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]]
+) -> tuple[ModelTraffic, ...]:
+    """Return what the gateway is to do, by model name.
+
+    Every model has an entry, so that one that waits for its first replica answers 503 and not 404. New requests
+    go to endpoints that are ready, not terminating, not on an avoided node, of a revision with a share above 0.
+    """
+    endpoints: dict[str, dict[str, _Seen]] = {}
+    for item in slices:
+        labels = item["metadata"].get("labels") or {}
+        # The Service in front of the gateway names its model too; replicas are those that name their revision.
+        if MODEL_LABEL in labels and REVISION_LABEL in labels:
+            known = endpoints.setdefault(labels[MODEL_LABEL], {})
+            for seen in _endpoints(item, labels[REVISION_LABEL]):
+                other = known.get(seen.address)
+                if other is None or seen.rank > other.rank:
+                    known[seen.address] = seen
+    named = sorted(((str(model["metadata"]["name"]), model) for model in models), key=lambda pair: pair[0])
+    return tuple(_traffic(name, model, tuple(endpoints.get(name, {}).values())) for name, model in named)
+
+
+def _endpoints(item: Mapping[str, Any], revision: str) -> Iterable[_Seen]:
+    """Yield the endpoints of a slice; absent conditions mean what the API's documentation says they mean."""
+    port = next((port["port"] for port in item.get("ports") or () if port.get("name") == HTTP_PORT), None)
+    if port is None:
+        return
+    for endpoint in item.get("endpoints") or ():
+        conditions = endpoint.get("conditions") or {}
+        ready = conditions.get("ready") is not False
+        for ip in endpoint.get("addresses") or ():
+            yield _Seen(
+                address=f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}",
+                pod=(endpoint.get("targetRef") or {}).get("name", ""),
+                node=endpoint.get("nodeName") or "",
+                revision=revision,
+                ready=ready,
+                serving=conditions.get("serving", ready) is not False,
+                terminating=conditions.get("terminating") is True,
+            )
+
+
+def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> ModelTraffic:
+    serving = (model.get("spec") or {}).get("serving") or {}
+    balancing = serving.get("loadBalancing") or {}
+    traffic = (model.get("status") or {}).get("traffic") or {}
+    shares = {entry["revision"]: int(entry["weight"]) for entry in traffic.get("revisions") or ()}
+    avoided = frozenset(traffic.get("avoidNodes") or ())
+    chosen = _chosen(seen, shares, avoided)
+    weights = server_weights(shares, Counter(endpoint.revision for endpoint in chosen))
+    active = {endpoint.address: weights[endpoint.revision] for endpoint in chosen}
+    return ModelTraffic(
+        model=name,
+        policy=Policy(balancing.get("policy", Policy.ROUND_ROBIN)),
+        retries=int(balancing.get("retries", LoadBalancing().retries)),
+        endpoints=tuple(
+            _endpoint(endpoint, active.get(endpoint.address, 0), avoided)
+            for endpoint in sorted(seen, key=lambda endpoint: endpoint.address)
+        ),
+    )
+
+
+def _endpoint(seen: _Seen, weight: int, avoided: frozenset[str]) -> Endpoint:
+    if weight > 0:
+        duty = Duty.ACTIVE
+    elif seen.usable and seen.node not in avoided:
+        duty = Duty.STANDBY
+    elif seen.usable or seen.terminating:
+        duty = Duty.DRAIN
+    else:
+        duty = Duty.STARTING
+    return Endpoint(seen.address, seen.pod, seen.node, seen.revision, duty, weight)
+
+
+def _chosen(seen: tuple[_Seen, ...], shares: Mapping[str, int], avoided: frozenset[str]) -> tuple[_Seen, ...]:
+    """Return the endpoints that get new requests.
+
+    Each revision has its best ones: an avoided node is better than nothing until it is gone. Where no revision
+    has any, replicas on their way out that still answer are better than an error.
+    """
+    candidates = tuple(endpoint for endpoint in seen if shares.get(endpoint.revision, 0) > 0)
+    usable = tuple(endpoint for endpoint in candidates if endpoint.usable)
+    kept = tuple(endpoint for endpoint in usable if endpoint.node not in avoided)
+    settled = {endpoint.revision for endpoint in kept}
+    chosen = kept + tuple(endpoint for endpoint in usable if endpoint.revision not in settled)
+    return chosen or tuple(endpoint for endpoint in candidates if endpoint.terminating and endpoint.serving)
+
+
+def server_weights(shares: Mapping[str, int], replicas: Mapping[str, int]) -> dict[str, int]:
+    """Return each revision's weight per server, 1..256, so that its servers together get its share.
+
+    `shares` are percentages, `replicas` the servers that take part; revisions with neither are left out. With one
+    revision every server weighs 1. The scale is the smallest one that comes closest to the shares.
+
+    >>> server_weights({"old": 90, "new": 10}, {"old": 3, "new": 1})
+    {'new': 1, 'old': 3}
+    """
+    part = {name: shares.get(name, 0) / count for name, count in sorted(replicas.items()) if count > 0}
+    part = {name: value for name, value in part.items() if value > 0}
+    if not part:
+        return {}
+    largest = max(part.values())
+    total = sum(shares[name] for name in part)
+
+    def scaled(scale: int) -> dict[str, int]:
+        return {name: max(1, round(scale * value / largest)) for name, value in part.items()}
+
+    def miss(weights: Mapping[str, int]) -> float:
+        sum_ = sum(weights[name] * replicas[name] for name in weights)
+        return max(abs(weights[name] * replicas[name] / sum_ - shares[name] / total) for name in weights)
+
+    # Differences below a billionth are rounding noise; the smaller scale wins there.
+    return min((scaled(scale) for scale in range(1, WEIGHT_MAX + 1)), key=lambda weights: round(miss(weights), 9))

@@ -1,0 +1,162 @@
+"""HAProxy's configuration and map as text: what a HAProxy that starts now comes up with. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from trimtab.planning.traffic import ModelTraffic
+from trimtab.workloads.gateway.difference import DEFAULT_LIMIT, MAP_FILE, routes_of, server_definition
+from trimtab.workloads.gateway.observed import ANY_MODEL
+from trimtab.workloads.gateway.slots import profile_of
+
+# Relative to the shared directory, in which HAProxy runs: a socket's path may have 107 bytes at most.
+CONFIG_FILE = "haproxy.cfg"
+ADMIN_SOCKET = "admin.sock"
+MASTER_SOCKET = "master.sock"
+
+READY_PATH = "/gateway/ready"
+
+# fd-hard-limit instead of maxconn: HAProxy derives maxconn from the smaller of it and `ulimit -n`, whereas a maxconn
+# above the limit passes `-c` and then fails at start. 8,192 are about 4,000 connections, at most 1 GiB of buffers.
+# A request body up to bufsize can be sent again to another replica.
+_GLOBAL = f"""\
+global
+    stats socket unix@{ADMIN_SOCKET} mode 600 level admin expose-fd listeners
+    fd-hard-limit 8192
+    nbthread 1
+    hard-stop-after 5m
+    tune.bufsize 131072
+    log stderr format short daemon warning
+"""
+
+# srvtcpka: a node that vanishes closes nothing; probes find out in 8 s, and the request is sent again elsewhere.
+# An inference can be repeated, so every failure before the answer's first byte may be retried. 503 from a replica
+# means overloaded or draining: another one may be neither.
+_DEFAULTS = """\
+defaults
+    mode http
+    log global
+    timeout connect 1s
+    timeout client 75s
+    timeout server 60s
+    timeout queue 30s
+    timeout check 2s
+    timeout http-request 30s
+    timeout http-keep-alive 75s
+    option http-buffer-request
+    option http-no-delay
+    option abortonclose
+    option redispatch 1
+    option srvtcpka
+    srvtcpka-idle 5s
+    srvtcpka-intvl 1s
+    srvtcpka-cnt 3
+    retry-on conn-failure empty-response response-timeout 503
+    http-reuse always
+"""
+
+_JSON = "content-type application/json"
+_AGAIN = "hdr Retry-After 1"
+_ERRORS = {
+    400: "the request is no valid HTTP",
+    408: "the request did not arrive in time",
+    413: "the request is too large",
+    500: "the gateway failed; its log says why",
+    502: "the replica broke off before it answered",
+    503: "no replica can take the request now: none is ready, or all stayed busy for 30 s",
+    504: "the replica did not answer within 60 s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where the gateway takes requests, and for which namespace."""
+
+    host: str
+    port: int
+    namespace: str
+
+    @property
+    def bind(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def map_text(slots: Mapping[str, str]) -> str:
+    """Return the file that says which model goes to which slot."""
+    return "".join(f"{key} {value}\n" for key, value in sorted(routes_of(slots).items()))
+
+
+def configuration(
+    listener: Listener,
+    traffic: Iterable[ModelTraffic],
+    slots: Mapping[str, str],
+    prepared: Iterable[str],
+    limits: Mapping[str, int],
+) -> str:
+    """Return the configuration: every prepared slot, with the servers of the model that has it.
+
+    `slots` is model → slot, `limits` address → requests that the replica takes at once. Endpoints that get no new
+    requests are left out: a HAProxy that starts has none of their old ones.
+    """
+    by_slot = {slots[item.model]: item for item in traffic if item.model in slots}
+    backends = (_backend(slot, by_slot.get(slot), limits) for slot in sorted(prepared))
+    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), _frontend(listener), *backends])
+
+
+def _errors() -> str:
+    """Return HAProxy's own answers as error objects of the Open Inference Protocol."""
+    lines = []
+    for status, message in _ERRORS.items():
+        again = " hdr Retry-After 1" if status == 503 else ""
+        lines.append(
+            f'    http-error status {status} content-type application/json string "{_error(message)}"{again}\n'
+        )
+    return "".join(lines)
+
+
+def _error(message: str) -> str:
+    """Return an error object, quoted for HAProxy."""
+    return rf"{{\"error\":\"{message}\"}}"
+
+
+def _frontend(listener: Listener) -> str:
+    local = rf"^[^.]+(\.{re.escape(listener.namespace)}(\..*)?)?$"
+    lookup = f"map_str({MAP_FILE})"
+    unknown = _error("no model %[var(txn.model),json(utf8s)] here")
+    unnamed = _error("no model named; use /v2/models/<model>/infer")
+    return rf"""
+frontend traffic
+    bind {listener.bind}
+    http-request return status 200 content-type text/plain string ready if {{ path {READY_PATH} }}
+    # The path names the model; where it does not, the host does: <model> or <model>.<namespace>[.…]
+    http-request set-var(txn.host) req.hdr(host),field(1,:),lower
+    http-request set-var(txn.model) var(txn.host),field(1,.) if {{ var(txn.host) -m reg {local} }}
+    http-request set-var(txn.model) path,field(4,/) if {{ path_beg /v2/models/ }}
+    http-request set-var(txn.slot) var(txn.model),{lookup}
+    acl any_model str({ANY_MODEL}),{lookup} -m found
+    acl known var(txn.slot) -m found
+    acl named var(txn.model) -m found
+    http-request return status 503 {_JSON} string "{_error("no models here yet")}" {_AGAIN} if !any_model
+    http-request return status 404 {_JSON} lf-string "{unknown}" if !known named
+    http-request return status 404 {_JSON} string "{unnamed}" if !known
+    use_backend %[var(txn.slot)]
+""".lstrip()
+
+
+def _backend(slot: str, item: ModelTraffic | None, limits: Mapping[str, int]) -> str:
+    profile = profile_of(slot)
+    if profile is None:
+        raise ValueError(f"{slot!r} is no slot")
+    lines = [
+        f"backend {slot}",
+        f"    balance {profile.algorithm}",
+        f"    retries {profile.retries}",
+        "    option httpchk GET /v2/health/ready",
+    ]
+    for endpoint in item.endpoints if item else ():
+        if endpoint.admitted:
+            definition = server_definition(endpoint, limits.get(endpoint.address, DEFAULT_LIMIT))
+            lines.append(f"    server {endpoint.server} {definition}")
+    return "\n".join([*lines, ""])

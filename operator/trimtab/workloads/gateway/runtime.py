@@ -1,0 +1,134 @@
+"""HAProxy's sockets in the shared directory: the admin socket of the worker, the master's for reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from trimtab.errors import NotYet
+from trimtab.workloads.gateway.configuration import ADMIN_SOCKET, CONFIG_FILE, MASTER_SOCKET
+from trimtab.workloads.gateway.difference import MAP_FILE
+from trimtab.workloads.gateway.observed import Observed, observed, parse_map
+
+log = structlog.get_logger(__name__)
+
+# The socket answers within a millisecond; the margin is for a machine that stands still.
+_TIMEOUT_SECONDS = 5.0
+_DONE = {"", "New server registered.", "Server deleted."}
+# A deleted server's last connections close within seconds; it is asked again.
+_LATER = "still has connections attached"
+
+
+class ProxyUnavailable(NotYet):
+    """HAProxy does not answer: not started yet, restarting, or gone."""
+
+
+class Proxy:
+    """A HAProxy in a directory that we share with it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        # Through the descriptor the path is short wherever the directory is: a socket's path has 107 bytes at most.
+        self._handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def read(self) -> Observed:
+        """Return what it does now.
+
+        Raises:
+            ProxyUnavailable: It does not answer.
+        """
+        stat = await self._ask(ADMIN_SOCKET, "show stat")
+        return observed(stat, await self._ask(ADMIN_SOCKET, f"show map {MAP_FILE}"))
+
+    async def change(self, commands: Iterable[str]) -> bool:
+        """Run runtime commands in order; return whether each was carried out.
+
+        A refused command is logged and the rest still run: the next look at HAProxy decides anew.
+
+        Raises:
+            ProxyUnavailable: It does not answer.
+        """
+        complete = True
+        for command in commands:
+            answer = (await self._ask(ADMIN_SOCKET, command)).strip()
+            if answer in _DONE:
+                log.debug("proxy.changed", command=command)
+                continue
+            complete = False
+            if _LATER not in answer:
+                log.warning("proxy.refused", command=command, answer=answer)
+        return complete
+
+    async def reload(self) -> None:
+        """Make it read its configuration anew; requests in flight finish in the old worker.
+
+        Raises:
+            ProxyUnavailable: It does not answer, or no new worker came up.
+        """
+        before = await self._worker()
+        answer = (await self._ask(MASTER_SOCKET, "reload")).strip()
+        deadline = asyncio.get_running_loop().time() + _TIMEOUT_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                if await self._worker() != before:
+                    return
+            except ProxyUnavailable as error:  # between two workers
+                log.debug("proxy.reloading", error=error.message)
+            await asyncio.sleep(0.1)  # the master tells nobody when it is done (2.6)
+        raise ProxyUnavailable("ReloadFailed", f"HAProxy kept its old configuration: {answer or 'no reason given'}")
+
+    def stored_routes(self) -> dict[str, str]:
+        """Return model → slot as last written, for a HAProxy that does not answer."""
+        try:
+            return dict(parse_map((self._directory / MAP_FILE).read_text()))
+        except FileNotFoundError:
+            return {}
+
+    def store(self, configuration: str, routes: str) -> None:
+        """Write what a HAProxy that starts comes up with.
+
+        The configuration comes first: a HAProxy that starts in between then knows every slot that the map names.
+        """
+        self._replace(MAP_FILE, routes, only_if_missing=True)
+        self._replace(CONFIG_FILE, configuration)
+        self._replace(MAP_FILE, routes)
+
+    def _replace(self, name: str, text: str, *, only_if_missing: bool = False) -> None:
+        path = self._directory / name
+        if path.exists() and (only_if_missing or path.read_text() == text):
+            return
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(path)
+
+    async def _worker(self) -> str:
+        """Return the process id of the worker that answers."""
+        info = await self._ask(ADMIN_SOCKET, "show info")
+        return next((line for line in info.splitlines() if line.startswith("Pid:")), "")
+
+    async def _ask(self, socket: str, command: str) -> str:
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                path = f"/proc/self/fd/{self._handle}/{socket}"
+                reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
+                try:
+                    writer.write(command.encode() + b"\n")
+                    return (await reader.read()).decode()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise ProxyUnavailable("ProxyUnavailable", f"{socket}: {error or 'no answer'}") from error

@@ -1,0 +1,85 @@
+"""Prepared backends: which model uses which, so that a new model or another policy needs no reload.
+
+HAProxy cannot add a backend while it runs, and a backend's algorithm and retries are fixed. So some of every kind
+are prepared, empty, and a map says which model goes where. A slot is used once: its counters are one model's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import count
+from typing import NamedTuple
+
+from trimtab.api.serving import LoadBalancing, Policy
+from trimtab.planning.traffic import ModelTraffic
+
+# Empty slots of a kind after a (re)load; an empty backend costs HAProxy some 50 kB.
+SPARE = 8
+
+_ALGORITHMS = {Policy.ROUND_ROBIN: "roundrobin", Policy.LEAST_CONNECTIONS: "leastconn"}
+_SLOT = re.compile(rf"({'|'.join(_ALGORITHMS.values())})-r(\d+)-(\d+)")
+
+
+class Profile(NamedTuple):
+    """What is fixed about a backend."""
+
+    algorithm: str
+    retries: int
+
+    @classmethod
+    def of(cls, traffic: ModelTraffic) -> Profile:
+        return cls(_ALGORITHMS[traffic.policy], traffic.retries)
+
+    def slot(self, number: int) -> str:
+        """Return a slot's name, which is its backend's name in HAProxy."""
+        return f"{self.algorithm}-r{self.retries}-{number:02d}"
+
+
+def profile_of(slot: str) -> Profile | None:
+    """Return what a slot's name says, or None for a name that is no slot's."""
+    match = _SLOT.fullmatch(slot)
+    return Profile(match.group(1), int(match.group(2))) if match else None
+
+
+def assigned(
+    traffic: Iterable[ModelTraffic], routes: Mapping[str, str], free: Collection[str]
+) -> tuple[dict[str, str], list[ModelTraffic]]:
+    """Return each model's slot, and the models for which no free slot of their kind is left.
+
+    A model keeps the slot that it has in `routes` as long as its policy and retries are that slot's.
+    """
+    left = sorted(free, reverse=True)
+    slots: dict[str, str] = {}
+    missing: list[ModelTraffic] = []
+    for item in traffic:
+        wanted = Profile.of(item)
+        slot = routes.get(item.model)
+        if slot is None or profile_of(slot) != wanted:
+            slot = next((name for name in reversed(left) if profile_of(name) == wanted), None)
+            if slot is None:
+                missing.append(item)
+                continue
+            left.remove(slot)
+        slots[item.model] = slot
+    return slots, missing
+
+
+def layout(traffic: Iterable[ModelTraffic], routes: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return each model's slot and all slots to prepare, for a HAProxy that (re)reads its configuration."""
+    models = tuple(traffic)
+    default = LoadBalancing()
+    profiles = {Profile(algorithm, default.retries) for algorithm in _ALGORITHMS.values()}
+    profiles |= {Profile.of(item) for item in models}
+    slots, missing = assigned(models, routes, ())
+    taken = frozenset(slots.values())
+    free = {profile: _free(profile, taken) for profile in profiles}
+    for item in missing:
+        slots[item.model] = next(free[Profile.of(item)])
+    spare = {next(names) for names in free.values() for _ in range(SPARE)}
+    return slots, tuple(sorted({*slots.values(), *spare}))
+
+
+def _free(profile: Profile, taken: Collection[str]) -> Iterator[str]:
+    """Yield the names of a profile's slots that are not taken, for ever."""
+    return (name for number in count() if (name := profile.slot(number)) not in taken)
