@@ -1,0 +1,74 @@
+"""What counts as drift, and that nothing is written that is already so."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from trimtab.effects.announce import Announcer
+from trimtab.effects.execute import Executor, drifted
+from trimtab.planning.plan import Apply
+
+
+@pytest.mark.parametrize(
+    ("wanted", "observed", "verdict"),
+    [
+        pytest.param({"a": 1}, {"a": 1, "b": 2}, False, id="others may add"),
+        pytest.param({"a": 1}, {"a": 2}, True, id="changed"),
+        pytest.param({"a": {"b": 1}}, {"a": {}}, True, id="missing"),
+        pytest.param({"a": [{"b": 1}]}, {"a": [{"b": 1, "c": 3}]}, False, id="defaulted list item"),
+        pytest.param({"a": [1, 2]}, {"a": [1]}, True, id="shorter list"),
+        pytest.param({"a": []}, {}, False, id="empty is nothing"),
+        pytest.param({"a": {}}, {"a": None}, False, id="null is nothing"),
+    ],
+)
+def test_drifted(wanted: Any, observed: Any, verdict: bool) -> None:
+    """Only what we say counts."""
+    assert drifted(wanted, observed) is verdict
+
+
+class Recorder:
+    """A cluster that remembers what was applied."""
+
+    def __init__(self) -> None:
+        self.applied: list[str] = []
+
+    async def apply(self, manifest: Any, **_: Any) -> Any:
+        self.applied.append(manifest["metadata"]["name"])
+        return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": str(len(self.applied))}}
+
+
+def service(name: str, port: int = 80) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"ports": [{"port": port}]},
+    }
+
+
+def account(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
+
+
+async def test_unchanged_objects_are_left_alone() -> None:
+    """What a watch shows as it should be is not written; what it does not show is."""
+    cluster = Recorder()
+    seen = {("Service", "default", "same"): {**service("same"), "status": {}}}
+    announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
+    executor = Executor(cluster, announcer, seen.get, lambda: 0.0)  # type: ignore[arg-type]
+    plan = [Apply(service("same")), Apply(service("new")), Apply(account("gateway"))]
+    assert await executor.execute({}, plan) == ["Service/new applied", "ServiceAccount/gateway applied"]
+    assert cluster.applied == ["new", "gateway"]
+    await executor.execute({}, plan)
+    assert cluster.applied == ["new", "gateway", "new"], "nobody watches accounts: ours is remembered"
+
+
+async def test_unwatched_objects_are_written_again_after_a_while() -> None:
+    """Somebody may have deleted them meanwhile."""
+    cluster = Recorder()
+    now = [0.0]
+    announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
+    executor = Executor(cluster, announcer, {}.get, lambda: now[0])  # type: ignore[arg-type]
+    for now[0] in (0.0, 599.0, 601.0):
+        await executor.execute({}, [Apply(account("gateway"))])
+    assert cluster.applied == ["gateway", "gateway"]
