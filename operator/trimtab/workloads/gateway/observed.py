@@ -56,7 +56,7 @@ class Slot:
     queued: int = 0
     requests: int = 0
     responses: Mapping[str, int] = field(default_factory=dict)
-    """By class: 2xx, 4xx, 5xx, …; other for requests that got no answer."""
+    """By class: 2xx, 4xx, 5xx, …; other for clients that left before."""
     retries: int = 0
     redispatches: int = 0
     queue_ms: int = 0

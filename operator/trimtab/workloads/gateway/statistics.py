@@ -43,7 +43,8 @@ def _model(item: ModelTraffic, slot: Slot, former: list[Slot], limits: Mapping[s
         in_flight=sum(each.in_flight for each in everything),
         queued=sum(each.queued for each in everything),
         requests_total=sum(each.requests for each in everything),
-        errors_total=sum(each.responses.get("5xx", 0) + each.responses.get("other", 0) for each in everything),
+        # A request without any answer is one whose client left first; for all others HAProxy answers 502, 503 or 504.
+        errors_total=sum(each.responses.get("5xx", 0) for each in everything),
         latency_ms_average=float(slot.total_ms),
         endpoints=[
             EndpointStats(
@@ -104,7 +105,7 @@ def _lines(stats: GatewayStats, seen: Observed | None) -> Iterator[str]:
     }
     counters: _Families = {
         "requests_total": ("Requests answered.", [(key, model.requests_total) for key, model in models.items()]),
-        "errors_total": ("Of them with 5xx or none.", [(key, model.errors_total) for key, model in models.items()]),
+        "errors_total": ("Of them with 5xx, replicas' or our own.", [(key, model.errors_total) for key, model in models.items()]),
         "responses_total": (
             "Answers by class.",
             [(f'{key},code="{kind}"', count) for key, slot in slots.items() for kind, count in slot.responses.items()],
