@@ -8,9 +8,10 @@ from typing import Any
 from trimtab.local import deleting, evicting, managed, patching, scaling, statuses
 from trimtab.local.addresses import ServiceRange
 from trimtab.local.catalog import Catalog
+from trimtab.local.definitions import CRDS, Definitions
 from trimtab.local.deleting import DeleteOptions
 from trimtab.local.kinds import pods
-from trimtab.local.kinds.definitions import Definitions
+from trimtab.local.kinds.definitions import CLEANUP
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Event, Object, quote
 from trimtab.local.preparing import (
@@ -35,8 +36,6 @@ Objects = list[Object]
 Warnings = list[str]
 Entries = list[managed.Entry]
 PodLogs = Callable[..., AsyncIterator[bytes]]
-
-_CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 class Registry:
@@ -276,7 +275,10 @@ class Registry:
             return new, gone
         if gone:
             return self._remove(served, new), True
-        return (old if new == old else self._store_object(served, new)), False
+        marked = old if new == old else self._store_object(served, new)
+        if resource == CRDS:
+            self._remove_instances(name, options)
+        return marked, False
 
     def scale(self, resource: str, name: str, namespace: str | None, version: str | None = None) -> Object:
         """The Scale of an object. Raises ApiError 404."""
@@ -430,7 +432,12 @@ class Registry:
         return self._replace(served, old, new, version, who, applied.entries, dry_run=dry_run)
 
     def _admit_namespace(self, served: Served, new: Object) -> None:
-        """Nothing may be created where there is no namespace or where it is going away."""
+        """Nothing may be created where there is no namespace, or where it or the kind is going away."""
+        if served.resource.custom:
+            definition = self._store.find(CRDS, "", served.resource.key)
+            if definition is not None and definition["metadata"].get("deletionTimestamp"):
+                text = "create not allowed while custom resource definition is terminating"
+                raise ApiError(405, "MethodNotAllowed", text, {"kind": served.resource.plural})
         if not served.resource.namespaced:
             return
         name = new["metadata"].get("namespace", "")
@@ -519,8 +526,8 @@ class Registry:
         if obj["apiVersion"] != resource.api_version:
             obj = {**obj, "apiVersion": resource.api_version}
         stored = self._store.put(resource.key, obj)
-        if resource.key == _CRDS:
-            stored = self._definitions.written(stored, self.now())
+        if resource.key == CRDS:
+            self._definitions.written(stored, self.now())
         return stored
 
     def _remove(self, served: Served, obj: Object) -> Object:
@@ -528,9 +535,27 @@ class Registry:
         last = self._store.remove(resource.key, obj)
         if resource.key == "services":
             self._services.release(last["spec"].get("clusterIP", ""))
-        if resource.key == _CRDS:
+        if resource.key == CRDS:
             self._definitions.removed(last)
+        elif resource.custom:
+            self._finish_definition(resource.key)
         return last
+
+    def _remove_instances(self, definition: str, options: DeleteOptions) -> None:
+        """Delete every object of a kind that goes away; the definition follows the last one."""
+        for obj in self._store.all(definition):
+            metadata = obj["metadata"]
+            self.remove(definition, metadata["name"], metadata.get("namespace"), DeleteOptions(options.propagation))
+        self._finish_definition(definition)
+
+    def _finish_definition(self, name: str) -> None:
+        """Remove a definition that waits for nothing but its own cleanup."""
+        definition = self._store.find(CRDS, "", name)
+        if definition is None or not definition["metadata"].get("deletionTimestamp") or self._store.all(name):
+            return
+        finalizers = [f for f in definition["metadata"].get("finalizers") or [] if f != CLEANUP]
+        if not finalizers:
+            self._remove(self.catalog.get(CRDS), definition)
 
     def close(self) -> None:
         """End every watch."""

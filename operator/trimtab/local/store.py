@@ -42,6 +42,10 @@ class Store:
         self._publish(Change(self.version, resource, "MODIFIED" if before else "ADDED", stored, before))
         return stored
 
+    def refresh(self, resource: str, obj: Object) -> None:
+        """Replace how a stored object reads, without a new version and unseen by watchers."""
+        self._objects[resource][key_of(obj)] = obj
+
     def remove(self, resource: str, obj: Object) -> Object:
         """Take an object away; returns its last state with the version of its removal."""
         before = self._objects[resource].pop(key_of(obj))

@@ -1,5 +1,6 @@
 """The HTTP server of the API on one loopback address."""
 
+import asyncio
 import hmac
 import socket
 from typing import Any
@@ -22,7 +23,8 @@ _LARGEST_BODY = 3 * 1024 * 1024  # bytes, as on a real server
 
 
 def _request(*args: Any) -> web.BaseRequest:
-    return web.BaseRequest(*args, client_max_size=_LARGEST_BODY)
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(*args, loop, client_max_size=_LARGEST_BODY)
 
 
 class ApiServer:

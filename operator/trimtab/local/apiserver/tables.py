@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from trimtab.local.apiserver.columns import COLUMNS, Column
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
 
@@ -19,7 +18,7 @@ def table_of(
     served: Served, items: Sequence[Object], version: str, metadata: Object, include: str, now: str
 ) -> Object:
     """A Table with one row per object."""
-    columns = _columns(served, version)
+    columns = served.columns(version)
     rows = []
     for obj in items:
         cells = [obj["metadata"].get("name", ""), *(column.cell(obj, now) for column in columns)]
@@ -31,12 +30,6 @@ def table_of(
         "columnDefinitions": [_NAME, *(column.definition() for column in columns)],
         "rows": rows,
     }
-
-
-def _columns(served: Served, version: str) -> Sequence[Column]:
-    if served.resource.custom:
-        return served.columns(version)
-    return COLUMNS.get(served.resource.key, COLUMNS[""])
 
 
 def _included(obj: Object, include: str) -> Object | None:

@@ -1,8 +1,10 @@
 """A served kind: how its objects are read, defaulted and checked. Built-in kinds have a type, custom ones a schema."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from trimtab.local import statuses
+from trimtab.local.kinds.columns import COLUMNS, Column
 from trimtab.local.kinds.rules import NO_RULES, Rules
 from trimtab.local.names import immutable_metadata_errors, metadata_errors
 from trimtab.local.objects import Object
@@ -30,6 +32,9 @@ class Served(Protocol):
 
     def revive(self, obj: Object, version: str) -> None:
         """Fill in what appears when a stored object is read."""
+
+    def columns(self, version: str) -> Sequence[Column]:
+        """What a table shows of it beside the name."""
 
     def has_status(self, version: str) -> bool:
         """Whether status is a subresource."""
@@ -61,6 +66,9 @@ class BuiltIn:
 
     def default(self, obj: Object, version: str) -> None:  # noqa: ARG002
         self.rules.default(obj)
+
+    def columns(self, version: str) -> Sequence[Column]:  # noqa: ARG002
+        return COLUMNS.get(self.resource.key, COLUMNS[""])
 
     def has_status(self, version: str) -> bool:  # noqa: ARG002
         return self.resource.subresource("status") is not None

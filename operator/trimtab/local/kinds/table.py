@@ -1,6 +1,6 @@
 """Which rules hold for which built-in kind."""
 
-from trimtab.local.kinds import plain, pods, services, workloads
+from trimtab.local.kinds import definitions, plain, pods, services, workloads
 from trimtab.local.kinds.rules import RuleTable
 
 RULES: RuleTable = {
@@ -21,5 +21,6 @@ RULES: RuleTable = {
     "poddisruptionbudgets.policy": plain.BUDGET,
     "clusterrolebindings.rbac.authorization.k8s.io": plain.ROLE_BINDING,
     "rolebindings.rbac.authorization.k8s.io": plain.ROLE_BINDING,
+    "customresourcedefinitions.apiextensions.k8s.io": definitions.DEFINITION,
     "priorityclasses.scheduling.k8s.io": plain.PRIORITY_CLASS,
 }

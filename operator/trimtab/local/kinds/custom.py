@@ -1,0 +1,163 @@
+"""A custom kind: what its definition says, at work."""
+
+import re
+from collections.abc import Sequence
+
+from trimtab.local import statuses
+from trimtab.local.kinds.columns import AGE, Column
+from trimtab.local.kinds.printing import printer_column
+from trimtab.local.kinds.rules import Rules
+from trimtab.local.names import immutable_metadata_errors, metadata_errors
+from trimtab.local.objects import Object, quote
+from trimtab.local.resources import Resource, Subresource, group_version
+from trimtab.local.scaling import ScalePaths, value_at
+from trimtab.local.schema import builtin
+from trimtab.local.schema.builtin import Node
+from trimtab.local.schema.decoding import Decoded, decode
+from trimtab.local.schema.defaulting import fill_defaults
+from trimtab.local.schema.pruning import pruned
+from trimtab.local.schema.rules import rule_errors
+from trimtab.local.schema.validation import blocks_rules, schema_errors
+from trimtab.local.statuses import FieldError, invalid_value
+
+_RULES = Rules(unconditional=False)
+
+
+def resource_of(definition: Object) -> Resource:
+    """The names and subresources that a definition declares; the preferred version first."""
+    spec, names = definition["spec"], definition["spec"]["names"]
+    storage = next(v for v in spec["versions"] if v["storage"])
+    served = sorted((v["name"] for v in spec["versions"] if v["served"]), key=_preference, reverse=True)
+    first = next((v for v in spec["versions"] if v["served"]), storage)
+    return Resource(
+        group=spec["group"],
+        versions=tuple(served),
+        plural=names["plural"],
+        kind=names["kind"],
+        namespaced=spec["scope"] == "Namespaced",
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        singular=names["singular"],
+        list_kind=names["listKind"],
+        subresources=_subresources(first, names["kind"]),
+        generation=True,
+        custom=True,
+        storage_version=storage["name"],
+    )
+
+
+def _preference(version: str) -> tuple[int, int, int]:
+    """Order of versions: stable before beta before alpha, newer before older."""
+    match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if match is None:
+        return (-1, 0, 0)
+    major, stage, minor = match.groups()
+    return ({None: 2, "beta": 1, "alpha": 0}[stage], int(major), int(minor or 0))
+
+
+def _subresources(version: Object, kind: str) -> tuple[Subresource, ...]:
+    declared = version.get("subresources") or {}
+    found = []
+    if "status" in declared:
+        found.append(Subresource("status", kind))
+    if "scale" in declared:
+        found.append(Subresource("scale", "Scale", group="autoscaling", version="v1"))
+    return tuple(found)
+
+
+class Custom:
+    """One custom kind, as `kinds.served.Served` wants it."""
+
+    def __init__(self, definition: Object) -> None:
+        self.resource = resource_of(definition)
+        self.rules = _RULES
+        self.definition = definition
+        self._versions: dict[str, Object] = {v["name"]: v for v in definition["spec"]["versions"]}
+        self._nodes = {name: _whole(version) for name, version in self._versions.items()}
+
+    def schema(self, version: str) -> Node:
+        return self._nodes[version]
+
+    def columns(self, version: str) -> Sequence[Column]:
+        declared = self._versions[version].get("additionalPrinterColumns")
+        return [printer_column(column) for column in declared] if declared else [AGE]
+
+    def has_status(self, version: str) -> bool:
+        return "status" in (self._versions[version].get("subresources") or {})
+
+    def scale_paths(self, version: str) -> ScalePaths:
+        declared = (self._versions[version].get("subresources") or {}).get("scale")
+        if declared is None:
+            raise statuses.no_such_resource()
+        selector = declared.get("labelSelectorPath")
+        return ScalePaths(declared["specReplicasPath"], declared["statusReplicasPath"], selector or ".none")
+
+    def selectable_fields(self) -> tuple[str, ...]:
+        fields = self._versions[self.resource.version].get("selectableFields") or ()
+        return tuple(field["jsonPath"].lstrip(".") for field in fields)
+
+    def decode(self, obj: Object, version: str) -> Decoded:
+        api_version = group_version(self.resource.group, version)
+        given = obj.setdefault("apiVersion", api_version)
+        if given != api_version:
+            raise statuses.bad_request(
+                f"the API version in the data ({given}) does not match the expected API version ({api_version})"
+            )
+        kind = obj.setdefault("kind", self.resource.kind)
+        if kind != self.resource.kind:
+            name = (obj.get("metadata") or {}).get("name", "")
+            error = invalid_value("kind", quote(kind), f"must be {self.resource.kind}")
+            raise statuses.invalid(self.resource.group, kind, name, [error])
+        metadata = decode(obj.get("metadata") or {}, builtin.node_of("ObjectMeta"))
+        unknown = [f"metadata.{path}" for path in metadata.unknown]
+        rest = {k: v for k, v in obj.items() if k != "metadata"}
+        out = pruned(rest, self.schema(version), "", unknown)
+        return Decoded({**out, "metadata": metadata.object}, unknown)
+
+    def default(self, obj: Object, version: str) -> None:
+        fill_defaults(obj, self.schema(version))
+
+    def revive(self, obj: Object, version: str) -> None:
+        """Stored objects show the defaults of the schema of today, those of a status included."""
+        self.default(obj, version)
+
+    def validate(
+        self, new: Object, old: Object | None, version: str, subresource: str
+    ) -> statuses.ApiError | None:
+        resource, metadata = self.resource, new["metadata"]
+        errors = metadata_errors(resource.key, metadata)
+        if old is not None:
+            errors += immutable_metadata_errors(metadata, old["metadata"])
+        node = self.schema(version)
+        before: list[Object] = [] if old is None else [old]
+        errors += schema_errors(new, node, "", *before)
+        if not subresource:
+            errors += self._scale_errors(new, version)
+        if blocks_rules(errors):
+            errors.append(statuses.unchecked())
+        elif not errors:
+            errors += rule_errors(new, node, "", *before)
+        if not errors:
+            return None
+        return statuses.invalid(resource.group, resource.kind, metadata.get("name", ""), errors)
+
+    def _scale_errors(self, new: Object, version: str) -> list[FieldError]:
+        """The number of replicas has to be where the scale subresource looks for it."""
+        declared = (self._versions[version].get("subresources") or {}).get("scale")
+        if declared is None:
+            return []
+        path = declared["specReplicasPath"]
+        holder = value_at(new, path.rpartition(".")[0])
+        if holder is not None and not isinstance(holder, dict):
+            text = f"{path} accessor error: {holder} is of the type string, expected map[string]interface{{}}"
+            return [invalid_value(path, "0", text)]
+        return []
+
+
+def _whole(version: Object) -> Node:
+    """The schema of a version with the metadata that every object has."""
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    properties = dict(schema.get("properties") or {})
+    text: Node = {"type": "string"}
+    properties |= {"apiVersion": text, "kind": text, "metadata": builtin.node_of("ObjectMeta")}
+    return {**schema, "type": "object", "properties": properties}
