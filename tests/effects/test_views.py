@@ -1,0 +1,113 @@
+"""Raw objects become views: what a Job's pods said, why a pod does not start."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from trimtab.api.base import CapacityType
+from trimtab.api.runs import EXIT_INPUT
+from trimtab.effects.views import pod_view, progress_of, run_view
+from trimtab.planning.snapshot import JobPhase
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def job(*conditions: dict[str, str]) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "digits-run-1", "labels": {"trimtab.dev/run": "1"}},
+        "status": {"startTime": "2026-03-01T11:59:00Z", "conditions": list(conditions)},
+    }
+
+
+def job_pod(name: str, created: str, phase: str = "Running", terminated: Any = None) -> dict[str, Any]:
+    state = {"terminated": terminated} if terminated else {"running": {}}
+    return {
+        "metadata": {"name": name, "creationTimestamp": created, "labels": {"trimtab.dev/run": "1"}},
+        "status": {"phase": phase, "containerStatuses": [{"name": "compress", "state": state}]},
+    }
+
+
+def said(reason: str | None, message: str) -> str:
+    return json.dumps({"message": message, **({"reason": reason} if reason else {})})
+
+
+def test_a_running_job_has_progress() -> None:
+    """The last progress line of the log counts; other lines are for people."""
+    log = '{"event":"loaded"}\n{"event":"progress","step":"prune","index":1,"steps":2,"percent":30}\nnot json\n'
+    view = run_view(job(), [job_pod("p", "2026-03-01T11:59:01Z")], log)
+    assert view.phase is JobPhase.RUNNING
+    assert view.progress is not None
+    assert view.progress.percent == 30
+
+
+def test_a_half_written_line_is_passed_over() -> None:
+    """The log may be read while a line is being written."""
+    log = '{"event":"progress","step":"prune","index":1,"steps":2,"percent":30}\n{"event":"progress","st'
+    progress = progress_of(log)
+    assert progress is not None
+    assert progress.step == "prune"
+
+
+def test_a_failed_job_says_what_its_newest_pod_said() -> None:
+    """Between several attempts the last word counts."""
+    pods = [
+        job_pod("old", "2026-03-01T11:58:00Z", "Failed", {"exitCode": 75, "message": said("StoreUnreachable", "old")}),
+        job_pod("new", "2026-03-01T11:59:00Z", "Failed", {"exitCode": 65, "message": said("SourceInvalid", "new")}),
+    ]
+    failed = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "lastTransitionTime": "t"}
+    view = run_view(job(failed), pods, "")
+    assert view.phase is JobPhase.FAILED
+    assert view.result is not None
+    assert view.result.message == "new"
+
+
+def test_a_complete_job_ignores_failed_attempts() -> None:
+    """The result is that of the attempt that succeeded."""
+    pods = [
+        job_pod("a", "2026-03-01T11:58:00Z", "Failed", {"exitCode": 75, "message": said("StoreUnreachable", "old")}),
+        job_pod("b", "2026-03-01T11:57:00Z", "Succeeded", {"exitCode": 0, "message": said(None, "done")}),
+    ]
+    view = run_view(job({"type": "Complete", "status": "True", "lastTransitionTime": "t"}), pods, "")
+    assert view.result is not None
+    assert view.result.message == "done"
+
+
+def serving_pod(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "digits-1-od-x",
+            "creationTimestamp": "2026-03-01T11:59:30Z",
+            "labels": {"trimtab.dev/revision": "digits-1", "trimtab.dev/capacity-type": "on-demand"},
+        },
+        "spec": {"nodeName": "node-a"},
+        "status": status,
+    }
+
+
+def test_a_ready_pod() -> None:
+    """Readiness, age, zone and capacity type come from where Kubernetes keeps them."""
+    nodes = {"node-a": {"metadata": {"labels": {"topology.kubernetes.io/zone": "a"}}}}
+    view = pod_view(serving_pod(conditions=[{"type": "Ready", "status": "True"}]), nodes, NOW)
+    assert (view.ready, view.zone, view.capacity_type, view.age_s) == (True, "a", CapacityType.ON_DEMAND, 30)
+    assert view.trouble is None
+
+
+def test_a_corrupt_artifact_is_fatal() -> None:
+    """The exit code tells that trying again cannot help; the message is passed on."""
+    terminated = {"exitCode": EXIT_INPUT, "message": "model.onnx: expected sha256:a, found sha256:b"}
+    crashed = {"name": "serve", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {}}
+    view = pod_view(serving_pod(containerStatuses=[{**crashed, "lastState": {"terminated": terminated}}]), {}, NOW)
+    assert view.fatal
+    assert view.trouble is not None
+    assert "expected sha256:a, found sha256:b" in view.trouble
+
+
+def test_waiting_pods_say_why() -> None:
+    """Not scheduled and no image are told apart."""
+    unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    view = pod_view(serving_pod(conditions=[unscheduled]), {}, NOW)
+    assert view.trouble == "pod digits-1-od-x: 0/3 nodes are available"
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    view = pod_view(serving_pod(containerStatuses=[{"name": "serve", "state": waiting}]), {}, NOW)
+    assert view.trouble == "pod digits-1-od-x: ImagePullBackOff no such image"
+    assert not view.fatal
