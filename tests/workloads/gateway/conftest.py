@@ -20,7 +20,7 @@ from trimtab.workloads.gateway.configuration import Listener
 from trimtab.workloads.gateway.runtime import Proxy
 
 OPERATOR = Path(__file__).parents[3] / "operator"
-TRIMTAB = [sys.executable, "-c", "from trimtab.cli import main; main()"]
+TRIMTAB = [sys.executable, "-m", "trimtab"]
 ENVIRONMENT = {"PYTHONPATH": str(OPERATOR), "PATH": "/usr/bin:/bin"}
 PATIENCE_SECONDS = 15
 
