@@ -31,9 +31,7 @@ def spent(budget: Object, pod: Object, now: str) -> Object:
     allowed = status.get("disruptionsAllowed", 0)
     if allowed <= 0:
         needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
-        raise _refusal(
-            f"The disruption budget {name} needs {needs} healthy pods and has {has} currently"
-        )
+        raise _refusal(f"The disruption budget {name} needs {needs} healthy pods and has {has} currently")
     disrupted = {**(status.get("disruptedPods") or {}), pod["metadata"]["name"]: now}
     return {**budget, "status": {**status, "disruptionsAllowed": allowed - 1, "disruptedPods": disrupted}}
 

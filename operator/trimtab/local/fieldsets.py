@@ -174,7 +174,7 @@ def _read_tree(tree: Object, path: Path, found: FieldSet) -> None:
 
 
 def shown(path: Path) -> str:
-    """A path as conflicts name it: .spec.containers[name="main"].image"""
+    """A path as conflicts name it, such as `.spec.containers[name="main"].image`."""
     out = ""
     for element in path:
         kind, _, rest = element.partition(":")

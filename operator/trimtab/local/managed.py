@@ -29,6 +29,8 @@ class Manager:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """What one manager owns, and since when."""
+
     manager: Manager
     fields: frozenset[Path]
     time: str
@@ -113,7 +115,7 @@ def record_update(old: Object | None, new: Object, node: Node, manager: Manager,
 
 def _is_reset(new: Object) -> bool:
     """An update that sends one empty entry asks to forget all owners."""
-    return new["metadata"].get("managedFields") == [{}]
+    return bool(new["metadata"].get("managedFields") == [{}])
 
 
 def _keep_entries(old: Object, new: Object) -> None:

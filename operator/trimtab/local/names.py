@@ -59,11 +59,12 @@ def qualified_name_problems(value: str) -> list[str]:
     """Problems of a label key, an annotation key or a finalizer: [prefix/]name."""
     parts = value.split("/")
     if len(parts) > 2:
-        return [
+        text = (
             f"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and {_ALNUM} "
             f"(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_NAME_PART}') "
             "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        ]
+        )
+        return [text]
     found: list[str] = []
     if len(parts) == 2:
         if not parts[0]:

@@ -44,7 +44,7 @@ class Resource:
 
     @property
     def key(self) -> str:
-        """ "plural" or "plural.group"."""
+        """The plural name, with the group behind a dot where there is one."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property

@@ -70,9 +70,9 @@ class _LabelParser:
 
     def terms(self) -> list[Callable[[Mapping[str, str]], bool]]:
         found = [self._term()]
-        while (token := self._next()) != "":
-            if token != ",":
-                raise bad_request(f"found '{token}', expected: ',' or 'end of string'")
+        while (found_next := self._next()) != "":
+            if found_next != ",":
+                raise bad_request(f"found '{found_next}', expected: ',' or 'end of string'")
             found.append(self._term())
         return found
 
@@ -122,18 +122,18 @@ class _LabelParser:
         return "" if self._peek() in ("", ",") else self._identifier(self._next())
 
     def _values(self) -> set[str]:
-        if (token := self._next()) != "(":
-            raise bad_request(f"unable to parse requirement: found '{token}' expected: '('")
+        if (word := self._next()) != "(":
+            raise bad_request(f"unable to parse requirement: found '{word}' expected: '('")
         values: set[str] = set()
         while True:
-            token = self._next()
-            if token == ")":
+            word = self._next()
+            if word == ")":
                 return values or {""}
-            if token == ",":
+            if word == ",":
                 continue
-            if token in ("", "(", "=", "==", "!=", "!"):
-                raise bad_request(f"unable to parse requirement: found '{token}', expected: ',', ')' or identifier")
-            values.add(token)
+            if word in ("", "(", "=", "==", "!=", "!"):
+                raise bad_request(f"unable to parse requirement: found '{word}', expected: ',', ')' or identifier")
+            values.add(word)
 
 
 def _is_int(value: str | None) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 from trimtab.local.objects import Object
 from trimtab.local.resources import Resource
 
-_UNCHECKED = "some validation rules were not checked because the object was invalid; " + (
+_UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"
 )
 
@@ -141,8 +142,8 @@ def modified(resource: Resource, name: str) -> ApiError:
 
 
 def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> ApiError:
-    """422 with one cause per error, in the order given."""
-    shown = [str(error) for error in errors]
+    """422 with one cause per error, in the order given; the message says the same thing once."""
+    shown = list(dict.fromkeys(str(error) for error in errors))
     listed = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
     details: Object = {"name": name} if name else {}
     if group:

@@ -29,9 +29,7 @@ def has_group(catalog: Catalog, path: str) -> bool:
 def index(catalog: Catalog, digest: Any) -> dict[str, Any]:
     """GET /openapi/v3."""
     return {
-        "paths": {
-            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest(path)}"} for path in paths(catalog)
-        }
+        "paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest(path)}"} for path in paths(catalog)}
     }
 
 
@@ -191,11 +189,7 @@ def _v2_operations(resource: Resource, version: str) -> dict[str, Any]:
                 _KIND: kind,
             }
             if verb in ("create", "update", "patch"):
-                operation["parameters"] = [
-                    {"name": name, "in": "query", "type": "string"} for name in _PARAMETERS
-                ]
+                operation["parameters"] = [{"name": name, "in": "query", "type": "string"} for name in _PARAMETERS]
             item[method] = operation
         found[path] = item
     return found
-
-

@@ -66,6 +66,4 @@ def check_list_version(text: str, match: str, current: int) -> None:
 
 
 def unparsable_version(text: str) -> str:
-    return (
-        f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-    )
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'

@@ -23,9 +23,7 @@ def get(call: Call) -> web.Response:
 
 
 def list_(call: Call) -> web.Response:
-    check_list_version(
-        call.option("resourceVersion"), call.option("resourceVersionMatch"), call.registry.version
-    )
+    check_list_version(call.option("resourceVersion"), call.option("resourceVersionMatch"), call.registry.version)
     form = form_of(*_form(call))
     items, version = call.registry.list(
         call.resource,

@@ -18,13 +18,13 @@ from trimtab.local.statuses import ApiError
 log = structlog.get_logger()
 
 _OPEN = ("/healthz", "/livez", "/readyz", "/version")
-_WITH_TOKEN = "/token/"  # kubectl sends no credentials over plain HTTP; the address carries them instead
+_SHOWN_IN_PATH = "/token/"  # kubectl sends no credentials over plain HTTP; the address carries them instead
 _LARGEST_BODY = 3 * 1024 * 1024  # bytes, as on a real server
 
 
-def _request(*args: Any) -> web.BaseRequest:
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
-    return web.BaseRequest(*args, loop, client_max_size=_LARGEST_BODY)
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
 
 
 class ApiServer:
@@ -73,7 +73,7 @@ class ApiServer:
         config: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": self.url + _WITH_TOKEN + self._token}}],
+            "clusters": [{"name": name, "cluster": {"server": self.url + _SHOWN_IN_PATH + self._token}}],
             "users": [{"name": name, "user": {"token": self._token}}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
             "current-context": name,
@@ -99,8 +99,8 @@ class ApiServer:
     def _authenticated(self, request: web.BaseRequest) -> str:
         """The path that is asked for, without the token in it. Raises ApiError 401."""
         path = request.path
-        if path.startswith(_WITH_TOKEN):
-            token, slash, rest = path.removeprefix(_WITH_TOKEN).partition("/")
+        if path.startswith(_SHOWN_IN_PATH):
+            token, slash, rest = path.removeprefix(_SHOWN_IN_PATH).partition("/")
             return self._checked(token, slash + rest)
         if path.startswith(_OPEN):
             return path

@@ -14,9 +14,7 @@ _NAME = {
 }
 
 
-def table_of(
-    served: Served, items: Sequence[Object], version: str, metadata: Object, include: str, now: str
-) -> Object:
+def table_of(served: Served, items: Sequence[Object], version: str, metadata: Object, include: str, now: str) -> Object:
     """A Table with one row per object."""
     columns = served.columns(version)
     rows = []

@@ -137,9 +137,7 @@ async def _delete_options(call: Call) -> DeleteOptions:
 async def delete(call: Call) -> web.Response:
     options = await _delete_options(call)
     name = call.target.name
-    last, gone = call.registry.remove(
-        call.resource, name, call.namespace, options, dry_run=call.dry_run
-    )
+    last, gone = call.registry.remove(call.resource, name, call.namespace, options, dry_run=call.dry_run)
     if not gone or call.served.rules.returns_deleted:
         return _answer(call, last)
     details = statuses.details_of(call.served.resource, name)
@@ -157,9 +155,7 @@ async def delete_collection(call: Call) -> web.Response:
     )
     for obj in items:
         metadata = obj["metadata"]
-        call.registry.remove(
-            call.resource, metadata["name"], metadata.get("namespace"), options, dry_run=call.dry_run
-        )
+        call.registry.remove(call.resource, metadata["name"], metadata.get("namespace"), options, dry_run=call.dry_run)
     resource = call.served.resource
     listed: Object = {"resourceVersion": version}
     if resource.custom:
@@ -185,8 +181,6 @@ async def evict(call: Call) -> web.Response:
     """POST pods/NAME/eviction: delete a pod, if its budgets allow it."""
     eviction = await _object(call, "Eviction")
     sent = eviction.get("deleteOptions") or {}
-    options = DeleteOptions(
-        sent.get("propagationPolicy"), sent.get("gracePeriodSeconds"), sent.get("preconditions")
-    )
+    options = DeleteOptions(sent.get("propagationPolicy"), sent.get("gracePeriodSeconds"), sent.get("preconditions"))
     call.registry.evict(call.target.name, call.target.namespace, options, dry_run=call.dry_run)
     return json_response(statuses.success(code=201), 201)

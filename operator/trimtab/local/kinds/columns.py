@@ -299,14 +299,20 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("Reason", at("reason", "")),
         Column("Object", _event_object),
         Column("Subobject", at("involvedObject.fieldPath", ""), priority=1),
-        Column("Source", lambda o, _: (o.get("source") or {}).get("component") or o.get("reportingComponent", ""), priority=1),
+        Column(
+            "Source",
+            lambda o, _: (o.get("source") or {}).get("component") or o.get("reportingComponent", ""),
+            priority=1,
+        ),
         Column("Message", lambda o, _: str(o.get("message", "")).strip()),
         Column("First Seen", lambda o, now: since(o.get("firstTimestamp") or o.get("eventTime"), now), priority=1),
         Column("Count", lambda o, _: (o.get("series") or {}).get("count") or o.get("count") or 1, priority=1),
         Column("Name", lambda o, _: o["metadata"]["name"], priority=1),
     ),
     "deployments.apps": (
-        Column("Ready", lambda o, _: f"{(o.get('status') or {}).get('readyReplicas', 0)}/{o['spec'].get('replicas', 0)}"),
+        Column(
+            "Ready", lambda o, _: f"{(o.get('status') or {}).get('readyReplicas', 0)}/{o['spec'].get('replicas', 0)}"
+        ),
         Column("Up-to-date", _number("status.updatedReplicas")),
         Column("Available", _number("status.availableReplicas")),
         AGE,

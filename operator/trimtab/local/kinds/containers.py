@@ -176,7 +176,9 @@ def _volume_errors(volumes: list[Object], at: str) -> list[FieldError]:
     for index, volume in enumerate(volumes):
         name = volume.get("name", "")
         where = f"{at}[{index}].name"
-        errors += [invalid_value(where, quote(name), text) for text in label_problems(name)] if name else [required(where)]
+        errors += (
+            [invalid_value(where, quote(name), text) for text in label_problems(name)] if name else [required(where)]
+        )
         if name in seen:
             errors.append(duplicate(where, quote(name)))
         seen.add(name)
@@ -185,8 +187,6 @@ def _volume_errors(volumes: list[Object], at: str) -> list[FieldError]:
 
 def template_errors(template: Object, selector: Object | None, at: str) -> list[FieldError]:
     """Everything wrong with a pod template, and whether the selector of its owner selects it."""
-
-
     labels = (template.get("metadata") or {}).get("labels") or {}
     errors = labels_errors(labels, f"{at}.metadata.labels")
     if selector is not None and not matches_label_selector(selector, labels):

@@ -204,9 +204,8 @@ def _change_errors(new: Object, old: Object) -> list[FieldError]:
     errors = []
     if new.get("scope") != old.get("scope"):
         errors.append(invalid_value("spec.scope", quote(new.get("scope")), "field is immutable"))
-    for field in ("plural", "kind"):
-        if new["names"].get(field) != old["names"].get(field) and field == "plural":
-            errors.append(invalid_value(f"spec.names.{field}", quote(new["names"][field]), "field is immutable"))
+    if new["names"].get("plural") != old["names"].get("plural"):
+        errors.append(invalid_value("spec.names.plural", quote(new["names"].get("plural")), "field is immutable"))
     if new.get("group") != old.get("group"):
         errors.append(invalid_value("spec.group", quote(new.get("group")), "field is immutable"))
     return errors

@@ -121,9 +121,7 @@ def _admit_node(node: Object, _neighbours: Neighbours) -> None:
 def _node_errors(new: Object, _old: Object | None) -> list[FieldError]:
     effects = ("NoSchedule", "PreferNoSchedule", "NoExecute")
     return [
-        statuses.unsupported(
-            f"metadata.taints[{i}].effect", quote(t.get("effect", "")), [quote(e) for e in effects]
-        )
+        statuses.unsupported(f"metadata.taints[{i}].effect", quote(t.get("effect", "")), [quote(e) for e in effects])
         for i, t in enumerate(new["spec"].get("taints") or [])
         if t.get("effect") not in effects
     ]

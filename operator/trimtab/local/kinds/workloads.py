@@ -69,10 +69,8 @@ def _count_errors(spec: Object, *names: str) -> list[FieldError]:
 def _replicated_errors(new: Object, old: Object | None) -> list[FieldError]:
     spec = new["spec"]
     errors = _count_errors(spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
-    selector_errors = _selector_errors(new, old)
-    selector = spec.get("selector") if spec.get("selector") else None
-    errors += selector_errors
-    errors += template_errors(spec["template"], None if selector_errors else selector, "spec.template")
+    errors += template_errors(spec["template"], spec.get("selector"), "spec.template")
+    errors += _selector_errors(new, old)
     if spec["template"]["spec"]["restartPolicy"] != "Always":
         policy = quote(spec["template"]["spec"]["restartPolicy"])
         error = FieldError(
@@ -138,9 +136,7 @@ def _job_errors(new: Object, old: Object | None) -> list[FieldError]:
         errors.append(required("spec.completions", "when completion mode is Indexed"))
     errors += template_errors(spec["template"], spec.get("selector"), "spec.template")
     if spec["template"]["spec"]["restartPolicy"] not in ("OnFailure", "Never"):
-        errors.append(
-            required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
-        )
+        errors.append(required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
     if spec.get("podFailurePolicy") and spec["template"]["spec"]["restartPolicy"] != "Never":
         policy = quote({"restartPolicy": spec["template"]["spec"]["restartPolicy"]})
         text = 'only "Never" is supported when podFailurePolicy is specified'
@@ -163,7 +159,9 @@ def _job_changes(new: Object, old: Object) -> list[FieldError]:
 
 def _scales_together(new: Object, old: Object) -> bool:
     """An Indexed job may change completions and parallelism in step."""
-    return new["completionMode"] == "Indexed" == old["completionMode"] and new.get("completions") == new["parallelism"]
+    return bool(
+        new["completionMode"] == "Indexed" == old["completionMode"] and new.get("completions") == new["parallelism"]
+    )
 
 
 def _scheduling_only(new: Object, old: Object) -> bool:

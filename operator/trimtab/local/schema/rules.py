@@ -127,7 +127,9 @@ def rule_errors(value: Any, node: Node, path: str, old: Any = _MISSING) -> list[
     """The rules that do not hold, in the value and everything below it."""
     if value is None:
         return []
-    errors = [error for rule in node.get("x-kubernetes-validations") or () for error in _broken(rule, node, value, old, path)]
+    errors = [
+        error for rule in node.get("x-kubernetes-validations") or () for error in _broken(rule, node, value, old, path)
+    ]
     for inner, child, where, before in _children(value, node, path, old):
         errors += rule_errors(inner, child, where, before)
     return errors

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trimtab.local.objects import quote
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.rules import Uncompilable, check_rule, rule_errors
-from trimtab.local.schema.validation import schema_errors
+from trimtab.local.schema.validation import python_pattern, schema_errors
 from trimtab.local.statuses import FieldError, forbidden_field, invalid_value, required, unsupported
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -21,9 +21,7 @@ def structural_errors(node: Node, at: str) -> list[FieldError]:
     """Everything wrong with a schema; `at` is its path in the definition."""
     errors = list(_node_errors(node, at, root=True))
     if node.get("type", "object") != "object":
-        errors.append(
-            invalid_value(f"{at}.type", quote(node["type"]), "must be object at the root")
-        )
+        errors.append(invalid_value(f"{at}.type", quote(node["type"]), "must be object at the root"))
     return errors
 
 
@@ -80,7 +78,7 @@ def _pattern_errors(node: Node, at: str) -> Iterator[FieldError]:
     if not pattern:
         return
     try:
-        re.compile(pattern.replace(r"\z", r"\Z"))
+        re.compile(python_pattern(pattern))
     except re.error as error:
         yield invalid_value(
             f"{at}.pattern",
@@ -121,7 +119,9 @@ def _list_errors(node: Node, at: str) -> Iterator[FieldError]:
 def _key_errors(items: Node, key: str, at: str) -> Iterator[FieldError]:
     child = (items.get("properties") or {}).get(key)
     if child is None:
-        yield invalid_value(f"{at}.x-kubernetes-list-map-keys", quote(key), "entries must all be names of item properties")
+        yield invalid_value(
+            f"{at}.x-kubernetes-list-map-keys", quote(key), "entries must all be names of item properties"
+        )
     elif key not in (items.get("required") or ()) and "default" not in child:
         text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
         yield required(f"{at}.items.properties[{key}].default", text)

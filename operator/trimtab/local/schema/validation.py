@@ -117,10 +117,28 @@ def _string_errors(value: str, node: Node, path: str) -> list[FieldError]:
     return errors
 
 
+def python_pattern(pattern: str) -> str:
+    """An RE2 pattern for Python, whose `$` would also match before a final newline."""
+    out, in_class, at = [], False, 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "\\":
+            pair = pattern[at : at + 2]
+            out.append(r"\Z" if pair == r"\z" else pair)
+            at += 2
+            continue
+        if character == "[":
+            in_class = True
+        elif character == "]":
+            in_class = False
+        out.append(r"\Z" if character == "$" and not in_class else character)
+        at += 1
+    return "".join(out)
+
+
 @lru_cache(1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """RE2 syntax, near enough: `\\z` is Python's `\\Z`, and `$` must not match before a final newline."""
-    return re.compile(pattern.replace(r"\z", r"\Z"))
+    return re.compile(python_pattern(pattern))
 
 
 def _number_errors(value: float, node: Node, path: str) -> list[FieldError]:
@@ -188,9 +206,7 @@ def _object_errors(value: dict[str, Any], node: Node, path: str, old: Any) -> li
     if least is not None and len(value) < least:
         text = f"{path} in body should have at least {least} properties"
         errors.append(invalid_value(path, str(len(value)), text))
-    for name in node.get("required") or ():
-        if name not in value:
-            errors.append(required(_join(path, name)))
+    errors += [required(_join(path, name)) for name in node.get("required") or () if name not in value]
     properties = node.get("properties") or {}
     additional = node.get("additionalProperties")
     before = old if isinstance(old, dict) else {}
