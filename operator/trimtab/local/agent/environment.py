@@ -97,7 +97,10 @@ def _value_from(source: Object, container: Object, sources: Sources) -> str | No
     for field, secret in (("configMapKeyRef", False), ("secretKeyRef", True)):
         if reference := source.get(field):
             return _key_value(reference, sources, secret=secret)
-    msg = f"env valueFrom has no known source, found {sorted(source)}; use fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef"
+    msg = (
+        f"env valueFrom has no known source, found {sorted(source)}; "
+        "use fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef"
+    )
     raise ConfigError(msg)
 
 

@@ -54,6 +54,8 @@ def inherited(environ: Mapping[str, str], pass_through: Sequence[str]) -> dict[s
 class Launcher:
     """Makes the runs of one pod's containers."""
 
+    root: Path
+
     def __init__(self, pod: Object, address: str, host: Host, sources: Sources) -> None:
         self._pod = pod
         self._address = address

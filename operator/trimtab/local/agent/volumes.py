@@ -52,7 +52,7 @@ def _files(kind: str, source: Object, name: str, sources: Sources, token: Mappin
         case "configMap":
             return _chosen(source, source["name"], sources, secret=False)
         case "secret":
-            return _chosen(source, source.get("secretName") or source.get("name"), sources, secret=True)
+            return _chosen(source, str(source.get("secretName") or source.get("name")), sources, secret=True)
         case "downwardAPI":
             return {
                 item["path"]: field_value(item["fieldRef"]["fieldPath"], sources).encode()

@@ -72,10 +72,11 @@ def slices_for(service: Object, selected: Sequence[Object], zones: Mapping[str, 
     for pod in sorted(selected, key=lambda p: str(p["metadata"]["name"])):
         if is_listed(pod):
             by_ports.setdefault(ports_for(pod, service), []).append(endpoint(pod, service, zones))
-    bodies = []
-    for ports, endpoints in sorted(by_ports.items(), key=lambda item: str(item[0])):
-        for start in range(0, len(endpoints), MOST_ENDPOINTS):
-            bodies.append({"endpoints": endpoints[start : start + MOST_ENDPOINTS], "ports": _written(ports)})
+    bodies = [
+        {"endpoints": endpoints[start : start + MOST_ENDPOINTS], "ports": _written(ports)}
+        for ports, endpoints in sorted(by_ports.items(), key=lambda item: str(item[0]))
+        for start in range(0, len(endpoints), MOST_ENDPOINTS)
+    ]
     return bodies or [{"endpoints": [], "ports": []}]
 
 

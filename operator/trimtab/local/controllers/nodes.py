@@ -52,6 +52,13 @@ def disrupted(status: Object, reason: str, message: str, now: datetime, **more: 
     return {**status, "conditions": conditions}
 
 
+def was_bound(change: Change) -> bool:
+    """Whether a pod's change is its being bound to a node, or the first that is heard of a bound one."""
+    if change.type == "DELETED" or pods.node_name(change.object) is None:
+        return False
+    return change.old is None or pods.node_name(change.old) is None
+
+
 class Nodes(Controller):
     """The node life-cycle controller."""
 
@@ -94,9 +101,8 @@ class OrphanedPods(Controller):
                     self.queue.add(Key(*key_of(pod)))
 
     def _pod_changed(self, change: Change) -> None:
-        if change.type != "DELETED" and pods.node_name(change.object) is not None:
-            if change.old is None or pods.node_name(change.old) is None:
-                self.queue.add(Key(*key_of(change.object)))
+        if was_bound(change):
+            self.queue.add(Key(*key_of(change.object)))
 
     def reconcile(self, key: Key) -> float | None:
         """Mark the pod as failed, then remove it without waiting for a node that cannot answer."""

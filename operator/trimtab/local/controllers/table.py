@@ -7,8 +7,12 @@ from datetime import datetime
 
 from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.deployments import Deployments
+from trimtab.local.controllers.disruptions import Disruptions
 from trimtab.local.controllers.endpointslices import EndpointSlices
 from trimtab.local.controllers.feed import Feed
+from trimtab.local.controllers.garbage import GarbageCollector
+from trimtab.local.controllers.jobs import Jobs
+from trimtab.local.controllers.namespaces import Namespaces
 from trimtab.local.controllers.nodes import Nodes, OrphanedPods
 from trimtab.local.controllers.replicasets import ReplicaSets
 from trimtab.local.controllers.taints import TaintEvictions
@@ -20,5 +24,16 @@ def controllers(
     registry: Registry, feed: Feed, clock: Callable[[], datetime], back_off_scale: float
 ) -> Sequence[Controller]:
     """New controllers on one registry; `back_off_scale` multiplies the wait before a Job's next pod."""
-    plain = (Deployments, ReplicaSets, EndpointSlices, Nodes, OrphanedPods, TaintEvictions, Scheduler)
-    return [make(registry, feed, clock) for make in plain]
+    plain: tuple[type[Controller], ...] = (
+        Deployments,
+        ReplicaSets,
+        EndpointSlices,
+        Disruptions,
+        GarbageCollector,
+        Namespaces,
+        Nodes,
+        OrphanedPods,
+        TaintEvictions,
+        Scheduler,
+    )
+    return [*(make(registry, feed, clock) for make in plain), Jobs(registry, feed, clock, back_off_scale)]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from trimtab.local import pods
 from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.feed import Change
-from trimtab.local.controllers.nodes import disrupted
+from trimtab.local.controllers.nodes import disrupted, was_bound
 from trimtab.local.controllers.queue import Key
 from trimtab.local.objects import Object, key_of
 from trimtab.local.scheduler.fitting import tolerates
@@ -52,9 +52,8 @@ class TaintEvictions(Controller):
                 self.queue.add(Key(*key_of(pod)))
 
     def _pod_changed(self, change: Change) -> None:
-        if change.type != "DELETED" and pods.node_name(change.object) is not None:
-            if change.old is None or pods.node_name(change.old) is None:
-                self.queue.add(Key(*key_of(change.object)))
+        if was_bound(change):
+            self.queue.add(Key(*key_of(change.object)))
 
     def reconcile(self, key: Key) -> float | None:
         """Evict the pod when its time has come."""

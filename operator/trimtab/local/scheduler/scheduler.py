@@ -31,9 +31,7 @@ class Scheduler(Controller):
             self._waiting.discard(Key(*key_of(pod)))
             if pods.node_name(pod) is not None:
                 self._wake_waiting()
-        elif pods.node_name(pod) is None and change.type == "ADDED":
-            self.queue.add(Key(*key_of(pod)))
-        elif pods.node_name(pod) is None and change.old and change.old["spec"] != pod["spec"]:
+        elif pods.node_name(pod) is None and (change.old is None or change.old["spec"] != pod["spec"]):
             self.queue.add(Key(*key_of(pod)))
 
     def _node_changed(self, change: Change) -> None:

@@ -1,0 +1,198 @@
+"""The embedded cluster: everything of it, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+import structlog
+
+from trimtab.local.agent import warden
+from trimtab.local.agent.addresses import PodAddresses
+from trimtab.local.agent.agent import NodeAgent
+from trimtab.local.agent.launching import Host, inherited
+from trimtab.local.agent.processes import MARKER, kill_marked
+from trimtab.local.apiserver.server import ApiServer
+from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.feed import Feed
+from trimtab.local.controllers.table import controllers
+from trimtab.local.loopback import LoopbackRange, claim_range
+from trimtab.local.machines import node_object
+from trimtab.local.nodegroups.controller import NodeGroups
+from trimtab.local.nodegroups.definition import definition
+from trimtab.local.proxy.services import ServiceProxy
+from trimtab.local.registry import Registry
+
+log = structlog.get_logger(__name__)
+
+BASE_NODE = "local-0"
+API_PORT = 6443
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What an embedded cluster is made of.
+
+    Attributes:
+        directory: for kubeconfig, logs and volumes; short, as socket paths inside have 107 bytes at most.
+        images: patterns of image names (`fnmatch`) and the start of the command line each stands for.
+        capacity: what the permanent node offers.
+        pass_through: variables of this process that containers inherit besides PATH.
+        back_off_scale: multiplies the waits before a container or a Job's pod is tried again.
+        stop_grace_s: how long pods get to end when the cluster stops.
+        kubeconfig: where to write it; in the directory by default.
+        clock: tells the time; aware datetimes.
+    """
+
+    directory: Path
+    images: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    capacity: Mapping[str, str] = field(default_factory=lambda: {"cpu": "8", "memory": "16Gi", "pods": "110"})
+    pass_through: Sequence[str] = ("VIRTUAL_ENV", "PYTHONPATH")
+    back_off_scale: float = 1.0
+    stop_grace_s: float = 3.0
+    kubeconfig: Path | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class EmbeddedCluster:
+    """`async with EmbeddedCluster(config) as cluster:` runs one; leaving ends everything of it."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self.config = config
+        self.identity = f"c{secrets.token_hex(4)}"
+        self.kubeconfig_path = config.kubeconfig or config.directory / "kubeconfig"
+        self._stack = contextlib.AsyncExitStack()
+        self._failed: asyncio.Future[None] | None = None
+        self.registry: Registry
+        self.agent: NodeAgent
+        self.api: ApiServer
+
+    @property
+    def url(self) -> str:
+        """Where the API server listens."""
+        return self.api.url
+
+    async def __aenter__(self) -> Self:
+        """Start; on failure nothing is left running."""
+        if not sys.platform.startswith("linux"):
+            msg = f"the embedded cluster needs Linux (127.0.0.0/8, /proc, pidfd), this is {sys.platform}; use kind"
+            raise OSError(msg)
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop pods, controllers and the API server, in this order."""
+        await self._stack.aclose()
+        log.info("cluster.stopped", cluster=self.identity)
+
+    async def _start(self) -> None:
+        config, stack = self.config, self._stack
+        loopback = claim_range(random.SystemRandom())
+        stack.callback(loopback.release)
+        stack.callback(self._start_warden())
+        self.registry = Registry(config.clock, lambda: str(uuid.uuid4()), service_range=loopback.services)
+        stack.callback(self.registry.close)
+        self._seed(loopback)
+        self.api = ApiServer(self.registry, host=loopback.host, port=API_PORT, token=secrets.token_urlsafe(32))
+        await self.api.start()
+        stack.push_async_callback(self.api.stop)
+        self._write_kubeconfig()
+        feed = Feed(self.registry)
+        stack.push_async_callback(feed.stop)
+        http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))
+        stack.push_async_callback(http.close)
+        self.agent = NodeAgent(
+            self.registry,
+            feed,
+            config.clock,
+            self._host(http),
+            PodAddresses(loopback.prefix),
+            host_address=loopback.host,
+            back_off_scale=config.back_off_scale,
+        )
+        proxy = ServiceProxy(feed)
+        groups = NodeGroups(
+            self.registry, feed, config.clock, host_address=loopback.host, kill_node=self.agent.kill_node
+        )
+        working: list[Controller] = [
+            *controllers(self.registry, feed, config.clock, config.back_off_scale),
+            groups,
+        ]
+        tasks = [asyncio.create_task(c.run(), name=c.name) for c in working]
+        stack.push_async_callback(_end, tasks)
+        proxy.start()
+        stack.push_async_callback(proxy.stop)
+        self.agent.start()
+        stack.push_async_callback(self.agent.stop, config.stop_grace_s)
+        log.info("cluster.started", cluster=self.identity, url=self.api.url)
+
+    def _seed(self, loopback: LoopbackRange) -> None:
+        for name in ("default", "kube-system"):
+            self.registry.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        self.registry.create("customresourcedefinitions.apiextensions.k8s.io", definition())
+        base = node_object(BASE_NODE, self.config.capacity, host_address=loopback.host, now=self.config.clock())
+        self.registry.create("nodes", base)
+
+    def _host(self, http: aiohttp.ClientSession) -> Host:
+        directory = self.config.directory / "p"
+        directory.mkdir(parents=True, exist_ok=True)
+        self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        return Host(
+            cluster=self.identity,
+            images=self.config.images,
+            environ=inherited(os.environ, self.config.pass_through),
+            kubeconfig=self.api.kubeconfig,
+            directory=directory,
+            http=http,
+        )
+
+    def _write_kubeconfig(self) -> None:
+        self.kubeconfig_path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.kubeconfig_path.with_name(f"{self.kubeconfig_path.name}.{self.identity}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(self.api.kubeconfig())
+        fresh.replace(self.kubeconfig_path)
+
+    def _start_warden(self) -> Callable[[], None]:
+        """Start the process that cleans up if this one dies; returns what ends it in good order."""
+        self.config.directory.mkdir(parents=True, exist_ok=True)
+        marker = f"{MARKER}={self.identity}/"
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", warden.__file__, marker],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+
+        def end() -> None:
+            kill_marked(f"{self.identity}/")
+            if process.stdin is not None:
+                process.stdin.close()
+            process.wait()
+
+        return end
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
