@@ -27,8 +27,10 @@ def gateway() -> None:
 @click.option("--patience", type=float, default=600.0, show_default=True, help="Seconds to wait for the agent.")
 def proxy(directory: Path, patience: float) -> None:
     """Become HAProxy as soon as the agent has written its configuration."""
+    from trimtab.cli import logs
     from trimtab.workloads.gateway.proxy import become_haproxy
 
+    logs.configure()
     become_haproxy(directory, patience)
 
 
@@ -41,8 +43,10 @@ def proxy(directory: Path, patience: float) -> None:
 @click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the pod's account.")
 def agent(directory: Path, namespace: str, host: str, port: int, stats_port: int, kubeconfig: Path | None) -> None:
     """Drive HAProxy from models and EndpointSlices, and report its traffic."""
+    from trimtab.cli import logs
     from trimtab.workloads.gateway.configuration import Listener
     from trimtab.workloads.gateway.service import serve
 
+    logs.configure()
     listener = Listener(host, port, namespace)
     asyncio.run(serve(directory, listener, stats_port, str(kubeconfig) if kubeconfig else None))

@@ -82,7 +82,7 @@ def max_concurrency(metadata: Any) -> int:
     value = parameters.get("max_concurrency") if isinstance(parameters, dict) else None
     try:
         number = int(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, OverflowError):
         number = 0
     if not 1 <= number <= _MOST:
         raise ValueError(f"parameters.max_concurrency is {value!r}; a runtime publishes a number from 1 to {_MOST}")

@@ -105,7 +105,10 @@ def _lines(stats: GatewayStats, seen: Observed | None) -> Iterator[str]:
     }
     counters: _Families = {
         "requests_total": ("Requests answered.", [(key, model.requests_total) for key, model in models.items()]),
-        "errors_total": ("Of them with 5xx, replicas' or our own.", [(key, model.errors_total) for key, model in models.items()]),
+        "errors_total": (
+            "Of them with 5xx, replicas' or our own.",
+            [(key, model.errors_total) for key, model in models.items()],
+        ),
         "responses_total": (
             "Answers by class.",
             [(f'{key},code="{kind}"', count) for key, slot in slots.items() for kind, count in slot.responses.items()],
