@@ -1,0 +1,322 @@
+"""One HTTP/1.1 connection: bytes in, requests out; answers in the order of the requests, bytes out.
+
+The grammar is llhttp's, strict: a request with both Content-Length and Transfer-Encoding, bare line feeds or folded
+headers ends the connection with 400. This class adds what a parser cannot know: limits, time, order and back-pressure.
+A client that ends its side counts as gone: what it waits for is not computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import httptools
+
+from trimtab.workloads.serve.answers import CONTINUE, error_answer, head
+
+_FORBIDDEN_REPEATS = frozenset({b"host", b"content-length", b"content-type", b"inference-header-content-length"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may take; seconds, bytes, counts."""
+
+    head_bytes: int = 16 * 1024
+    body_bytes: int = 64 * 1024 * 1024
+    head_s: float = 10.0
+    slowest_bytes_per_s: int = 64 * 1024  # a request may take head_s and this rate for its bytes
+    idle_s: float = 75.0  # above the gateway's own keep-alive, so that the gateway closes first
+    write_s: float = 30.0
+    linger_s: float = 2.0
+    draining_idle_s: float = 1.0
+    pipelined: int = 16
+    connections: int = 4096
+
+
+class Exchange:
+    """One request and the place for its answer."""
+
+    __slots__ = ("_answer", "_connection", "arrived", "body", "closes", "headers", "is_http10", "method", "target")
+
+    def __init__(self, connection: Connection, method: bytes, target: bytes, arrived: float) -> None:
+        self.method = method
+        self.target = target
+        self.headers: dict[bytes, bytes] = {}
+        self.body: bytes | bytearray = b""
+        self.arrived = arrived  # loop time of the first byte
+        self.closes = False
+        self.is_http10 = False
+        self._connection = connection
+        self._answer: tuple[int, bytes, bytes] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has left."""
+        return self._connection.lost
+
+    @property
+    def ready(self) -> tuple[int, bytes, bytes] | None:
+        """Status, extra header lines and body, once answered."""
+        return self._answer
+
+    def answer(self, status: int, body: bytes, headers: bytes = b"") -> None:
+        """Answer once; `headers` are whole lines, each with its CRLF. Nothing happens when the client has left."""
+        if self._answer is None:
+            self._answer = (status, headers, body)
+            self._connection.flush()
+
+
+class Owner(Protocol):
+    """What a connection needs from the server that owns it."""
+
+    limits: Limits
+    draining: bool
+    handle: Callable[[Exchange], None]
+
+    def opened(self, connection: Connection) -> bool:
+        """Take the connection in; False when there are too many."""
+
+    def closed(self, connection: Connection) -> None: ...
+
+    def time(self) -> float: ...
+
+
+class Connection(asyncio.Protocol):
+    """Parses, limits, orders; `flush` writes what is answered."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._limits = owner.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._pending: deque[Exchange] = deque()
+        self._current: Exchange | None = None  # whose bytes are arriving
+        self._head_done = False
+        self._head_bytes = 0
+        self._received = 0
+        self._since = 0.0  # of the current request, else of the last sign of life
+        self._refused = False
+        self._lingers_since: float | None = None
+        self._stuck_since: float | None = None
+        self._held = False
+        self.lost = False
+
+    # --- what asyncio calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, not the base class
+        self._since = self._owner.time()
+        if not self._owner.opened(self):
+            self._refuse(503, "too many connections; try again later")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.lost = True
+        self._pending.clear()
+        self._current = None
+        self._owner.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        began = self._current
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # An offer, not a demand: answered as plain HTTP/1.1. What follows would be in the other protocol.
+            if self._pending:
+                self._pending[-1].closes = True
+            self._refused = True
+        except httptools.HttpParserError as error:
+            if not self._refused:
+                self._refuse(400, f"not a valid HTTP/1.1 request: {error}")
+        if self._current is not None and not self._refused:
+            self._received += len(data)
+            if self._current is began and not self._head_done:
+                self._count_head(len(data))
+        self.flush()
+
+    def eof_received(self) -> None:
+        self.lost = True
+
+    def pause_writing(self) -> None:
+        self._stuck_since = self._owner.time()
+        self._hold()
+
+    def resume_writing(self) -> None:
+        self._stuck_since = None
+        self._release()
+
+    # --- what httptools calls ---
+
+    def on_message_begin(self) -> None:
+        now = self._owner.time()
+        self._current = Exchange(self, b"", b"", now)
+        self._since = now
+        self._head_done = False
+        self._head_bytes = 0
+        self._received = 0
+
+    def on_url(self, url: bytes) -> None:
+        if self._current is not None:
+            self._current.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        exchange = self._current
+        if exchange is None or self._refused:
+            return
+        self._count_head(len(name) + len(value) + 4)
+        if self._head_done:
+            return  # a trailer: counted, never a header
+        name = name.lower()
+        known = exchange.headers.get(name)
+        if known is None:
+            exchange.headers[name] = value
+        elif name in _FORBIDDEN_REPEATS:
+            self._refuse(400, f"header {name.decode('latin-1')} is given twice")
+        else:
+            exchange.headers[name] = known + b", " + value
+
+    def on_headers_complete(self) -> None:
+        exchange = self._current
+        if exchange is None or self._refused:
+            return
+        self._head_done = True
+        exchange.method = self._parser.get_method()
+        exchange.is_http10 = self._parser.get_http_version() == "1.0"
+        if self._parser.get_http_version() not in {"1.0", "1.1"}:
+            self._refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+            return
+        if not exchange.is_http10 and b"host" not in exchange.headers:
+            self._refuse(400, "header Host is missing")
+            return
+        self._count_head(len(exchange.target))
+        length = exchange.headers.get(b"content-length")
+        if length is not None and int(length) > self._limits.body_bytes:
+            self._refuse_body()
+        elif not self._refused and exchange.headers.get(b"expect", b"").lower() == b"100-continue":
+            self._invite(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._current
+        if exchange is None or self._refused:
+            return
+        if len(exchange.body) + len(body) > self._limits.body_bytes:
+            self._refuse_body()
+        elif not exchange.body:
+            exchange.body = body
+        elif isinstance(exchange.body, bytearray):
+            exchange.body += body
+        else:
+            # Never a list of pieces: a body in one-byte chunks would cost forty bytes for each.
+            exchange.body = bytearray(exchange.body)
+            exchange.body += body
+
+    def on_message_complete(self) -> None:
+        exchange = self._current
+        self._current = None
+        if exchange is None or self._refused:
+            return
+        exchange.closes = not self._parser.should_keep_alive()
+        self._since = self._owner.time()
+        self._pending.append(exchange)
+        if len(self._pending) >= self._limits.pipelined:
+            self._hold()
+        self._owner.handle(exchange)
+
+    # --- answers ---
+
+    def flush(self) -> None:
+        """Write the answers that are ready and whose turn it is."""
+        transport = self._transport
+        if transport is None or self.lost or transport.is_closing() or self._lingers_since is not None:
+            return
+        while self._pending and (answer := self._pending[0].ready) is not None:
+            exchange = self._pending.popleft()
+            status, headers, body = answer
+            # While draining the last answer says so, never one with another request behind it.
+            last = exchange.closes or (self._owner.draining and not self._pending and self._current is None)
+            start = head(status, len(body), headers, closes=last, is_http10=exchange.is_http10)
+            transport.write(start if exchange.method == b"HEAD" else start + body)
+            self._since = self._owner.time() if self._current is None else self._since
+            if last:
+                self._end(transport)
+                return
+        self._release()
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        self._pending.clear()
+        if not self._refused:
+            transport.close()
+            return
+        # Closing with bytes unread resets the connection and may take the answer with it: end our side, read on a bit.
+        self._lingers_since = self._owner.time()
+        transport.resume_reading()
+        transport.write_eof()
+
+    def _invite(self, exchange: Exchange) -> None:
+        if self._transport is not None and not self._pending and not exchange.is_http10:
+            self._transport.write(CONTINUE)
+
+    # --- refusals and back-pressure ---
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse(431, f"the request's head is larger than {self._limits.head_bytes} bytes")
+
+    def _refuse_body(self) -> None:
+        self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes; send fewer rows per request")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer the current request with an error, behind those before it, and read no further."""
+        if self._refused:
+            return
+        self._refused = True
+        exchange = self._current or Exchange(self, b"", b"", self._since)
+        self._current = None
+        exchange.body = b""
+        exchange.closes = True
+        self._pending.append(exchange)
+        exchange.answer(status, *error_answer(message))
+
+    def _hold(self) -> None:
+        if self._transport is not None and not self._held and not self._transport.is_closing():
+            self._held = True
+            self._transport.pause_reading()
+
+    def _release(self) -> None:
+        full = len(self._pending) >= self._limits.pipelined
+        if self._transport is not None and self._held and not full and self._stuck_since is None:
+            self._held = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # --- time ---
+
+    def check(self, now: float) -> None:
+        """End what takes too long: slow senders, slow readers, idle connections."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        limits = self._limits
+        if self._lingers_since is not None:
+            if now - self._lingers_since > limits.linger_s:
+                transport.abort()
+        elif self._stuck_since is not None:
+            if now - self._stuck_since > limits.write_s:
+                transport.abort()
+        elif self._current is not None:
+            if now - self._since > limits.head_s + self._received / limits.slowest_bytes_per_s:
+                self._refuse(408, "the request came too slowly")
+        elif not self._pending:
+            idle_s = limits.draining_idle_s if self._owner.draining else limits.idle_s
+            if now - self._since > idle_s:
+                transport.close()
+
+    def abort(self) -> None:
+        """End the connection now, whatever it waits for."""
+        if self._transport is not None:
+            self._transport.abort()

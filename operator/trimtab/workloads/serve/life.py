@@ -1,0 +1,225 @@
+"""The life of a serving pod: listen, load, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import structlog
+
+from trimtab.errors import Stalled
+from trimtab.workloads.serve.api import InferenceApi, Phase
+from trimtab.workloads.serve.artifact import MODEL_FILE, ModelSpec, TensorSpec, read_spec
+from trimtab.workloads.serve.batching import Batcher, BatchRules, Feeds, Run, max_concurrency
+from trimtab.workloads.serve.connection import Limits
+from trimtab.workloads.serve.listener import Listener
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+log = structlog.get_logger("trimtab.serve")
+T = TypeVar("T")
+
+_QUEUE_BATCHES = 8  # beyond max_concurrency clients did not come through the gateway; memory is for tensors, not queues
+_QUEUE_LEAST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one pod serves, and how; durations in seconds."""
+
+    model: str
+    revision: str
+    host: str
+    port: int
+    max_batch: int
+    max_wait_s: float
+    drain_delay_s: float
+    drain_timeout_s: float
+    threads: int
+
+
+class Loaded(NamedTuple):
+    """A model that has answered once."""
+
+    spec: ModelSpec
+    run: Run
+
+
+class Interrupted(Exception):  # noqa: N818 - what a second signal means
+    """A second signal came: whoever sent it does not want to wait."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+async def serve(settings: Settings, fetch: Callable[[], Path]) -> None:
+    """Serve until the first SIGTERM or SIGINT, drain, and return.
+
+    The pod listens before it has a model, so that probes hear "not yet" instead of nothing. `fetch` blocks, and returns
+    the folder of a verified artifact.
+
+    Raises:
+        Stalled: The artifact cannot be served.
+        NotYet: The artifact could not be fetched now.
+        Interrupted: A second signal came while draining.
+    """
+    loop = asyncio.get_running_loop()
+    api = InferenceApi(settings.model, settings.revision, max_concurrency(settings.max_batch), loop.time)
+    started = loop.time()
+    with _signals(loop) as (stop, hurry):
+        async with Listener(api.handle, Limits()) as listener:
+            port = await listener.listen(settings.host, settings.port)
+            log.info("server.started", host=settings.host, port=port, model=settings.model, revision=settings.revision)
+            loading = _in_thread(loop, partial(_load, fetch, settings.threads, settings.max_batch))
+            loaded = await _unless(stop, loading)
+            if loaded is None:
+                log.info("server.stopped", reason="signalled while loading")
+                return
+            with contextlib.closing(_batcher(loaded, settings, api, loop)) as batcher:
+                api.start(loaded.spec, batcher)
+                api.phase = Phase.READY
+                log.info("model.loaded", seconds=round(loop.time() - started, 3), threads=settings.threads)
+                await stop.wait()
+                await _drain(api, listener, settings, hurry)
+
+
+async def _drain(api: InferenceApi, listener: Listener, settings: Settings, hurry: asyncio.Future[int]) -> None:
+    api.phase = Phase.DRAINING
+    log.info("drain.started", in_flight=api.metrics.in_flight, delay_s=settings.drain_delay_s)
+    done, _ = await asyncio.wait({hurry}, timeout=settings.drain_delay_s)
+    if not done:
+        finishing = asyncio.ensure_future(listener.drain(settings.drain_timeout_s))
+        done, _ = await asyncio.wait({hurry, finishing}, return_when=asyncio.FIRST_COMPLETED)
+        if finishing in done:
+            log.info("drain.finished", cut_off=finishing.result())
+            return
+        finishing.cancel()
+    log.warning("drain.interrupted", in_flight=api.metrics.in_flight)
+    raise Interrupted(hurry.result())
+
+
+def _batcher(loaded: Loaded, settings: Settings, api: InferenceApi, loop: asyncio.AbstractEventLoop) -> Batcher:
+    rules = BatchRules(
+        max_batch=settings.max_batch,
+        max_wait_s=settings.max_wait_s,
+        capacity=max(_QUEUE_LEAST, _QUEUE_BATCHES * settings.max_batch),
+        stackable=loaded.spec.stackable,
+    )
+    return Batcher(loaded.run, rules, api.metrics, loop)
+
+
+# --- loading, in a thread ---
+
+
+def _load(fetch: Callable[[], Path], threads: int, max_batch: int) -> Loaded:
+    # The engine takes a quarter of a second to import: probes are answered meanwhile.
+    from trimtab.workloads.serve.engine import load_session
+
+    folder = fetch()
+    spec = read_spec(folder)
+    session = load_session(folder / MODEL_FILE, threads)
+    _check_names(session, spec)
+    run: Run = partial(session.run, [tensor.name for tensor in spec.outputs])
+    for rows in sorted({1, max_batch if spec.stackable else 1}):
+        _warm_up(run, spec, rows)
+    return Loaded(spec, run)
+
+
+def _check_names(session: ort.InferenceSession, spec: ModelSpec) -> None:
+    for field, ours, theirs in (
+        ("inputs", spec.inputs, {node.name for node in session.get_inputs()}),
+        ("outputs", spec.outputs, {node.name for node in session.get_outputs()}),
+    ):
+        for tensor in ours:
+            if tensor.name not in theirs:
+                raise Stalled(
+                    "ArtifactUnsupported",
+                    f"config.json: {field} name '{tensor.name}', but {MODEL_FILE} has {', '.join(sorted(theirs))}",
+                )
+
+
+def _warm_up(run: Run, spec: ModelSpec, rows: int) -> None:
+    """Run once on zeros: the first run allocates memory, and no client should wait for that."""
+    from trimtab.workloads.serve.datatypes import zeros
+
+    feeds: Feeds = {tensor.name: zeros(tensor.datatype, _some_shape(tensor, rows)) for tensor in spec.inputs}
+    try:
+        run(feeds)
+    except Exception as error:
+        raise Stalled("ModelNotRunnable", f"{MODEL_FILE} fails on {rows} rows of zeros: {error}") from error
+
+
+def _some_shape(tensor: TensorSpec, rows: int) -> tuple[int, ...]:
+    first = rows if tensor.shape[:1] == (-1,) else None
+    shape = tuple(1 if size == -1 else size for size in tensor.shape)
+    return shape if first is None else (first, *shape[1:])
+
+
+# --- signals and threads ---
+
+
+@contextlib.contextmanager
+def _signals(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[asyncio.Event, asyncio.Future[int]]]:
+    """Yield an event that the first signal sets, and a future that the second one resolves with its number."""
+    stop = asyncio.Event()
+    hurry: asyncio.Future[int] = loop.create_future()
+
+    def received(number: int) -> None:
+        if not stop.is_set():
+            stop.set()
+        elif not hurry.done():
+            hurry.set_result(number)
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield stop, hurry
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _in_thread(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run `work` in a thread that the process does not wait for: a download cannot be cancelled, only left behind."""
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # None only where T allows it
+
+    def body() -> None:
+        try:
+            result, error = work(), None
+        except BaseException as raised:  # noqa: BLE001 - carried to whoever awaits the future
+            result, error = None, raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the pod was told to go meanwhile
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=body, name="loading", daemon=True).start()
+    return future
+
+
+async def _unless(stop: asyncio.Event, work: asyncio.Future[T]) -> T | None:
+    """Return the work's result, or None when `stop` is set first."""
+    stopping = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {stopping, work}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return work.result() if work.done() else None
+    finally:
+        stopping.cancel()
+        work.cancel()
