@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from trimtab.api.base import CapacityType
 from trimtab.api.conditions import moment
-from trimtab.api.names import CAPACITY_TYPE_LABEL, REVISION_LABEL, RUN_LABEL, ZONE_LABEL
+from trimtab.api.names import CAPACITY_TYPE_LABEL, POOL_LABEL, REVISION_LABEL, RUN_LABEL, ZONE_LABEL
 from trimtab.api.runs import EXIT_INPUT, Progress, RunResult
 from trimtab.planning.placement import DELETION_COST
 from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
@@ -36,13 +36,15 @@ def pod_view(body: Object, nodes: Mapping[str, Object], now: datetime) -> PodVie
     meta = body["metadata"]
     labels = meta["labels"]
     node = body["spec"].get("nodeName")
+    node_labels = (nodes.get(node or "") or {}).get("metadata", {}).get("labels") or {}
     trouble, fatal = _trouble(body)
     return PodView(
         name=meta["name"],
         revision=labels[REVISION_LABEL],
         capacity_type=_BY_LABEL[labels[CAPACITY_TYPE_LABEL]],
         node=node,
-        zone=((nodes.get(node or "") or {}).get("metadata", {}).get("labels") or {}).get(ZONE_LABEL),
+        zone=node_labels.get(ZONE_LABEL),
+        pool=node_labels.get(POOL_LABEL),
         ready=_condition(body, "Ready") == "True",
         terminating=bool(meta.get("deletionTimestamp")),
         age_s=(now - moment(meta["creationTimestamp"])).total_seconds(),

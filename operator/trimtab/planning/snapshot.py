@@ -70,6 +70,8 @@ class PodView:
     ready: bool
     terminating: bool
     age_s: float
+    pool: str | None = None
+    """Pool of its node."""
     condemned: bool = False
     """Whether it already carries the annotation that makes a scale-down take it first."""
     trouble: str | None = None
