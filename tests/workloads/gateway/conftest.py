@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import sys
 import time
@@ -21,7 +22,7 @@ from trimtab.workloads.gateway.runtime import Proxy
 
 OPERATOR = Path(__file__).parents[3] / "operator"
 TRIMTAB = [sys.executable, "-m", "trimtab"]
-ENVIRONMENT = {"PYTHONPATH": str(OPERATOR), "PATH": "/usr/bin:/bin"}
+ENVIRONMENT = {"PYTHONPATH": str(OPERATOR), "PATH": os.environ["PATH"]}
 PATIENCE_SECONDS = 15
 
 

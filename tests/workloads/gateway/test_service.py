@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import uuid
@@ -67,7 +68,7 @@ async def start_agent(world, tmp_path):
         f"--directory={world.directory}",
         f"--namespace={NAMESPACE}",
         f"--kubeconfig={tmp_path / 'kubeconfig'}",
-        env={"PYTHONPATH": str(ROOT / "operator"), "PATH": "/usr/bin:/bin", "POD_IP": world.listener.host},
+        env={"PYTHONPATH": str(ROOT / "operator"), "PATH": os.environ["PATH"], "POD_IP": world.listener.host},
         stdout=log,
         stderr=log,
     )

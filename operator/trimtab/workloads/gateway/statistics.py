@@ -106,7 +106,7 @@ def _lines(stats: GatewayStats, seen: Observed | None) -> Iterator[str]:
     counters: _Families = {
         "requests_total": ("Requests answered.", [(key, model.requests_total) for key, model in models.items()]),
         "errors_total": (
-            "Of them with 5xx, replicas' or our own.",
+            "Of them with 5xx.",
             [(key, model.errors_total) for key, model in models.items()],
         ),
         "responses_total": (
