@@ -101,7 +101,7 @@ def prepare_update(served: Served, new: Object, old: Object, version: str) -> No
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 
-def prepare_status(served: Served, new: Object, old: Object, version: str) -> None:  # noqa: ARG001
+def prepare_status(served: Served, new: Object, old: Object) -> None:
     """Let an update of the status subresource change the status alone, in place."""
     _keep_identity(new, old)
     for name in list({**old, **new}):
@@ -133,22 +133,3 @@ def _spec_of(obj: Object, served: Served, version: str) -> Object:
 
 def _without(obj: Object, *names: str) -> Object:
     return {k: v for k, v in obj.items() if k not in names}
-
-
-def unknown_fields_refused(
-    kind: str, version: str, unknown: list[str], validation: str, warnings: list[str] | None
-) -> None:
-    """Treat fields the kind does not have as the client asked: Strict, Warn or Ignore.
-
-    Raises:
-        ApiError: 400 under Strict.
-    """
-    if not unknown:
-        return
-    shown = [text if text.startswith("duplicate ") else f'unknown field "{text}"' for text in sorted(unknown)]
-    if validation == "Strict":
-        raise statuses.bad_request(
-            f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(shown)}'
-        )
-    if validation == "Warn" and warnings is not None:
-        warnings.extend(shown)
