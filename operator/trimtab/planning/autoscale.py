@@ -1,0 +1,234 @@
+"""How many replicas a model needs.
+
+Two windows as in Knative's autoscaler: the long one follows the load, the short one answers bursts, and after a
+burst nothing shrinks for a full long window. Up at once, in steps that each rest on samples taken after the step
+before; down slowly, to the most that was needed during the delay. Without figures everything stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trimtab.planning import signals
+from trimtab.planning.signals import SignalState
+from trimtab.planning.windows import Peaks, elapsed, peak, with_value
+
+UP, DOWN = 1, -1
+TURN_DELAYS = 12  # a delay of 5 min makes an hour: at most two changes of direction in it
+ROUNDING = 1e-9  # 1.4 / 0.7 is a little above 2 and must not need a third replica
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscaleConfig:
+    """What the user asked for, and the constants of the policy. Times are in seconds.
+
+    `capacity_per_replica` is how many requests one replica takes at once (or the spec's target); replicas are
+    planned for `utilisation` of it. `idle_after` is the time without a request after which a model with
+    `min_replicas` 0 sleeps; without it, one replica always stays.
+    """
+
+    min_replicas: int
+    max_replicas: int
+    capacity_per_replica: float
+    scale_down_delay: float = 300.0
+    idle_after: float | None = None
+    utilisation: float = 0.7
+    stable_window: float = signals.WINDOW_S
+    panic_window: float = 6.0
+    panic_threshold: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_replicas <= self.max_replicas:
+            raise ValueError(f"minReplicas {self.min_replicas} is not within 0..{self.max_replicas}")
+        if self.capacity_per_replica <= 0 or not 0 < self.utilisation <= 1:
+            raise ValueError(
+                f"a replica must take some requests: capacity {self.capacity_per_replica}, "
+                f"utilisation {self.utilisation}"
+            )
+        if not 0 < self.panic_window <= self.stable_window <= signals.WINDOW_S:
+            raise ValueError(f"windows must be within {signals.WINDOW_S:.0f} s, the short one shorter")
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the model may go to zero."""
+        return self.min_replicas == 0 and self.idle_after is not None
+
+    @property
+    def awake(self) -> int:
+        """Replicas at least while requests come."""
+        return min(max(self.min_replicas, 1), self.max_replicas)
+
+    @property
+    def turn_interval(self) -> float:
+        """Time between two turns from growing to shrinking at least.
+
+        A load with bursts farther apart than the delay would otherwise make the model grow and shrink with each.
+        """
+        return TURN_DELAYS * self.scale_down_delay
+
+    @property
+    def down_spacing(self) -> float:
+        """Time between two steps down at least."""
+        return min(self.scale_down_delay / 10, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscaleState:
+    """What must be remembered between decisions; times are those of `now`.
+
+    `replicas` is the last decision, `peaks` the needs within the delay, `direction` the last step's.
+    """
+
+    replicas: int | None = None
+    peaks: Peaks = ()
+    panic_at: float | None = None
+    raised_at: float | None = None
+    lowered_at: float | None = None
+    turned_at: float | None = None
+    direction: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        return {
+            "replicas": self.replicas,
+            "peaks": [list(entry) for entry in self.peaks],
+            "panicAt": self.panic_at,
+            "raisedAt": self.raised_at,
+            "loweredAt": self.lowered_at,
+            "turnedAt": self.turned_at,
+            "direction": self.direction,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AutoscaleState:
+        """Return the state that `to_json` wrote; what is missing is as new."""
+        return cls(
+            replicas=data.get("replicas"),
+            peaks=tuple((float(at), int(value)) for at, value in data.get("peaks", ())),
+            panic_at=data.get("panicAt"),
+            raised_at=data.get("raisedAt"),
+            lowered_at=data.get("loweredAt"),
+            turned_at=data.get("turnedAt"),
+            direction=data.get("direction", 0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """A decision and its reason, a sentence for people. `held`: kept as it is for want of figures."""
+
+    replicas: int
+    reason: str
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    replicas: int
+    why: str
+
+
+def desired(
+    signal: SignalState, config: AutoscaleConfig, state: AutoscaleState, current: int, now: float
+) -> tuple[Desired, AutoscaleState]:
+    """Return how many replicas the model is to have, ready and booting together.
+
+    `current` counts only where the state remembers no decision (a new operator): what is observed dips when a pod
+    is replaced and swells when a lost one is covered, and neither is a reason to scale. The result is within the
+    bounds, rises with the load, and never falls for want of figures.
+    """
+    ordered = current if state.replicas is None else state.replicas
+    bounded = min(max(ordered, 0 if config.sleeps else config.awake), config.max_replicas)
+    if bounded != ordered:
+        limit = f"{config.min_replicas} to {config.max_replicas} replicas are allowed"
+        return _decided(bounded, f"{limit}, {ordered} were ordered", config, state, ordered, now)
+    if why := signals.missing(signal, now, config.panic_window):
+        state = replace(state, replicas=ordered, peaks=_seen(state, ordered, ordered, config, now))
+        return Desired(ordered, f"{why}: holding {ordered}", held=True), state
+    if config.idle_after is not None and config.sleeps and ordered:
+        quiet = signals.quiet_for(signal, now)
+        if quiet >= config.idle_after:
+            return _decided(0, f"no request for {quiet:.0f} s", config, state, ordered, now)
+    need, state = _need(signal, config, state, ordered, now)
+    state = replace(state, peaks=_seen(state, ordered, need.replicas, config, now))
+    if need.replicas > ordered:
+        return _up(need, config, state, ordered, now)
+    return _down(need, config, state, ordered, now)
+
+
+def _seen(state: AutoscaleState, ordered: int, need: int, config: AutoscaleConfig, now: float) -> Peaks:
+    """Return the needs within the delay; a time that was not watched counts as one that needed all there was."""
+    last = state.peaks[-1][0] if state.peaks else None
+    peaks = state.peaks
+    if elapsed(last, now) > config.stable_window:
+        peaks = with_value((), now, ordered, config.scale_down_delay)
+    return with_value(peaks, now, need, config.scale_down_delay)
+
+
+def _need(
+    signal: SignalState, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
+) -> tuple[_Need, AutoscaleState]:
+    """Return the replicas that the load needs now, within the bounds."""
+    planned = config.capacity_per_replica * config.utilisation
+    stable = signals.mean(signal, now, config.stable_window)
+    short = signals.mean(signal, now, config.panic_window)
+    burst = math.ceil(short / planned - ROUNDING)
+    if burst >= config.panic_threshold * max(ordered, 1):
+        state = replace(state, panic_at=now)
+    panicking = elapsed(state.panic_at, now) < config.stable_window
+    waiting = short > ordered * config.capacity_per_replica  # more than all replicas take at once
+    load = max(stable, short) if panicking or waiting else stable
+    replicas = math.ceil(load / planned - ROUNDING)
+    why = (
+        f"{load:.1f} requests in flight and queued need {replicas} replicas of "
+        f"{config.capacity_per_replica:g} at {config.utilisation:.0%}"
+    )
+    if panicking and replicas < ordered:
+        replicas, why = ordered, f"{why}; {ordered} stay for {config.stable_window:.0f} s after a burst"
+    least = config.awake if ordered else 0
+    return _Need(min(max(replicas, least), config.max_replicas), why), state
+
+
+def _up(
+    need: _Need, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
+) -> tuple[Desired, AutoscaleState]:
+    """Return the next step up: at most double or four more, once the short window has seen the step before."""
+    if ordered and elapsed(state.raised_at, now) < config.panic_window:
+        return _decided(ordered, f"{need.why}; the last step is still fresh", config, state, ordered, now)
+    step = min(need.replicas, max(2 * ordered, ordered + 4))
+    return _decided(step, need.why, config, state, ordered, now)
+
+
+def _down(
+    need: _Need, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
+) -> tuple[Desired, AutoscaleState]:
+    """Return the next step down: a tenth at most, to what the delay needed, and rarely after growing."""
+    target = peak(state.peaks)
+    if target >= ordered:
+        return _decided(ordered, need.why, config, state, ordered, now)
+    if state.direction == UP and elapsed(state.turned_at, now) < config.turn_interval:
+        ago = elapsed(state.turned_at, now)
+        why = f"{need.why}; shrank {ago:.0f} s ago and grew again, so {ordered} stay"
+        return _decided(ordered, why, config, state, ordered, now)
+    if elapsed(state.lowered_at, now) < config.down_spacing:
+        return _decided(ordered, f"{need.why}; the last step is still fresh", config, state, ordered, now)
+    step = max(target, ordered - max(1, ordered // 10))
+    why = f"{need.why}, for {config.scale_down_delay:.0f} s no more than {target}"
+    return _decided(step, why, config, state, ordered, now)
+
+
+def _decided(
+    replicas: int, why: str, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
+) -> tuple[Desired, AutoscaleState]:
+    state = replace(state, replicas=replicas)
+    if not state.peaks:
+        state = replace(state, peaks=with_value((), now, replicas, config.scale_down_delay))
+    if replicas > ordered:
+        state = replace(state, raised_at=now, direction=UP)
+    elif replicas < ordered:
+        turned_at = state.turned_at if state.direction == DOWN else now
+        state = replace(state, lowered_at=now, turned_at=turned_at, direction=DOWN)
+    return Desired(replicas, why), state

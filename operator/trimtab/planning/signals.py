@@ -1,0 +1,87 @@
+"""What the gateway says about the load: samples of a sliding window, and whether they can be trusted.
+
+Samples are totals over all replicas of a model (in flight and queued), never averages per replica: a total does
+not change when a replica comes or goes, so the autoscaler does not chase its own steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from trimtab.planning.windows import elapsed
+
+WINDOW_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One scrape of the gateway.
+
+    `requests` is the gateway's count of all requests so far, None where it is unknown. Short requests are never
+    seen in flight by a scrape; only this count shows that a model is idle.
+    """
+
+    at: float
+    in_flight: int
+    queued: int
+    requests: int | None = None
+
+    @property
+    def total(self) -> int:
+        """Requests at the gateway, running or waiting."""
+        return self.in_flight + self.queued
+
+
+@dataclass(frozen=True, slots=True)
+class SignalState:
+    """Samples of the last minute, oldest first, and since when no request came (None: they do, or it is unknown)."""
+
+    samples: tuple[Sample, ...] = ()
+    quiet_since: float | None = None
+
+
+def ingest(state: SignalState, sample: Sample | None, now: float) -> SignalState:
+    """Return the state with one more scrape (None: it failed) and without what left the window.
+
+    A sample that is not newer than the last is already there: feeding one twice changes nothing.
+    """
+    kept = tuple(old for old in state.samples if elapsed(old.at, now) <= WINDOW_S)
+    if sample is None or elapsed(sample.at, now) > WINDOW_S or (kept and sample.at <= kept[-1].at):
+        return replace(state, samples=kept)
+    last = state.samples[-1] if state.samples else None
+    return SignalState(samples=(*kept, sample), quiet_since=_quiet_since(state.quiet_since, last, sample))
+
+
+def _quiet_since(since: float | None, last: Sample | None, sample: Sample) -> float | None:
+    if sample.total or sample.requests is None:
+        return None
+    if since is None or last is None or last.requests != sample.requests:
+        return sample.at
+    return since
+
+
+def quiet_for(state: SignalState, now: float) -> float:
+    """Return for how many seconds no request came; 0 while they come or it is unknown."""
+    return 0.0 if state.quiet_since is None else max(0.0, now - state.quiet_since)
+
+
+def mean(state: SignalState, now: float, window: float) -> float:
+    """Return the mean total of the last `window` seconds; 0 where there is no sample."""
+    totals = [sample.total for sample in state.samples if elapsed(sample.at, now) <= window]
+    return sum(totals) / len(totals) if totals else 0.0
+
+
+def missing(state: SignalState, now: float, window: float) -> str | None:
+    """Return why nothing can be decided on these samples, None if it can.
+
+    There must be one in the last `window` seconds, and they must reach back at least as far.
+    """
+    if not state.samples:
+        return "the gateway gives no figures"
+    age = elapsed(state.samples[-1].at, now)
+    if age > window:
+        return f"the gateway's last figures are {age:.0f} s old"
+    span = elapsed(state.samples[0].at, now)
+    if span < window:
+        return f"the gateway's figures reach back {span:.0f} of {window:.0f} s"
+    return None
