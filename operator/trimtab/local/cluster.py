@@ -75,7 +75,6 @@ class EmbeddedCluster:
         self.identity = f"c{secrets.token_hex(4)}"
         self.kubeconfig_path = config.kubeconfig or config.directory / "kubeconfig"
         self._stack = contextlib.AsyncExitStack()
-        self._failed: asyncio.Future[None] | None = None
         self.registry: Registry
         self.agent: NodeAgent
         self.api: ApiServer
@@ -136,6 +135,8 @@ class EmbeddedCluster:
             groups,
         ]
         tasks = [asyncio.create_task(c.run(), name=c.name) for c in working]
+        for task in tasks:
+            task.add_done_callback(_log_end)
         stack.push_async_callback(_end, tasks)
         proxy.start()
         stack.push_async_callback(proxy.stop)
@@ -196,3 +197,9 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    """A controller runs until it is cancelled; anything else is a bug that must not go unseen."""
+    if not task.cancelled():
+        log.error("controller.failed", controller=task.get_name(), exc_info=task.exception())

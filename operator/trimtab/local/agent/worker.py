@@ -178,6 +178,8 @@ class PodWorker:
             while True:
                 await self._told_to_stop.wait()
                 self._told_to_stop.clear()
+                if self._abandoned:
+                    return
                 if ending is None:
                     for container in self.mains:
                         self._tell(self.pod, "Normal", "Killing", f"Stopping container {container.record.name}")
