@@ -48,8 +48,15 @@ def _struct(obj: Object, node: Node, path: str, unknown: list[str]) -> Object:
         elif value is None:
             continue
         else:
-            out[name] = _value(value, child, where, node["x-go-type"], unknown)
+            found = _value(value, child, where, node["x-go-type"], unknown)
+            if found or not _left_out_when_empty(child) or name in node.get("required", ()):
+                out[name] = found
     return out
+
+
+def _left_out_when_empty(node: Node) -> bool:
+    """Empty lists and maps are as good as none; an empty struct, such as emptyDir, says something."""
+    return node.get("type") == "array" or "additionalProperties" in node
 
 
 def _value(value: Any, node: Node, path: str, struct: str, unknown: list[str]) -> Any:
