@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def serve(
     )
     with tempfile.TemporaryDirectory(prefix="trimtab-serve-") as folder:
         try:
-            _run(live(settings, lambda: _fetch(artifact_uri, artifact_digest, Path(folder))))
+            _run(live(settings, lambda: _fetch(artifact_uri, artifact_digest, Path(folder)), time.perf_counter))
         except Interrupted as interrupted:
             code = 128 + interrupted.number
         except (Stalled, NotYet) as error:

@@ -31,19 +31,19 @@ class Phase(Enum):
 class InferenceApi:
     """Answers every request of every connection. Inference is answered later, by the batcher; the rest at once."""
 
-    def __init__(self, model: str, revision: str, max_concurrency: int, now: Callable[[], float]) -> None:
+    def __init__(self, model: str, revision: str, now: Callable[[], float]) -> None:
         self.phase = Phase.LOADING
-        self.metrics = Metrics(model, revision, max_concurrency)
+        self.metrics = Metrics(model, revision)
         self._model = model
         self._revision = revision
-        self._max_concurrency = max_concurrency
         self._now = now
         self._spec: ModelSpec | None = None
         self._batcher: Batcher | None = None
         self._reads, self._writes = self._routes()
 
-    def start(self, spec: ModelSpec, batcher: Batcher) -> None:
-        """Take inference requests from now on."""
+    def start(self, spec: ModelSpec, batcher: Batcher, max_concurrency: int) -> None:
+        """Take inference requests from now on, and publish how many are welcome at once."""
+        self.metrics.max_concurrency = max_concurrency
         self._spec = spec
         self._batcher = batcher
 
@@ -111,7 +111,7 @@ class InferenceApi:
             "platform": "onnxruntime_onnx",
             "inputs": [_described(tensor) for tensor in self._spec.inputs],
             "outputs": [_described(tensor) for tensor in self._spec.outputs],
-            "parameters": {"max_concurrency": self._max_concurrency, "revision": self._revision},
+            "parameters": {"max_concurrency": self.metrics.max_concurrency, "revision": self._revision},
         }
         exchange.answer(200, orjson.dumps(body), JSON)
 

@@ -82,11 +82,12 @@ class _Batch(NamedTuple):
 class Batcher:
     """Feeds one engine from a queue; everything but the engine's own run happens on the event loop."""
 
-    def __init__(self, run: Run, rules: BatchRules, observer: Observer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, run: Run, rules: BatchRules, observer: Observer, clock: Callable[[], float]) -> None:
         self._run = run
+        self._clock = clock
         self._rules = rules
         self._observer = observer
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[Job] = deque()
         self._inbox: SimpleQueue[_Batch | None] = SimpleQueue()
         self._busy = False
@@ -135,11 +136,11 @@ class Batcher:
     def _waits_for_company(self) -> bool:
         if not self._rules.max_wait_s or not self._queue:
             return False
-        due = self._queue[0].arrived + self._rules.max_wait_s
-        if self._loop.time() >= due or sum(job.rows for job in self._queue) >= self._rules.max_batch:
+        left_s = self._queue[0].arrived + self._rules.max_wait_s - self._clock()
+        if left_s <= 0 or sum(job.rows for job in self._queue) >= self._rules.max_batch:
             return False
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._company_came_or_not)
+            self._timer = self._loop.call_later(left_s, self._company_came_or_not)
         return True
 
     def _company_came_or_not(self) -> None:
@@ -149,7 +150,7 @@ class Batcher:
     def _take(self) -> list[Job]:
         jobs: list[Job] = []
         rows = 0
-        now = self._loop.time()
+        now = self._clock()
         while self._queue:
             job = self._queue[0]
             if job.abandoned:

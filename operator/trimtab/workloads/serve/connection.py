@@ -46,7 +46,7 @@ class Exchange:
         self.target = target
         self.headers: dict[bytes, bytes] = {}
         self.body: bytes | bytearray = b""
-        self.arrived = arrived  # loop time of the first byte
+        self.arrived = arrived  # when its first byte came, by the owner's clock
         self.closes = False
         self.is_http10 = False
         self._connection = connection
@@ -75,13 +75,12 @@ class Owner(Protocol):
     limits: Limits
     draining: bool
     handle: Callable[[Exchange], None]
+    time: Callable[[], float]
 
     def opened(self, connection: Connection) -> bool:
         """Take the connection in; False when there are too many."""
 
     def closed(self, connection: Connection) -> None: ...
-
-    def time(self) -> float: ...
 
 
 class Connection(asyncio.Protocol):

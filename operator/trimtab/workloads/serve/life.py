@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 log = structlog.get_logger("trimtab.serve")
+Clock = Callable[[], float]
 T = TypeVar("T")
 
 _QUEUE_BATCHES = 8  # beyond max_concurrency clients did not come through the gateway; memory is for tensors, not queues
@@ -61,11 +62,11 @@ class Interrupted(Exception):  # noqa: N818 - what a second signal means
         self.number = number
 
 
-async def serve(settings: Settings, fetch: Callable[[], Path]) -> None:
+async def serve(settings: Settings, fetch: Callable[[], Path], clock: Clock) -> None:
     """Serve until the first SIGTERM or SIGINT, drain, and return.
 
     The pod listens before it has a model, so that probes hear "not yet" instead of nothing. `fetch` blocks, and returns
-    the folder of a verified artifact.
+    the folder of a verified artifact. `clock` gives seconds and never goes back (the loop's own one ticks in ms).
 
     Raises:
         Stalled: The artifact cannot be served.
@@ -73,10 +74,10 @@ async def serve(settings: Settings, fetch: Callable[[], Path]) -> None:
         Interrupted: A second signal came while draining.
     """
     loop = asyncio.get_running_loop()
-    api = InferenceApi(settings.model, settings.revision, max_concurrency(settings.max_batch), loop.time)
-    started = loop.time()
+    api = InferenceApi(settings.model, settings.revision, clock)
+    started = clock()
     with _signals(loop) as (stop, hurry):
-        async with Listener(api.handle, Limits()) as listener:
+        async with Listener(api.handle, Limits(), clock) as listener:
             port = await listener.listen(settings.host, settings.port)
             log.info("server.started", host=settings.host, port=port, model=settings.model, revision=settings.revision)
             loading = _in_thread(loop, partial(_load, fetch, settings.threads, settings.max_batch))
@@ -84,10 +85,11 @@ async def serve(settings: Settings, fetch: Callable[[], Path]) -> None:
             if loaded is None:
                 log.info("server.stopped", reason="signalled while loading")
                 return
-            with contextlib.closing(_batcher(loaded, settings, api, loop)) as batcher:
-                api.start(loaded.spec, batcher)
+            with contextlib.closing(_batcher(loaded, settings, api, clock)) as batcher:
+                together = settings.max_batch if loaded.spec.stackable else 1
+                api.start(loaded.spec, batcher, max_concurrency(together))
                 api.phase = Phase.READY
-                log.info("model.loaded", seconds=round(loop.time() - started, 3), threads=settings.threads)
+                log.info("model.loaded", seconds=round(clock() - started, 3), threads=settings.threads)
                 await stop.wait()
                 await _drain(api, listener, settings, hurry)
 
@@ -107,14 +109,14 @@ async def _drain(api: InferenceApi, listener: Listener, settings: Settings, hurr
     raise Interrupted(hurry.result())
 
 
-def _batcher(loaded: Loaded, settings: Settings, api: InferenceApi, loop: asyncio.AbstractEventLoop) -> Batcher:
+def _batcher(loaded: Loaded, settings: Settings, api: InferenceApi, clock: Clock) -> Batcher:
     rules = BatchRules(
         max_batch=settings.max_batch,
         max_wait_s=settings.max_wait_s,
         capacity=max(_QUEUE_LEAST, _QUEUE_BATCHES * settings.max_batch),
         stackable=loaded.spec.stackable,
     )
-    return Batcher(loaded.run, rules, api.metrics, loop)
+    return Batcher(loaded.run, rules, api.metrics, clock)
 
 
 # --- loading, in a thread ---

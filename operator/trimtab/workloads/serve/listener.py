@@ -14,8 +14,9 @@ _CHECK_S = 0.25
 class Listener:
     """Accepts connections and ends those that take too long; ended by `drain`, or at once by leaving the context."""
 
-    def __init__(self, handle: Callable[[Exchange], None], limits: Limits) -> None:
+    def __init__(self, handle: Callable[[Exchange], None], limits: Limits, time: Callable[[], float]) -> None:
         self.handle = handle
+        self.time = time
         self.limits = limits
         self.draining = False
         self._connections: set[Connection] = set()
@@ -64,9 +65,6 @@ class Listener:
 
     # --- what connections need ---
 
-    def time(self) -> float:
-        return self._loop.time()
-
     def opened(self, connection: Connection) -> bool:
         self._connections.add(connection)
         self._empty.clear()
@@ -85,7 +83,7 @@ class Listener:
     def _check(self) -> None:
         """Look at all connections; a timer for each would cost every request two more calls."""
         self._checks = None
-        now = self._loop.time()
+        now = self.time()
         for connection in list(self._connections):
             connection.check(now)
         if self._connections:

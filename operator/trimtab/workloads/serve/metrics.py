@@ -38,9 +38,9 @@ class Histogram:
 class Metrics:
     """One pod's numbers; `model` and `revision` label each of them."""
 
-    def __init__(self, model: str, revision: str, max_concurrency: int) -> None:
+    def __init__(self, model: str, revision: str) -> None:
         self._labels = f'model="{_escaped(model)}",revision="{_escaped(revision)}"'
-        self._max_concurrency = max_concurrency
+        self.max_concurrency = 0  # nothing is welcome before there is a model
         self.requests: dict[int, int] = {}
         self.request_seconds = Histogram(SECONDS)
         self.queue_seconds = Histogram(SECONDS)
@@ -77,7 +77,7 @@ class Metrics:
         for name, value, text in (
             ("in_flight_requests", self.in_flight, "Inference requests taken and not yet answered."),
             ("queue_depth_requests", queue_depth, "Inference requests that no batch has taken yet."),
-            ("max_concurrency_requests", self._max_concurrency, "Requests that this pod should be given at once."),
+            ("max_concurrency_requests", self.max_concurrency, "Requests that this pod should be given at once."),
         ):
             add(_family(name, "gauge", text))
             lines.append(f"trimtab_serve_{name}{{{self._labels}}} {value}")

@@ -1,0 +1,198 @@
+"""Which requests run together."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from trimtab.workloads.serve.batching import Batcher, BatchRules, QueueFull, max_concurrency, run_together
+
+
+class Request:
+    """One job whose outcome can be awaited."""
+
+    def __init__(self, values, group=((3,),), arrived=0.0):
+        self.feeds = {"x": np.array(values, np.float32)}
+        self.rows = len(values)
+        self.group = group
+        self.arrived = arrived
+        self.abandoned = False
+        self.dropped = False
+        self.outcome = asyncio.get_running_loop().create_future()
+
+    def drop(self):
+        self.dropped = True
+
+    def finish(self, outcome):
+        self.outcome.set_result(outcome)
+
+
+class Engine:
+    """Doubles; keeps the sizes of its batches; `gate` holds it while a run is going on."""
+
+    def __init__(self):
+        self.sizes = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Semaphore(0)
+
+    def __call__(self, feeds):
+        self.started.release()
+        assert self.gate.wait(5)
+        if np.any(feeds["x"] == 13):
+            raise ValueError("thirteen")
+        self.sizes.append(len(feeds["x"]))
+        return [feeds["x"] * 2]
+
+
+class Silence:
+    """Hears the batcher and says nothing."""
+
+    def batch_started(self, requests, rows):
+        pass
+
+    def queue_left(self, seconds):
+        pass
+
+
+@pytest.fixture
+async def start():
+    """Start batchers that end with the test."""
+    batchers = []
+
+    def make(engine, max_batch=4, max_wait_s=0.0, capacity=100, stackable=True, clock=lambda: 0.0):
+        batcher = Batcher(engine, BatchRules(max_batch, max_wait_s, capacity, stackable), Silence(), clock)
+        batchers.append((batcher, engine))
+        return batcher
+
+    yield make
+    for batcher, engine in batchers:
+        engine.gate.set()
+        batcher.close()
+
+
+async def submitted(batcher, requests):
+    for request in requests:
+        batcher.submit(request)
+    return [outcome[0].tolist() for outcome in await asyncio.gather(*(request.outcome for request in requests))]
+
+
+async def test_requests_of_one_turn_of_the_loop_run_together(start):
+    """An idle engine starts with everything that is there."""
+    engine = Engine()
+    outcomes = await submitted(start(engine), [Request([[1]]), Request([[2], [3]])])
+    assert outcomes == [[[2.0]], [[4.0], [6.0]]]
+    assert engine.sizes == [3]
+
+
+async def test_what_comes_during_a_run_runs_next_and_together(start):
+    """The batch fills while the engine is busy, up to its largest size."""
+    engine = Engine()
+    engine.gate.clear()
+    batcher = start(engine, max_batch=4)
+    first = Request([[0]])
+    batcher.submit(first)
+    await asyncio.to_thread(engine.started.acquire)
+    later = [Request([[n]]) for n in range(6)]
+    for request in later:
+        batcher.submit(request)
+    assert batcher.waiting == 6
+    engine.gate.set()
+    await asyncio.gather(*(request.outcome for request in later))
+    assert engine.sizes == [1, 4, 2]
+    assert batcher.waiting == 0
+
+
+async def test_other_shapes_wait_for_their_own_batch(start):
+    """Sentences of different length cannot be stacked; order is kept."""
+    engine = Engine()
+    requests = [Request([[1]], ((1,),)), Request([[1]], ((1,),)), Request([[1, 2]], ((2,),)), Request([[1]], ((1,),))]
+    await submitted(start(engine), requests)
+    assert engine.sizes == [2, 1, 1]
+
+
+async def test_a_model_with_a_fixed_batch_runs_each_request_alone(start):
+    """What cannot be stacked is not."""
+    engine = Engine()
+    await submitted(start(engine, stackable=False), [Request([[1]]), Request([[2]])])
+    assert engine.sizes == [1, 1]
+
+
+async def test_more_rows_than_a_batch_run_in_pieces(start):
+    """Memory is bounded by the batch, whatever a client sends."""
+    engine = Engine()
+    rows = [[n] for n in range(10)]
+    assert await submitted(start(engine, max_batch=4), [Request(rows)]) == [[[2.0 * n] for n in range(10)]]
+    assert engine.sizes == [4, 4, 2]
+
+
+async def test_a_failing_request_fails_alone(start):
+    """Its neighbours in the batch get their answers."""
+    engine = Engine()
+    batcher = start(engine)
+    good, bad, other = Request([[1]]), Request([[13]]), Request([[2]])
+    for request in (good, bad, other):
+        batcher.submit(request)
+    outcomes = await asyncio.gather(good.outcome, bad.outcome, other.outcome)
+    assert outcomes[0][0].tolist() == [[2.0]]
+    assert str(outcomes[1]) == "thirteen"
+    assert outcomes[2][0].tolist() == [[4.0]]
+
+
+async def test_a_request_whose_client_left_is_not_run(start):
+    """Work for nobody delays somebody."""
+    engine = Engine()
+    batcher = start(engine)
+    gone, here = Request([[1]]), Request([[2], [3]])
+    gone.abandoned = True
+    batcher.submit(gone)
+    batcher.submit(here)
+    await here.outcome
+    assert engine.sizes == [2]
+    assert gone.dropped
+    assert not here.dropped
+
+
+async def test_a_full_queue_refuses(start):
+    """Waiting is bounded: the gateway knows a better place."""
+    engine = Engine()
+    batcher = start(engine, capacity=2)
+    batcher.submit(Request([[1]]))
+    batcher.submit(Request([[1]]))
+    with pytest.raises(QueueFull):
+        batcher.submit(Request([[1]]))
+
+
+async def test_requests_wait_for_company_at_most_as_long_as_they_may(start):
+    """With max_wait an idle engine waits for a full batch or for the time to pass."""
+    engine = Engine()
+    now = [0.0]
+    batcher = start(engine, max_batch=2, max_wait_s=0.02, clock=lambda: now[0])
+    alone = Request([[1]])
+    batcher.submit(alone)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert batcher.waiting == 1
+    now[0] = 0.03  # the loop's timer fires in real time; whether the wait is over this clock says
+    await alone.outcome
+    full = [Request([[1]], arrived=0.03), Request([[2]], arrived=0.03)]
+    await submitted(batcher, full)
+    assert engine.sizes == [1, 2]
+
+
+async def test_an_output_that_is_not_per_row_is_an_error_and_no_mix_up():
+    """Rows of one client must never reach another one."""
+    requests = [Request([[1]]), Request([[2]])]
+    outcomes = run_together(lambda feeds: [feeds["x"].sum(axis=0)[None]], requests, largest=4)
+    assert [str(outcome) for outcome in outcomes] == [
+        "the model answered 2 rows with shape [1, 1]; set batching.maxSize to 1"
+    ] * 2
+
+
+@pytest.mark.parametrize(("max_batch", "welcome"), [(1, 2), (16, 32)])
+def test_a_pod_is_given_the_batch_that_runs_and_the_one_that_fills(max_batch, welcome):
+    """The rest waits at the gateway, for whichever pod is free first."""
+    assert max_concurrency(max_batch) == welcome
