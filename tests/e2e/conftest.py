@@ -1,0 +1,168 @@
+"""The whole product on a cluster: the one that KUBECONFIG names, else an embedded one; the operator is a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from trimtab.api.crds import crds
+from trimtab.effects import kinds
+from trimtab.effects.kubernetes import Cluster
+
+TRAIN = (
+    "import sys; from pathlib import Path; from trimtab.cli.demo.train import write_customer_model; "
+    "write_customer_model(Path(sys.argv[1]), Path(sys.argv[2]))"
+)
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the cluster is."""
+    if given := os.environ.get("KUBECONFIG"):
+        yield Path(given)
+        return
+    folder = tmp_path_factory.mktemp("cluster")
+    target = folder / "kubeconfig"
+    up = [sys.executable, "-m", "trimtab", "local", "up", "--foreground", "--data-dir", str(folder / "data")]
+    process = subprocess.Popen([*up, "--kubeconfig", str(target)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    ready = process.stdout.readline()
+    assert b"ready" in ready, ready
+    yield target
+    process.send_signal(signal.SIGTERM)
+    process.stdout.read()
+    process.stdout.close()
+    assert process.wait(30) == 0
+
+
+@pytest.fixture(scope="session")
+def customer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that every pod may read, with model/ and digits.npz."""
+    folder = tmp_path_factory.mktemp("customer")
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.getuid():
+            parent.chmod(parent.stat().st_mode | 0o055)
+    subprocess.run([sys.executable, "-c", TRAIN, str(folder / "model"), str(folder / "digits.npz")], check=True)
+    return folder
+
+
+@dataclass
+class Operator:
+    """The operator as a process that tests may kill."""
+
+    kubeconfig: Path
+    artifacts: Path
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        settings = {
+            "KUBECONFIG": str(self.kubeconfig),
+            "TRIMTAB_ARTIFACTS_URI": self.artifacts.as_uri(),
+            "TRIMTAB_ALLOW_CODE_NAMESPACES": "*",
+            "TRIMTAB_URL_TEMPLATE": "http://{clusterIP}",
+            "TRIMTAB_ON_DEMAND_HOLD": "5s",
+            "TRIMTAB_NODE_HOLD": "3s",
+            "TRIMTAB_HEALTH_HOST": "127.0.0.1",
+            "TRIMTAB_HEALTH_PORT": "0",
+            **self.environment,
+        }
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "trimtab", "operator"]
+            self.process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+
+
+@pytest.fixture
+def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
+    artifacts = tmp_path / "artifacts"
+    artifacts.mkdir()
+    process = Operator(kubeconfig, artifacts, tmp_path / "operator.log")
+    process.start()
+    yield process
+    process.stop()
+    text = process.log.read_text()
+    assert "Traceback" not in text, text[-4000:]
+
+
+@pytest.fixture
+async def cluster(kubeconfig: Path) -> AsyncIterator[Cluster]:
+    async with await Cluster.connect(str(kubeconfig)) as connected:
+        for crd in crds().values():
+            await connected.apply(crd)
+        yield connected
+
+
+@dataclass
+class World:
+    """What a test says about the cluster."""
+
+    cluster: Cluster
+    namespace: str
+    log: Path
+
+    def model(self, name: str = "digits", **spec: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "trimtab.dev/v1alpha1",
+            "kind": "OptimizedModel",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": spec,
+        }
+
+    async def get(self, name: str = "digits") -> dict[str, Any]:
+        body = await self.cluster.get(kinds.MODELS, name, self.namespace)
+        assert body is not None
+        return body
+
+    async def until(
+        self, what: str, holds: Callable[[dict[str, Any]], Any], name: str = "digits", timeout: float = 120
+    ) -> dict[str, Any]:
+        """Wait for a model's status; a test that waits in vain shows the last one and the operator's log."""
+        end = time.monotonic() + timeout
+        body: dict[str, Any] = {}
+        while time.monotonic() < end:
+            body = await self.get(name)
+            if body.get("status") and holds(body["status"]):
+                return body
+            await asyncio.sleep(0.2)
+        lines = self.log.read_text().splitlines()[-15:]
+        pytest.fail(f"{what} did not come within {timeout} s:\n{yaml.safe_dump(body.get('status'))}\n" + "\n".join(lines))
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return a condition of a status; empty when it is absent."""
+    return next((entry for entry in status.get("conditions") or () if entry["type"] == kind), {})
+
+
+@pytest.fixture
+async def world(cluster: Cluster, operator: Operator, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A fresh namespace that goes with the test."""
+    namespace = "t" + request.node.name.replace("_", "-").replace("[", "-").replace("]", "").replace(" ", "-")[-50:]
+    namespace = namespace.lower().strip("-")
+    await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    made = World(cluster, namespace, operator.log)
+    yield made
+    for body in await cluster.list(kinds.MODELS, namespace):
+        await cluster.delete(kinds.MODELS, body["metadata"]["name"], namespace, propagation="Foreground")
+    await cluster.delete(kinds.NAMESPACES, namespace)
