@@ -1,0 +1,330 @@
+"""The serving pod as a process, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import io
+import json
+import os
+import signal
+import sys
+
+import aiohttp
+import orjson
+import pytest
+
+pytestmark = pytest.mark.integration
+
+BODY = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]})
+INFER = "/v2/models/linear/infer"
+JSON = {"Content-Type": "application/json"}
+
+
+class Pod:
+    """A running `trimtab serve`; its log lines by event."""
+
+    def __init__(self, process):
+        self.process = process
+        self.port = 0
+        self.lines = []
+
+    async def logged(self, event):
+        """Read the log up to an event and return its line."""
+        while True:
+            raw = await asyncio.wait_for(self.process.stderr.readline(), 20)
+            assert raw, f"the pod ended before {event}: {self.lines}"
+            line = json.loads(raw)
+            self.lines.append(line)
+            if line["event"] == event:
+                return line
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    async def ended(self):
+        """Return the exit code."""
+        code = await asyncio.wait_for(self.process.wait(), 20)
+        rest = await self.process.stderr.read()
+        self.lines += [json.loads(raw) for raw in rest.splitlines()]
+        return code
+
+
+@pytest.fixture
+async def launch(artifact, tmp_path):
+    """Start pods that end with the test."""
+    folder, digest = artifact
+    pods = []
+
+    async def start(*extra, uri=None, digest=digest, **environment):
+        options = {
+            "--model-name": "linear",
+            "--artifact-uri": uri or f"file://{folder}",
+            "--artifact-digest": digest,
+            "--revision": "linear-1",
+            "--host": "127.0.0.1",
+            "--port": "0",
+            "--threads": "1",
+            "--drain-delay": "300ms",
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "trimtab", "serve", *(part for pair in options.items() for part in pair), *extra),
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": "operator", "TERMINATION_MESSAGE_PATH": str(tmp_path / "end")}
+            | environment,
+        )
+        pods.append(process)
+        return Pod(process)
+
+    yield start
+    for process in pods:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        process._transport.close()
+
+
+@pytest.fixture
+async def pod(launch):
+    """A pod that is ready."""
+    running = await launch()
+    running.port = (await running.logged("server.started"))["port"]
+    await running.logged("model.loaded")
+    return running
+
+
+@pytest.fixture
+async def client():
+    """An HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_a_model_is_served(pod, client):
+    """Metadata, readiness, an answer, and numbers for Prometheus."""
+    async with client.get(f"{pod.url}/v2") as answer:
+        assert (await answer.json())["extensions"] == ["binary_tensor_data"]
+    for path in ("/v2/models/linear", "/v2/models/linear/versions/linear-1"):
+        async with client.get(pod.url + path) as answer:
+            metadata = await answer.json()
+        assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
+        assert metadata["parameters"] == {"max_concurrency": 32, "revision": "linear-1"}
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/linear/ready"):
+        async with client.get(pod.url + path) as answer:
+            assert answer.status == 200
+    async with client.post(pod.url + INFER, data=BODY, headers=JSON) as answer:
+        assert (await answer.json())["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [4, 5]}]
+    async with client.get(f"{pod.url}/metrics") as answer:
+        text = await answer.text()
+    assert 'trimtab_serve_requests_total{model="linear",revision="linear-1",code="200"} 1' in text
+    assert 'trimtab_serve_max_concurrency_requests{model="linear",revision="linear-1"} 32' in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "message"),
+    [
+        ("GET", "/v2/models/other", {}, 404, "model 'other' is not served here; this pod serves 'linear'"),
+        ("POST", "/v2/models/other/infer", JSON, 404, "model 'other' is not served here; this pod serves 'linear'"),
+        ("GET", "/v2/models/linear/versions/2", {}, 404, "version '2' is not served here; this pod serves 'linear-1'"),
+        ("GET", "/favicon.ico", {}, 404, "nothing at /favicon.ico; start at /v2"),
+        ("GET", INFER, {}, 405, "GET is not allowed here; use POST"),
+        ("POST", "/v2/health/live", JSON, 405, "POST is not allowed here; use GET, HEAD"),
+        (
+            "POST",
+            INFER,
+            {"Content-Type": "application/xml"},
+            415,
+            "Content-Type is 'application/xml'; expected application/json",
+        ),
+        ("POST", INFER, JSON, 400, "inputs must be an array with one object per input: x"),
+    ],
+)
+async def test_a_mistake_is_answered_with_its_remedy(pod, client, method, path, headers, status, message):
+    """Every error is the protocol's error object."""
+    async with client.request(
+        method, pod.url + path, data=b"{}" if method == "POST" else None, headers=headers
+    ) as answer:
+        assert answer.status == status
+        assert await answer.json() == {"error": message}
+
+
+async def test_answers_of_a_batch_reach_their_own_clients(pod, client):
+    """Hundred clients at once, each with its own question."""
+
+    async def asked(number):
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [number, 0, 1]}]}
+        async with client.post(pod.url + INFER, data=orjson.dumps(body), headers=JSON) as answer:
+            return (await answer.json())["outputs"][0]["data"]
+
+    answers = await asyncio.gather(*(asked(number) for number in range(100)))
+    assert answers == [[number + 1, 1] for number in range(100)]
+
+
+class Client:
+    """Asks as fast as it is answered; moves on, as a gateway does, when told to close."""
+
+    def __init__(self, port):
+        self.port = port
+        self.answered = 0
+        self.warm = asyncio.Event()
+        self.failures = []
+        self.told_to_go = False
+
+    async def run(self):
+        while not self.told_to_go:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionRefusedError:
+                return  # the listener is closed: nothing was lost
+            try:
+                await self._ask(reader, writer)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                self.failures.append(repr(error))
+                return
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+    async def _ask(self, reader, writer):
+        request = b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (INFER.encode(), len(BODY), BODY)
+        while True:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            fields = http.client.parse_headers(io.BytesIO(head.partition(b"\r\n")[2]))
+            await reader.readexactly(int(fields["content-length"]))
+            if b" 200 " not in head.partition(b"\r\n")[0]:
+                self.failures.append(head)
+                return
+            self.answered += 1
+            if self.answered == 20:
+                self.warm.set()
+            if fields["connection"] == "close":
+                self.told_to_go = True
+                return
+
+
+async def test_nothing_is_lost_when_the_pod_is_told_to_go_under_load(pod, client):
+    """Not ready at once, serving on for a while, then each client is sent away with its last answer."""
+    clients = [Client(pod.port) for _ in range(24)]
+    running = [asyncio.create_task(each.run()) for each in clients]
+    await asyncio.wait_for(asyncio.gather(*(each.warm.wait() for each in clients)), 20)
+    pod.process.send_signal(signal.SIGTERM)
+    await pod.logged("drain.started")
+    async with client.get(f"{pod.url}/v2/health/ready") as answer:
+        assert answer.status == 503
+    async with client.get(f"{pod.url}/v2/health/live") as answer:
+        assert answer.status == 200
+    before = sum(each.answered for each in clients)
+    await asyncio.wait_for(asyncio.gather(*running), 20)
+    assert await pod.ended() == 0
+    assert [failure for each in clients for failure in each.failures] == []
+    assert all(each.told_to_go for each in clients)
+    assert sum(each.answered for each in clients) > before
+    assert pod.lines[-1]["event"] == "drain.finished"
+    assert pod.lines[-1]["cut_off"] == 0
+
+
+async def test_a_second_signal_ends_the_pod_at_once(launch):
+    """Who asks twice does not want to wait."""
+    pod = await launch("--drain-delay", "60s")
+    await pod.logged("model.loaded")
+    pod.process.send_signal(signal.SIGTERM)
+    await pod.logged("drain.started")
+    pod.process.send_signal(signal.SIGINT)
+    assert await pod.ended() == 128 + signal.SIGINT
+
+
+async def test_a_connection_that_never_finishes_cannot_hold_the_pod(launch):
+    """The drain has an end, and says how many were cut off."""
+    pod = await launch("--drain-timeout", "200ms")
+    port = (await pod.logged("server.started"))["port"]
+    await pod.logged("model.loaded")
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /v2")
+    pod.process.send_signal(signal.SIGTERM)
+    assert await pod.ended() == 0
+    assert pod.lines[-1]["cut_off"] == 1
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        pytest.param({"digest": "sha256:" + "0" * 64}, 65, "ArtifactCorrupt", id="other digest"),
+        pytest.param({"uri": "ftp://x/y"}, 65, "NotSupported: ", id="unknown store"),
+    ],
+)
+async def test_an_artifact_that_cannot_be_served_ends_the_pod_with_a_reason(launch, tmp_path, changes, code, message):
+    """The operator reads the reason from the container's termination message."""
+    pod = await launch(**changes)
+    assert await pod.ended() == code
+    assert message in (tmp_path / "end").read_text()
+    assert pod.lines[-1]["event"] == "server.failed"
+
+
+async def test_options_come_from_the_environment_too(launch):
+    """A manifest may set either."""
+    pod = await launch(TRIMTAB_SERVE_MAX_BATCH="0")
+    _, said = await asyncio.wait_for(pod.process.communicate(), 20)
+    assert pod.process.returncode == 2
+    assert b"'--max-batch'" in said
+    assert b"0 is not in the range" in said
+
+
+async def test_a_duration_without_a_unit_is_refused(launch):
+    """Nobody should have to guess whether 5 is seconds."""
+    pod = await launch("--max-wait", "5")
+    _, said = await asyncio.wait_for(pod.process.communicate(), 20)
+    assert pod.process.returncode == 2
+    assert b"'5' is not a duration; write it like 90s, 2m or 250ms" in said
+
+
+@pytest.fixture
+async def silent_store():
+    """Return the environment of an object store that takes connections and never answers."""
+    writers = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    yield {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    server.close()
+    for writer in writers:
+        writer.close()
+
+
+async def test_a_pod_without_its_model_lives_but_is_not_ready(launch, client, silent_store):
+    """Probes hear the truth while the artifact is fetched, and the pod can still be told to go."""
+    pod = await launch(uri="s3://models/linear", **silent_store)
+    pod.port = (await pod.logged("server.started"))["port"]
+    for method, path, status in (
+        ("GET", "/v2/health/live", 200),
+        ("GET", "/v2/health/ready", 503),
+        ("GET", "/v2/models/linear", 503),
+        ("POST", INFER, 503),
+    ):
+        async with client.request(method, pod.url + path, data=BODY, headers=JSON) as answer:
+            assert answer.status == status
+            assert status == 200 or await answer.json() == {"error": "the model is still loading"}
+    pod.process.send_signal(signal.SIGTERM)
+    assert await pod.ended() == 0
+    assert pod.lines[-1]["reason"] == "signalled while loading"
+
+
+async def test_a_store_that_is_away_ends_the_pod_with_a_code_that_says_try_again(launch, tmp_path, unused_tcp_port):
+    """A restart may find it."""
+    pod = await launch(
+        uri="s3://models/linear",
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{unused_tcp_port}",
+        AWS_ACCESS_KEY_ID="k",
+        AWS_SECRET_ACCESS_KEY="s",
+        AWS_DEFAULT_REGION="eu-west-1",
+    )
+    assert await pod.ended() == 75
+    assert (tmp_path / "end").read_text().startswith("StoreUnreachable: ")
