@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from trimtab.local.apiserver.protobuf import CONTENT_TYPE, decode_protobuf
 from trimtab.local.objects import Object
 from trimtab.local.statuses import ApiError, bad_request
 
@@ -29,6 +30,8 @@ def decode_object(body: bytes, content_type: str, kind: str) -> Object:
     format_ = media_type(content_type)
     if format_ in _YAML_TYPES:
         return decode_yaml(body)
+    if format_ == CONTENT_TYPE:
+        return decode_protobuf(body)
     if format_ not in _JSON_TYPES:
         raise ApiError(415, "UnsupportedMediaType", _UNKNOWN_FORMAT)
     text = body.decode("utf-8", "replace")

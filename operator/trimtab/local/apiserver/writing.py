@@ -25,7 +25,7 @@ async def _object(call: Call, kind: str | None = None) -> Object:
     body = await call.body()
     kind = kind or call.kind
     obj = decode_object(body, call.request.headers.get("Content-Type", ""), kind)
-    if call.field_validation != "Ignore" and (twice := duplicate_fields(body)):
+    if body[:1] == b"{" and call.field_validation != "Ignore" and (twice := duplicate_fields(body)):
         if call.field_validation == "Strict":
             raise statuses.bad_request(
                 f'{kind} in version "{call.target.version}" cannot be handled as a {kind}: '
