@@ -226,10 +226,10 @@ class World:
 
         await self.until(healthy, f"{model} healthy on {[replica.address for replica in replicas]}")
 
-    async def send(self, model, *, path=None, host=None, body=b"{}", session=None):
+    async def send(self, model, *, path=None, host=None, body=b"{}", session=None, keep_alive=True):
         """Send one request; return status and the JSON answer."""
         url = f"http://{self.listener.bind}{path or f'/v2/models/{model}/infer'}"
-        headers = {"Host": host} if host else {}
+        headers = ({"Host": host} if host else {}) | ({} if keep_alive else {"Connection": "close"})
         async with (session or self.session).post(url, data=body, headers=headers) as response:
             return response.status, await response.json(content_type=None)
 
@@ -252,14 +252,14 @@ def load(world):
     """Return a context manager that keeps `clients` busy until it ends."""
 
     @contextlib.asynccontextmanager
-    async def run(model, clients=8, body=b"{}"):
+    async def run(model, clients=8, body=b"{}", keep_alive=True):
         seen = Load()
         ending = asyncio.Event()
 
         async def client():
             while not ending.is_set():
                 try:
-                    status, answer = await world.send(model, body=body)
+                    status, answer = await world.send(model, body=body, keep_alive=keep_alive)
                 except aiohttp.ClientError as error:
                     status, answer = type(error).__name__, {}
                 seen.statuses.append(status)

@@ -1,6 +1,7 @@
 """Replicas, agent and HAProxy come and go under load; every request is answered."""
 
 import asyncio
+import random
 import sys
 
 import aiohttp
@@ -205,11 +206,11 @@ async def test_haproxy_comes_back_as_it_was(world):
 
 
 async def test_more_models_than_prepared(world, load):
-    """The configuration grows by a reload, and no request is lost to it."""
+    """The configuration grows by a reload, and no request is lost to it (but see `slots` on idle connections)."""
     first, _ = await two_replicas(world)
     worker = await world.proxy._worker()
     count = slots.SPARE + 3
-    async with load("digits") as seen:
+    async with load("digits", keep_alive=False) as seen:
         await asyncio.sleep(0.2)
         for number in range(count):
             world.model(f"m{number}")
@@ -222,3 +223,57 @@ async def test_more_models_than_prepared(world, load):
     for number in range(count):
         status, answer = await world.send(f"m{number}")
         assert (status, answer["model_name"]) == (200, f"m{number}")
+
+
+async def test_everything_at_once(world, load):
+    """Six seconds of rollouts, drains, other policies, other shares and new agents, in a random order."""
+    rng = random.Random(20)
+    live = []
+
+    async def add(revision):
+        replica = await world.replica(delay=rng.choice([0.002, 0.01, 0.03]), max_concurrency=rng.choice([1, 2, 4]))
+        world.endpoint("digits", replica, revision)
+        live.append((replica, revision))
+
+        async def healthy():
+            return (await world.states("digits")).get(replica.address) is EndpointState.HEALTHY
+
+        await world.until(healthy)
+
+    async def remove():
+        replica, revision = live.pop(rng.randrange(len(live)))
+        if revision not in {other for _, other in live}:
+            await add(revision)
+        world.endpoint("digits", replica, revision, terminating=True)
+
+        async def idle():
+            return replica.working == 0
+
+        await world.until(idle)
+        await replica.stop()
+        world.forget_endpoint("digits", replica, revision)
+
+    async def change():
+        share = rng.choice([0, 10, 50, 100])
+        policy = rng.choice(["RoundRobin", "LeastConnections"])
+        world.model("digits", policy, shares={"r1": share, "r2": 100 - share})
+        await asyncio.sleep(rng.random() / 5)
+
+    async def restart():
+        await world.stop_agent()
+        await world.start_agent()
+
+    world.model("digits", shares={"r1": 50, "r2": 50})
+    for revision in ("r1", "r2"):
+        await add(revision)
+    steps = 0
+    async with load("digits", clients=16) as seen:
+        ends = asyncio.get_running_loop().time() + 6
+        while asyncio.get_running_loop().time() < ends:
+            if len(live) < 5:
+                await add(rng.choice(["r1", "r2"]))
+            await rng.choice([remove, change, restart])()
+            steps += 1
+    assert steps > 10
+    assert len(seen.statuses) > 500
+    assert not seen.failures

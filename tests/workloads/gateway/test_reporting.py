@@ -7,7 +7,7 @@ import pytest
 from trimtab.api.gateway import EndpointState
 from trimtab.api.serving import Policy
 from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
-from trimtab.workloads.gateway.observed import Server, Slot, observed, parse_map
+from trimtab.workloads.gateway.observed import Observed, Server, Slot, observed, parse_map
 from trimtab.workloads.gateway.statistics import prometheus, report
 
 # Cut from HAProxy 2.8.25: a server with two requests at work, five in the backend's queue.
@@ -33,8 +33,20 @@ def test_show_stat_and_show_map():
     slot = seen.slots["roundrobin-r3-00"]
     assert (slot.in_flight, slot.queued, slot.sessions, slot.requests) == (2, 5, 7, 41)
     assert slot.servers["10.0.0.1:8080"] == Server(1, 2, "UP", "L7OK", in_flight=2)
-    assert seen.slots["leastconn-r3-00"].unused
-    assert not slot.unused
+    assert seen.slots["leastconn-r3-00"].empty
+    assert not slot.empty
+
+
+def test_free_slots():
+    """Slots without model, servers and requests; those that were never used first, so that counters start at 0."""
+    slots = {
+        "roundrobin-r3-00": Slot(requests=5),
+        "roundrobin-r3-01": Slot(requests=5, sessions=1),
+        "roundrobin-r3-02": Slot(servers={"10.0.0.1:8080": UP}),
+        "roundrobin-r3-03": Slot(),
+        "roundrobin-r3-04": Slot(),
+    }
+    assert Observed(slots, {"digits": "roundrobin-r3-03"}).free() == ["roundrobin-r3-04", "roundrobin-r3-00"]
 
 
 def test_the_map_file():

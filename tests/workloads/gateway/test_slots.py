@@ -29,10 +29,10 @@ def test_a_slot_says_what_it_is():
         pytest.param(
             [traffic("a"), traffic("b")],
             {},
-            ["roundrobin-r3-01", "roundrobin-r3-00", "leastconn-r3-00"],
-            {"a": "roundrobin-r3-00", "b": "roundrobin-r3-01"},
+            ["leastconn-r3-00", "roundrobin-r3-01", "roundrobin-r3-00"],
+            {"a": "roundrobin-r3-01", "b": "roundrobin-r3-00"},
             [],
-            id="lowest first",
+            id="the first that fits",
         ),
         pytest.param(
             [traffic("a")],

@@ -115,8 +115,7 @@ class Agent:
             return _ABSENT_SECONDS
 
     async def _drive(self, seen: Observed) -> float:
-        free = [slot for slot, state in seen.slots.items() if state.unused and slot not in seen.routes.values()]
-        slots, missing = assigned(self._traffic, seen.routes, free)
+        slots, missing = assigned(self._traffic, seen.routes, seen.free())
         if missing:
             log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
             self._routes, prepared = layout(self._traffic, seen.routes)
@@ -144,7 +143,7 @@ class Agent:
         self._former = {
             slot: model
             for slot, model in self._former.items()
-            if slot in seen.slots and not seen.slots[slot].unused and slot not in slots.values()
+            if slot in seen.slots and not seen.slots[slot].empty and slot not in slots.values()
         }
 
     def _store(self, slots: Mapping[str, str], prepared: Iterable[str]) -> None:

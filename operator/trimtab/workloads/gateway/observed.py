@@ -67,8 +67,8 @@ class Slot:
         return sum(server.in_flight for server in self.servers.values())
 
     @property
-    def unused(self) -> bool:
-        return not self.servers and self.requests == 0 and self.sessions == 0
+    def empty(self) -> bool:
+        return not self.servers and self.sessions == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,12 @@ class Observed:
     slots: Mapping[str, Slot]
     routes: Mapping[str, str]
     """Model to slot, and `ANY_MODEL` while there are models."""
+
+    def free(self) -> list[str]:
+        """Return the slots that no model has, first those whose counters are still 0."""
+        taken = frozenset(self.routes.values())
+        names = (name for name, slot in self.slots.items() if slot.empty and name not in taken)
+        return sorted(names, key=lambda name: (self.slots[name].requests > 0, name))
 
 
 def observed(stat: str, routes: str) -> Observed:

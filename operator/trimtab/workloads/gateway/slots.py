@@ -1,13 +1,14 @@
 """Prepared backends: which model uses which, so that a new model or another policy needs no reload.
 
 HAProxy cannot add a backend while it runs, and a backend's algorithm and retries are fixed. So some of every kind
-are prepared, empty, and a map says which model goes where. A slot is used once: its counters are one model's.
+are prepared, empty, and a map says which model goes where. A reload is the last resort: the old worker closes its
+idle connections, and now and then a client sends a request on one of them in the same moment.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from trimtab.api.serving import LoadBalancing, Policy
 from trimtab.planning.traffic import ModelTraffic
 
 # Empty slots of a kind after a (re)load; an empty backend costs HAProxy some 50 kB.
-SPARE = 8
+SPARE = 16
 
 _ALGORITHMS = {Policy.ROUND_ROBIN: "roundrobin", Policy.LEAST_CONNECTIONS: "leastconn"}
 _SLOT = re.compile(rf"({'|'.join(_ALGORITHMS.values())})-r(\d+)-(\d+)")
@@ -43,20 +44,21 @@ def profile_of(slot: str) -> Profile | None:
 
 
 def assigned(
-    traffic: Iterable[ModelTraffic], routes: Mapping[str, str], free: Collection[str]
+    traffic: Iterable[ModelTraffic], routes: Mapping[str, str], free: Sequence[str]
 ) -> tuple[dict[str, str], list[ModelTraffic]]:
     """Return each model's slot, and the models for which no free slot of their kind is left.
 
-    A model keeps the slot that it has in `routes` as long as its policy and retries are that slot's.
+    A model keeps the slot that it has in `routes` as long as its policy and retries are that slot's, else it gets
+    the first in `free` that fits.
     """
-    left = sorted(free, reverse=True)
+    left = list(free)
     slots: dict[str, str] = {}
     missing: list[ModelTraffic] = []
     for item in traffic:
         wanted = Profile.of(item)
         slot = routes.get(item.model)
         if slot is None or profile_of(slot) != wanted:
-            slot = next((name for name in reversed(left) if profile_of(name) == wanted), None)
+            slot = next((name for name in left if profile_of(name) == wanted), None)
             if slot is None:
                 missing.append(item)
                 continue
