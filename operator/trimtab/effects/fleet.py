@@ -12,7 +12,7 @@ from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Condition, ConditionStatus, Reason
-from trimtab.api.names import CAPACITY_TYPE_LABEL, MODEL_LABEL, POOL_LABEL, WORKLOAD_LABEL, Key
+from trimtab.api.names import CAPACITY_TYPE_LABEL, MODEL_LABEL, POOL_LABEL, WORKLOAD_LABEL, ZONE_LABEL, Key
 from trimtab.api.quantities import amount
 from trimtab.effects.execute import Executor
 from trimtab.effects.gather import Gatherer, World
@@ -22,6 +22,7 @@ from trimtab.planning.fleet import Demand, Node, PoolMemory, PoolOrder, Request,
 from trimtab.planning.manifests.nodegroup import node_group
 from trimtab.planning.plan import Announce, Apply
 from trimtab.planning.settings import Settings
+from trimtab.planning.zones import Notice, ZoneState, is_cooling, with_event
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class Fleet:
         self._settings = settings
         self._clock = clock
         self._memory: dict[str, PoolMemory] = {}
+        self._zones = ZoneState()
         self._noticed: dict[str, set[str]] = {}
 
     async def reconcile(self) -> float | None:
@@ -60,8 +62,10 @@ class Fleet:
             await self._say(name, _stalled(why, now), {})
         if not pools:
             return None
-        doomed = set(self._gatherer.doomed(now))
-        nodes = self._nodes(doomed)
+        nodes = self._nodes(set(self._gatherer.doomed(now)))
+        for node in nodes:
+            if node.doomed and node.zone:
+                self._zones = with_event(self._zones, Notice(node.name, node.zone, node.name), now.timestamp())
         held = assign(self._demands(), pools, nodes)
         for pool in pools:
             own = [node for node in nodes if node.pool == pool.name]
@@ -100,13 +104,20 @@ class Fleet:
             hold_s=self._settings.node_hold_s,
             now=now.timestamp(),
         )
-        actions: list[Apply | Announce] = [Apply(node_group(pool, shape, made.desired, made.victims))]
+        actions: list[Apply | Announce] = [
+            Apply(node_group(pool, shape, made.desired, made.victims, self._usable(pool, now)))
+        ]
         if made.desired != ordered:
             actions.append(_ordered(made, ordered, now))
         changes = await self._executor.execute(self._body(pool.name) or {}, actions)
         if changes:
             log.info("pool.ordered", pool=pool.name, before=ordered, desired=made.desired, reason=made.reason)
         return made.desired
+
+    def _usable(self, pool: CapacityPool, now: datetime) -> list[str]:
+        """Return the zones that new nodes may come from: not those that just lost some, unless all did."""
+        at = now.timestamp()
+        return [zone for zone in pool.spec.zones if not is_cooling(self._zones, zone, at)] or list(pool.spec.zones)
 
     def _demands(self) -> list[Demand]:
         """Return every serving Deployment's replicas, with what its pods reserve."""
@@ -146,7 +157,8 @@ class Fleet:
             node = self._world.node(name)
             pool = ((node or {}).get("metadata", {}).get("labels") or {}).get(POOL_LABEL)
             if pool:
-                found.append(Node(name, pool, name in doomed, tuple(used.get(name, ()))))
+                zone = node["metadata"]["labels"].get(ZONE_LABEL) if node else None
+                found.append(Node(name, pool, name in doomed, tuple(used.get(name, ())), zone))
         return found
 
     def _body(self, name: str) -> Object | None:

@@ -40,6 +40,7 @@ class Node:
     doomed: bool
     used_by: tuple[str, ...]
     """Workloads of the pods on it that stay, once per pod; pods of others count as `""`."""
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.gateway import EndpointState, ModelStats
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import seconds
-from trimtab.planning import autoscale, capacity, signals
+from trimtab.planning import autoscale, capacity, signals, zones
 from trimtab.planning.snapshot import Snapshot
 
 
@@ -43,7 +44,8 @@ def scale(
     now = snapshot.timestamp
     sample = None
     if snapshot.traffic is not None:
-        sample = signals.Sample(at=now, in_flight=snapshot.traffic.in_flight, queued=snapshot.traffic.queued)
+        traffic = snapshot.traffic
+        sample = signals.Sample(now, traffic.in_flight, traffic.queued, traffic.requests_total)
     signal = signals.ingest(state.signal, sample, now)
     config = autoscale.AutoscaleConfig(
         min_replicas=spec.serving.min_replicas,
@@ -88,22 +90,31 @@ def _split(
         fallback=spec.capacity.fallback,
         hold_s=snapshot.settings.on_demand_hold_s,
     )
-    if not any(pool.spec.capacity_type is CapacityType.SPOT for pool in pools):
-        config = replace(config, spot_percent=0)
-    doomed = frozenset(snapshot.doomed_nodes)
-    live = [pod for pod in snapshot.pods if pod.capacity_type is CapacityType.SPOT and not pod.terminating]
-    ready = sum(1 for pod in live if pod.ready and pod.node not in doomed)
-    booting = [pod for pod in live if not pod.ready and pod.node not in doomed]
-    views = tuple(pool_view(pool) for pool in pools)
+    for event in _notices(snapshot):
+        state = capacity.on_event(state, event, snapshot.timestamp)
+    ready = [p for p in snapshot.pods if p.capacity_type is CapacityType.SPOT and p.ready and not p.terminating]
     return capacity.split(
         replicas,
         config,
-        views,
-        ready_spot=ready,
-        booting_ages=tuple(pod.age_s for pod in booting),
+        [pool_view(pool) for pool in pools],
+        ready_spot=len(ready),
+        doomed=sum(1 for pod in ready if pod.node in snapshot.doomed_nodes),
         state=state,
         now=snapshot.timestamp,
+        ordered_on_demand=_ordered_on_demand(snapshot),
     )
+
+
+def _notices(snapshot: Snapshot) -> Iterator[zones.Notice]:
+    """Yield one notice per spot node that goes away with replicas of ours on it."""
+    for node in snapshot.doomed_nodes:
+        zone = next((p.zone or p.pool or node for p in snapshot.pods if p.node == node), None)
+        if zone is not None:
+            yield zones.Notice(id=node, zone=zone, node=node)
+
+
+def _ordered_on_demand(snapshot: Snapshot) -> int:
+    return sum(view.replicas for view in snapshot.deployments if view.capacity_type is not CapacityType.SPOT)
 
 
 def pool_view(pool: CapacityPool) -> capacity.PoolView:

@@ -9,8 +9,10 @@ from trimtab.api.capacity import CapacityPool, Embedded
 from trimtab.api.names import CAPACITY_TYPE_LABEL, MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL
 
 
-def node_group(pool: CapacityPool, shape: Embedded, desired: int, victims: Sequence[str]) -> dict[str, Any]:
-    """Return the NodeGroup of a pool; `victims` are the nodes to lose first when it shrinks."""
+def node_group(
+    pool: CapacityPool, shape: Embedded, desired: int, victims: Sequence[str], zones: Sequence[str]
+) -> dict[str, Any]:
+    """Return the NodeGroup of a pool: `victims` are the nodes to lose first, `zones` where new ones may be."""
     spec = pool.spec
     return {
         "apiVersion": "local.trimtab.dev/v1",
@@ -18,7 +20,7 @@ def node_group(pool: CapacityPool, shape: Embedded, desired: int, victims: Seque
         "metadata": {"name": pool.name, "labels": {MANAGED_BY_LABEL: MANAGED_BY}},
         "spec": {
             "desired": desired,
-            **({"zones": list(spec.zones)} if spec.zones else {}),
+            **({"zones": list(zones)} if zones else {}),
             "template": {
                 "labels": {POOL_LABEL: pool.name, CAPACITY_TYPE_LABEL: spec.capacity_type.label},
                 "capacity": {"cpu": str(shape.cpu), "memory": str(shape.memory), "pods": str(shape.pods)},
