@@ -25,7 +25,9 @@ class _Part(NamedTuple):
 
 
 _PARTS = {
-    "demo": _Part("trimtab.cli.demo", "demo", "demo", "Show the whole path on this machine, in about two minutes."),
+    "demo": _Part(
+        "trimtab.cli.demo.command", "demo", "demo", "Show the whole path on this machine, in about two minutes."
+    ),
     "local": _Part("trimtab.cli.local", "local", "local", "Run an embedded cluster for people without one at hand."),
     "operator": _Part("trimtab.cli.operator", "operator", "operator", "Run the operator against a cluster."),
     "compress": _Part("trimtab.cli.compress", "compress", "compress", "Compress a model and prove it."),
