@@ -1,0 +1,47 @@
+# syntax=docker/dockerfile:1
+# One image per role, each with its own dependencies: a serving pod carries no torch, the operator no engine.
+#   docker build --target operator -t trimtab/operator:0.1.0 .
+#   docker build --target compress -t trimtab/compress:0.1.0 .
+#   docker build --target serve    -t trimtab/serve:0.1.0 .
+#   docker build --target gateway  -t trimtab/gateway:0.1.0 .
+ARG PYTHON=3.11.13-slim-bookworm
+
+FROM python:${PYTHON} AS build
+# Passed to pip: for compress, an index with CPU builds of torch makes the image several gigabytes smaller.
+ARG PIP_ARGS=""
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /source
+RUN python -m venv /opt/trimtab
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY operator operator
+COPY crds crds
+COPY manifests manifests
+
+FROM build AS build-operator
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[operator]' && python -m compileall -q /opt/trimtab
+FROM build AS build-compress
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[compress,s3]' && python -m compileall -q /opt/trimtab
+FROM build AS build-serve
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[serve,s3]' && python -m compileall -q /opt/trimtab
+FROM build AS build-gateway
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[gateway]' && python -m compileall -q /opt/trimtab
+
+FROM python:${PYTHON} AS base
+# Bytecode is in the image already, and the root file system is read-only in the pod.
+ENV PATH=/opt/trimtab/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+WORKDIR /tmp
+ENTRYPOINT ["trimtab"]
+
+FROM base AS operator
+COPY --from=build-operator /opt/trimtab /opt/trimtab
+CMD ["operator"]
+FROM base AS compress
+COPY --from=build-compress /opt/trimtab /opt/trimtab
+CMD ["compress", "run"]
+FROM base AS serve
+COPY --from=build-serve /opt/trimtab /opt/trimtab
+CMD ["serve"]
+FROM base AS gateway
+COPY --from=build-gateway /opt/trimtab /opt/trimtab
+CMD ["gateway"]

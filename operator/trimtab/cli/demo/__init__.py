@@ -1,0 +1,1 @@
+"""`trimtab demo`: the customer, the cluster, the load, and what a person sees of them."""
