@@ -1,4 +1,4 @@
-"""Kubernetes' protobuf bodies, for the commands of kubectl that send nothing else: `kubectl create configmap`…
+"""Kubernetes' protobuf bodies, for the commands of kubectl that send nothing else, such as `kubectl create configmap`.
 
 Only reading, and only the fields that those commands write; an unknown field is refused, never dropped.
 """

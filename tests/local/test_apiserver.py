@@ -1,0 +1,167 @@
+"""HTTP: who gets in, what streams, what ends."""
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from trimtab.local.apiserver.server import ApiServer
+from trimtab.local.registry import Registry
+
+pytestmark = pytest.mark.integration
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+@pytest.fixture
+async def http(api_server: ApiServer):
+    """A session that shows the token."""
+    async with aiohttp.ClientSession(api_server.url, headers={"Authorization": "Bearer secret"}) as session:
+        yield session
+
+
+async def test_the_token_is_needed(api_server: ApiServer):
+    """Nothing but health and version is told to whoever does not show it; the address may carry it."""
+    address = yaml.safe_load(api_server.kubeconfig())["clusters"][0]["cluster"]["server"]
+    async with aiohttp.ClientSession() as session:
+        for path, status in [
+            ("/healthz", 200),
+            ("/version", 200),
+            ("/api/v1/nodes", 401),
+            ("/token/wrong/api/v1/nodes", 401),
+        ]:
+            async with session.get(api_server.url + path) as response:
+                assert response.status == status, path
+        async with session.get(f"{address}/api/v1/nodes") as response:
+            assert response.status == 200
+
+
+async def test_unknown_fields_are_warned_about(http: aiohttp.ClientSession):
+    """A typo is not lost in silence, even where it is not refused."""
+    body = {"metadata": {"name": "c"}, "data": {}, "dada": {}}
+    async with http.post(CONFIG_MAPS, json=body) as response:
+        assert response.status == 201
+        assert response.headers["Warning"] == '299 - "unknown field \\"dada\\""'
+
+
+async def test_dry_runs_keep_nothing(http: aiohttp.ClientSession, registry: Registry):
+    """The answer shows what would be; the registry has not moved."""
+    before = registry.version
+    async with http.post(CONFIG_MAPS, params={"dryRun": "All"}, json={"metadata": {"name": "c"}}) as response:
+        assert (response.status, "resourceVersion" in (await response.json())["metadata"]) == (201, False)
+    assert registry.version == before
+
+
+async def read_event(response: aiohttp.ClientResponse) -> Any:
+    return json.loads(await asyncio.wait_for(response.content.readline(), 5))
+
+
+async def test_watches_stream_and_end_with_the_client(http: aiohttp.ClientSession, registry: Registry):
+    """Events arrive as they happen, and a client that leaves is forgotten."""
+    async with http.get(CONFIG_MAPS, params={"watch": "true"}) as response:
+        registry.create("configmaps", {"metadata": {"name": "c"}}, "default")
+        event = await read_event(response)
+        assert (event["type"], event["object"]["kind"]) == ("ADDED", "ConfigMap")
+        assert len(list(registry._store._watches["configmaps"])) == 1
+        response.close()
+    async with asyncio.timeout(5):
+        while list(registry._store._watches["configmaps"]):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def test_tables_are_watched_as_tables(http: aiohttp.ClientSession, registry: Registry):
+    """`kubectl get -w` gets rows; only the first one repeats the columns."""
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    async with http.get("/api/v1/namespaces", params={"watch": "true"}, headers=accept) as response:
+        first = (await read_event(response))["object"]
+        registry.create("namespaces", {"metadata": {"name": "n"}})
+        second = (await read_event(response))["object"]
+    assert (first["kind"], first["rows"][0]["cells"][0], len(first["columnDefinitions"])) == ("Table", "default", 3)
+    assert (second["rows"][0]["cells"][0], second["columnDefinitions"]) == ("n", [])
+
+
+async def test_an_expired_version_is_told_in_the_stream(http: aiohttp.ClientSession, registry: Registry):
+    """Clients expect 410 as the only event of an answer that is 200."""
+    registry.create("configmaps", {"metadata": {"name": "c"}}, "default")
+    registry._store._forgotten = 100
+    registry._store.version = 200
+    async with http.get(CONFIG_MAPS, params={"watch": "true", "resourceVersion": "5"}) as response:
+        event = await read_event(response)
+        assert (response.status, event["type"], event["object"]["code"]) == (200, "ERROR", 410)
+
+
+async def test_a_kind_that_goes_away_ends_its_watches(http: aiohttp.ClientSession, registry: Registry):
+    """Whoever watched learns by the end of the stream."""
+    definition = {
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "things", "kind": "Thing"},
+            "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+            ],
+        },
+    }
+    crds = "customresourcedefinitions.apiextensions.k8s.io"
+    registry.create(crds, definition)
+    async with http.get("/apis/example.com/v1/things", params={"watch": "true"}) as response:
+        registry.delete(crds, "things.example.com")
+        assert await asyncio.wait_for(response.content.read(), 5) == b""
+    async with http.get("/apis/example.com/v1/things") as response:
+        assert response.status == 404
+
+
+async def test_stopping_ends_open_watches(http: aiohttp.ClientSession, api_server: ApiServer):
+    """A server that stops leaves nobody waiting."""
+    async with http.get(CONFIG_MAPS, params={"watch": "true"}) as response:
+        await asyncio.wait_for(api_server.stop(), 5)
+        assert await asyncio.wait_for(response.content.read(), 5) == b""
+
+
+async def test_documents_are_sent_once(http: aiohttp.ClientSession):
+    """Discovery and OpenAPI carry a tag, and a client that has them is told so."""
+    for path, accept in [
+        ("/openapi/v3/apis/apps/v1", "application/json"),
+        ("/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+    ]:
+        async with http.get(path, headers={"Accept": accept}) as response:
+            assert response.status == 200
+            tag = response.headers["ETag"]
+        async with http.get(path, headers={"Accept": accept, "If-None-Match": tag}) as response:
+            assert response.status == 304
+
+
+async def test_bodies_have_a_limit(http: aiohttp.ClientSession):
+    """A body beyond it is refused with the limit."""
+    async with http.post(
+        CONFIG_MAPS, data=io.BytesIO(b"x" * (4 << 20)), headers={"Content-Type": "application/json"}
+    ) as response:
+        assert response.status == 413
+        assert "may have 3145728 bytes at most" in (await response.json())["message"]
+
+
+async def test_logs_without_an_agent_are_a_temporary_refusal(http: aiohttp.ClientSession, registry: Registry):
+    """Nobody serves logs before the node agent is there."""
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]},
+    }
+    registry.create("pods", pod, "default")
+    path = "/api/v1/namespaces/default/pods/p/log"
+    async with http.get(path) as response:
+        assert response.status == 503
+
+    async def lines(*_: Any, **__: Any) -> Any:
+        yield b"x"
+
+    registry.pod_logs = lines
+    async with http.get(path) as response:
+        message = (await response.json())["message"]
+        assert message == "a container name must be specified for pod p, choose one of: [a b]"
+    async with http.get(path, params={"container": "b"}) as response:
+        assert await response.text() == "x"

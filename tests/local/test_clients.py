@@ -1,0 +1,191 @@
+"""The clients that people use: kubectl, the official client, Kopf."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.aio import client, config, watch
+
+from trimtab.local.apiserver.server import ApiServer
+from trimtab.local.patching import MERGE
+from trimtab.local.registry import Registry
+
+pytestmark = pytest.mark.integration
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+WIDGETS = json.loads((Path(__file__).parent / "conformance" / "api" / "widgets-crd.json").read_text())
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: main, image: "web:1", ports: [{containerPort: 80}]}
+"""
+OPERATOR = """
+import kopf
+
+@kopf.on.create("widgets.conformance.test")
+async def created(body, patch, **_):
+    patch.status["phase"] = "Seen"
+    kopf.event(body, type="Normal", reason="Seen", message="an operator was here")
+"""
+
+
+@pytest.fixture
+def kubeconfig(api_server: ApiServer, tmp_path: Path) -> Path:
+    path = tmp_path / "kubeconfig"
+    path.write_text(api_server.kubeconfig())
+    return path
+
+
+class Kubectl:
+    """Runs kubectl against the server of a test."""
+
+    def __init__(self, kubeconfig: Path, home: Path) -> None:
+        self.environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "HOME": str(home)}
+
+    async def __call__(self, *arguments: str, stdin: str = "", fails: bool = False) -> str:
+        process = await asyncio.create_subprocess_exec(
+            "kubectl",
+            *arguments,
+            env=self.environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 30)
+        assert (process.returncode != 0) is fails, (out + err).decode()
+        return (err if fails else out).decode()
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
+    return Kubectl(kubeconfig, tmp_path)
+
+
+@needs_kubectl
+async def test_kubectl_applies_with_its_own_validation(kubectl: Kubectl):
+    """Client-side apply, server-side apply and a diff see the same object; a typo is refused."""
+    assert await kubectl("apply", "-f", "-", stdin=DEPLOYMENT) == "deployment.apps/web created\n"
+    assert await kubectl("apply", "-f", "-", stdin=DEPLOYMENT) == "deployment.apps/web unchanged\n"
+    assert await kubectl("diff", "-f", "-", stdin=DEPLOYMENT) == ""
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=DEPLOYMENT.replace("web:1", "web:2"))
+    forced = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    assert "serverside-applied" in await kubectl(*forced, stdin=DEPLOYMENT)
+    refusal = await kubectl("apply", "-f", "-", stdin=DEPLOYMENT.replace("replicas", "replica"), fails=True)
+    assert 'unknown field "spec.replica"' in refusal
+    assert "deleted" in await kubectl("delete", "-f", "-", stdin=DEPLOYMENT)
+
+
+@needs_kubectl
+async def test_kubectl_reads(kubectl: Kubectl, registry: Registry):
+    """Tables, explanations, waiting and describing work on built-in and custom kinds."""
+    registry.create(CRDS, WIDGETS)
+    registry.create("widgets.conformance.test", {"metadata": {"name": "w"}, "spec": {"size": 3}}, "default")
+    await kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
+    table = (await kubectl("get", "wi", "-o", "wide")).split()
+    assert table[:9] == ["NAME", "SIZE", "READY", "MODE", "AGE", "w", "3", "Fast", "0s"]
+    assert (await kubectl("get", "deploy", "-o", "wide")).split()[8:13] == ["web", "0/2", "0", "0", "0s"]
+    assert "-required-" in await kubectl("explain", "widget.spec")
+    assert "containerPort" in await kubectl("explain", "pods.spec.containers.ports")
+    assert "size must not exceed" not in await kubectl("describe", "widget", "w")
+    patch = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    registry.patch("widgets.conformance.test", "w", "default", patch, MERGE, subresource="status", manager="m")
+    assert "condition met" in await kubectl("wait", "--for=condition=Ready", "widget/w", "--timeout=5s")
+    assert "widgets" in await kubectl("api-resources", "--api-group=conformance.test")
+
+
+@needs_kubectl
+async def test_kubectl_creates_from_flags(kubectl: Kubectl, registry: Registry):
+    """The imperative commands, which speak protobuf, make what their flags say."""
+    await kubectl("create", "configmap", "c", "--from-literal=k=v")
+    await kubectl("create", "secret", "generic", "s", "--from-literal=k=v")
+    await kubectl("create", "namespace", "n")
+    await kubectl("create", "deployment", "d", "--image=web:1", "--replicas=3")
+    assert registry.get("configmaps", "c", "default")["data"] == {"k": "v"}
+    assert registry.get("secrets", "s", "default")["data"] == {"k": "dg=="}
+    assert registry.get("namespaces", "n")["status"]["phase"] == "Active"
+    assert registry.get("deployments.apps", "d", "default")["spec"]["replicas"] == 3
+    assert await kubectl("auth", "can-i", "create", "pods") == "yes\n"
+
+
+@needs_kubectl
+async def test_kubectl_follows_logs(kubectl: Kubectl, registry: Registry):
+    """What the node agent says goes to whoever follows, with the options that were asked for."""
+    asked: dict[str, Any] = {}
+
+    async def lines(namespace: str, pod: str, container: str | None, **options: Any) -> Any:
+        asked.update(options, where=(namespace, pod, container))
+        yield b"first\n"
+        await asyncio.sleep(0.05)
+        yield b"second\n"
+
+    registry.pod_logs = lines
+    registry.create(
+        "pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "default"
+    )
+    assert await kubectl("logs", "p", "-f", "--tail=5") == "first\nsecond\n"
+    assert asked["where"] == ("default", "p", "c")
+    assert (asked["follow"], asked["tail_lines"], asked["previous"]) == (True, 5, False)
+
+
+async def test_the_official_client_reads_writes_and_watches(kubeconfig: Path):
+    """Its asyncio API works unchanged."""
+    await config.load_kube_config(str(kubeconfig))
+    async with client.ApiClient() as api:
+        core = client.CoreV1Api(api)
+        body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name="c"), data={"a": "1"})
+        created = await core.create_namespaced_config_map("default", body)
+        version = created.metadata.resource_version
+        await core.patch_namespaced_config_map("c", "default", {"data": {"a": "2"}})
+        await core.delete_namespaced_config_map("c", "default")
+        seen = []
+        stream = watch.Watch().stream(
+            core.list_namespaced_config_map, "default", resource_version=version, timeout_seconds=1
+        )
+        async with stream as events:
+            async for event in events:
+                seen.append((event["type"], event["object"].data["a"]))
+        assert seen == [("MODIFIED", "2"), ("DELETED", "2")]
+        with pytest.raises(client.ApiException) as refused:
+            await core.read_namespaced_config_map("c", "default")
+        assert (refused.value.status, json.loads(refused.value.body)["reason"]) == (404, "NotFound")
+
+
+async def test_kopf_runs_an_operator(registry: Registry, kubeconfig: Path, tmp_path: Path):
+    """Kopf finds the kinds, sees the object, writes its status and posts an event."""
+    registry.create(CRDS, WIDGETS)
+    (tmp_path / "operator_of_widgets.py").write_text(OPERATOR)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "kopf", "run", "--all-namespaces", "operator_of_widgets.py"),
+        cwd=tmp_path,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        events = registry.watch("events", "default")
+        changes = registry.watch("widgets.conformance.test", "default")
+        registry.create("widgets.conformance.test", {"metadata": {"name": "w"}, "spec": {"size": 3}}, "default")
+        async with asyncio.timeout(30):
+            async for change in changes:
+                if (change.object.get("status") or {}).get("phase") == "Seen":
+                    break
+            assert (await anext(events)).object["reason"] == "Seen"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), 30)
