@@ -1,4 +1,4 @@
-"""`trimtab gateway proxy | agent`: the two containers of a gateway's pod."""
+"""`trimtab gateway proxy | agent | stop`: the two containers of a gateway's pod, and how the first one ends."""
 
 from __future__ import annotations
 
@@ -32,6 +32,19 @@ def proxy(directory: Path, patience: float) -> None:
 
     logs.configure()
     become_haproxy(directory, patience)
+
+
+@gateway.command()
+@_DIRECTORY
+@click.option("--delay", type=float, default=5.0, show_default=True, help="Seconds to go on taking connections.")
+@click.option("--patience", type=float, default=50.0, show_default=True, help="Seconds for requests in flight.")
+def stop(directory: Path, delay: float, patience: float) -> None:
+    """Let HAProxy finish its requests and end (for `preStop`): SIGTERM alone would break them off."""
+    from trimtab.cli import logs
+    from trimtab.workloads.gateway.stopping import stop_softly
+
+    logs.configure()
+    asyncio.run(stop_softly(directory, delay, patience))
 
 
 @gateway.command()

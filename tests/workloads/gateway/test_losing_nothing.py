@@ -8,7 +8,9 @@ import aiohttp
 import pytest
 
 from trimtab.api.gateway import EndpointState
+from trimtab.errors import NotYet
 from trimtab.workloads.gateway import slots
+from trimtab.workloads.gateway.stopping import stop_softly
 
 pytestmark = pytest.mark.integration
 
@@ -223,6 +225,57 @@ async def test_more_models_than_prepared(world, load):
     for number in range(count):
         status, answer = await world.send(f"m{number}")
         assert (status, answer["model_name"]) == (200, f"m{number}")
+
+
+async def test_the_gateway_finishes_before_it_ends(world):
+    """`preStop` returns when the last request has its answer; HAProxy has ended by then."""
+    replica = await world.replica(gate=asyncio.Event())
+    world.model("digits")
+    world.endpoint("digits", replica)
+    await world.until_healthy("digits", replica)
+    request = asyncio.create_task(world.send("digits"))
+
+    async def working():
+        return replica.working == 1
+
+    await world.until(working)
+    ending = asyncio.create_task(stop_softly(world.directory, 0.2, 10))
+
+    async def closed():
+        try:
+            async with (
+                aiohttp.ClientSession() as fresh,
+                fresh.get(f"http://{world.listener.bind}/gateway/ready") as response,
+            ):
+                await response.read()
+        except aiohttp.ClientConnectorError:
+            return True
+
+    await world.until(closed, "the end of listening")
+    assert not request.done()
+    replica.gate.set()
+    assert (await request)[0] == 200
+    waiting = asyncio.create_task(world.process.wait())  # reaps it, as a container runtime does
+    await ending
+    assert await waiting == 0
+
+
+async def test_a_gateway_that_cannot_finish_says_so(world):
+    """A request that takes too long is named as the reason."""
+    replica = await world.replica(gate=asyncio.Event())
+    world.model("digits")
+    world.endpoint("digits", replica)
+    await world.until_healthy("digits", replica)
+    request = asyncio.create_task(world.send("digits"))
+
+    async def working():
+        return replica.working == 1
+
+    await world.until(working)
+    with pytest.raises(NotYet, match="HAProxy still had requests 0 s after its soft stop"):
+        await stop_softly(world.directory, 0, 0.3)
+    replica.gate.set()
+    assert (await request)[0] == 200
 
 
 async def test_everything_at_once(world, load):

@@ -91,6 +91,18 @@ class Proxy:
             await asyncio.sleep(0.1)  # the master tells nobody when it is done (2.6)
         raise ProxyUnavailable("ReloadFailed", f"HAProxy kept its old configuration: {answer or 'no reason given'}")
 
+    async def master_pid(self) -> int:
+        """Return the process id of HAProxy's master, in this container's view of processes.
+
+        Raises:
+            ProxyUnavailable: It does not answer.
+        """
+        processes = [line.split() for line in (await self._ask(MASTER_SOCKET, "show proc")).splitlines()]
+        for words in processes:
+            if words[1:2] == ["master"]:
+                return int(words[0])
+        raise ProxyUnavailable("ProxyUnavailable", f"{MASTER_SOCKET}: no master among {processes}")
+
     def stored_routes(self) -> dict[str, str]:
         """Return model → slot as last written, for a HAProxy that does not answer."""
         try:
@@ -127,6 +139,7 @@ class Proxy:
                 reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
                 try:
                     writer.write(command.encode() + b"\n")
+                    writer.write_eof()  # the master's socket waits for more otherwise
                     return (await reader.read()).decode()
                 finally:
                     writer.close()
