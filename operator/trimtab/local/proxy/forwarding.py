@@ -55,13 +55,17 @@ class _Side(asyncio.Protocol):
 
 
 class Client(_Side):
-    """The client's end: it is read from only once an endpoint has answered."""
+    """The client's end. It is paused until an endpoint has answered; what comes all the same is kept for it.
+
+    uvloop begins to read after `connection_made`, so that a pause from within it does not hold.
+    """
 
     def __init__(self, candidates: Callable[[], Sequence[Endpoint]], open_clients: set[Client]) -> None:
         super().__init__()
         self._candidates = candidates
         self._open = open_clients
         self._connecting: asyncio.Task[None] | None = None
+        self._early = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -69,6 +73,18 @@ class Client(_Side):
             self.transport.pause_reading()
         self._open.add(self)
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is None:
+            self._early += data
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:
+        if self.peer is None:
+            self.ended = True
+            return True
+        return super().eof_received()
 
     async def _connect(self) -> None:
         """Try the endpoints in turn; without any the connection is reset, as a refused one."""
@@ -84,10 +100,20 @@ class Client(_Side):
                     side.transport.abort()
                 return
             self.peer, side.peer = side, self
-            self.transport.resume_reading()
+            self._catch_up(side)
             return
         if self.transport is not None:
             self.transport.abort()
+
+    def _catch_up(self, side: _Side) -> None:
+        if side.transport is None or self.transport is None:
+            return
+        side.transport.write(bytes(self._early))
+        self._early.clear()
+        if self.ended:
+            side.transport.write_eof()
+        elif not self.transport.is_reading():
+            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open.discard(self)
