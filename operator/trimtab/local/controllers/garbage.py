@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.everything import EveryResource
 from trimtab.local.controllers.feed import Change
 from trimtab.local.controllers.ownership import (
     FOREGROUND,
@@ -18,9 +19,6 @@ from trimtab.local.controllers.queue import Key
 from trimtab.local.objects import Object, key_of
 from trimtab.local.statuses import ApiError
 
-_CRDS = "customresourcedefinitions.apiextensions.k8s.io"
-_NOT_FOLLOWED = ("events", "events.events.k8s.io")  # nobody owns or is owned by an event
-
 
 class GarbageCollector(Controller):
     """Follows every resource there is, custom ones as they come and go; keys carry a uid as their name."""
@@ -30,23 +28,7 @@ class GarbageCollector(Controller):
     def subscribe(self) -> None:
         """Follow everything."""
         self._graph = Graph()
-        self._followed: set[str] = set()
-        self.feed.subscribe(_CRDS, self._definition_changed)
-        self._follow_all()
-
-    def _follow_all(self) -> None:
-        for resource in self.registry.catalog.resources():
-            if "watch" in resource.verbs and resource.key not in (*self._followed, *_NOT_FOLLOWED):
-                self._followed.add(resource.key)
-                self.feed.subscribe(resource.key, self._object_changed)
-
-    def _definition_changed(self, change: Change) -> None:
-        spec = change.object["spec"]
-        resource = f"{spec['names']['plural']}.{spec['group']}"
-        if change.type == "DELETED" and resource in self._followed:
-            self._followed.discard(resource)
-            self.feed.unsubscribe(resource)
-        self._follow_all()
+        EveryResource(self.registry, self.feed, self._object_changed).follow()
 
     def _object_changed(self, change: Change) -> None:
         obj, metadata = change.object, change.object["metadata"]

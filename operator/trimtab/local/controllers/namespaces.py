@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.everything import EveryResource
 from trimtab.local.controllers.feed import Change
 from trimtab.local.controllers.queue import Key
 from trimtab.local.objects import Object
+from trimtab.local.times import seconds_until
 
-_AGAIN_S = 1.0  # content that waits for finalizers or grace periods; its removal says nothing to a namespace
+# A namespace stays for a moment, Terminating, as clients expect to see it. Kubernetes waits 5 s, so that
+# every one of several API servers has heard of it.
+GRACE = timedelta(seconds=0.5)
 
 
 class Namespaces(Controller):
@@ -16,21 +22,31 @@ class Namespaces(Controller):
     name = "namespace-controller"
 
     def subscribe(self) -> None:
-        """Wake a namespace for itself."""
-        self.feed.subscribe("namespaces", self._changed)
+        """Wake a namespace for itself, and a terminating one for everything that leaves it."""
+        self._began: dict[str, datetime] = {}
+        EveryResource(self.registry, self.feed, self._changed).follow()
 
     def _changed(self, change: Change) -> None:
-        if change.type != "DELETED":
-            self.queue.add(Key("", change.object["metadata"]["name"]))
+        metadata = change.object["metadata"]
+        if change.resource != "namespaces":
+            if change.type == "DELETED" and metadata.get("namespace") in self._began:
+                self.queue.add(Key("", metadata["namespace"]))
+        elif change.type == "DELETED":
+            self._began.pop(metadata["name"], None)
+        else:
+            self.queue.add(Key("", metadata["name"]))
 
     def reconcile(self, key: Key) -> float | None:
         """Delete what is in it; finalize it once nothing is left."""
         namespace = self.find("namespaces", key)
         if namespace is None or "deletionTimestamp" not in namespace["metadata"]:
             return None
-        left = self._emptied(key.name)
-        if left:
-            return _AGAIN_S
+        now = self.clock()
+        began = self._began.setdefault(key.name, now)
+        if (left := seconds_until(began + GRACE, now)) > 0:
+            return left
+        if self._emptied(key.name):
+            return None
         finalizers = [f for f in namespace["spec"].get("finalizers") or () if f != "kubernetes"]
         namespace = {**namespace, "spec": {**namespace["spec"], "finalizers": finalizers}}
         self.registry.finalize_namespace(namespace)

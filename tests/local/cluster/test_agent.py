@@ -1,0 +1,279 @@
+"""Pods as real processes: what the node agent does with them."""
+
+import asyncio
+import base64
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from trimtab.local.statuses import ApiError
+
+pytestmark = pytest.mark.integration
+
+
+def terminated(pod, container=0):
+    return pod["status"]["containerStatuses"][container]["state"]["terminated"]
+
+
+@pytest.mark.parametrize(
+    ("script", "phase", "code", "reason"),
+    [
+        pytest.param("exit 0", "Succeeded", 0, "Completed", id="success"),
+        pytest.param("exit 3", "Failed", 3, "Error", id="failure"),
+        pytest.param("kill -9 $$$$", "Failed", 137, "Error", id="killed"),
+    ],
+)
+async def test_a_pod_ends_as_its_process_does(embedded, script, phase, code, reason):
+    """Exit codes and signals become the phase and the terminated state."""
+    embedded.run_pod("p", script)
+    pod = await embedded.pod("p", phase)
+    assert (terminated(pod)["exitCode"], terminated(pod)["reason"]) == (code, reason)
+
+
+@pytest.mark.parametrize(
+    ("script", "policy", "message"),
+    [
+        pytest.param("printf done > /dev/termination-log; exit 1", "File", "done", id="by its path"),
+        pytest.param('printf done > "$TERMINATION_MESSAGE_PATH"', "File", "done", id="by the variable"),
+        pytest.param("echo last words; exit 1", "FallbackToLogsOnError", "last words\n", id="from the log"),
+        pytest.param("echo last words; exit 1", "File", None, id="none"),
+        pytest.param("head -c 9000 /dev/zero | tr '\\0' x > /dev/termination-log", "File", "x" * 4096, id="cut"),
+    ],
+)
+async def test_termination_messages(embedded, script, policy, message):
+    """A container says its last word in a file, or its log does where it failed."""
+    embedded.run_pod("p", script, container={"terminationMessagePolicy": policy})
+    pod = await embedded.until(
+        lambda: (p := embedded.get("pods", "p"))["status"].get("phase") in ("Succeeded", "Failed") and p
+    )
+    assert terminated(pod).get("message") == message
+
+
+async def test_environment_and_volumes(embedded):
+    """A container sees what its spec names, at paths that are rewritten, and nothing of the user's environment."""
+    os.environ["A_SECRET_OF_THE_USER"] = "1"
+    embedded.create(
+        "configmaps",
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"a.txt": "hello", "KEY": "v"}},
+    )
+    secret = {"token": base64.b64encode(b"s3cret").decode()}
+    embedded.create("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sec"}, "data": secret})
+    container = {
+        "env": [
+            {"name": "FIRST", "value": "1"},
+            {"name": "BOTH", "value": "$(FIRST)-$(NOT_THERE)-$$(FIRST)"},
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "token"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            {"name": "WHERE", "value": "file:///work/x"},
+        ],
+        "envFrom": [{"configMapRef": {"name": "cm"}}],
+        "resources": {"limits": {"cpu": "1500m"}},
+        "volumeMounts": [{"name": "cm", "mountPath": "/etc/cm"}, {"name": "work", "mountPath": "/work"}],
+    }
+    volumes = [{"name": "cm", "configMap": {"name": "cm"}}, {"name": "work", "emptyDir": {}}]
+    script = "cat /etc/cm/a.txt; echo x > /work/x; cat ${WHERE#file://}; env | sort"
+    embedded.run_pod("p", script, container=container, spec={"volumes": volumes})
+    pod = await embedded.pod("p", "Succeeded")
+    lines = (await embedded.log("p")).splitlines()
+    assert lines[0] == "hellox"
+    seen = dict(line.split("=", 1) for line in lines[1:] if "=" in line)
+    wanted = {
+        "BOTH": "1-$(NOT_THERE)-$(FIRST)",
+        "TOKEN": "s3cret",
+        "IP": pod["status"]["podIP"],
+        "CPU": "2",
+        "KEY": "v",
+    }
+    assert wanted.items() <= seen.items()
+    assert "A_SECRET_OF_THE_USER" not in seen
+    assert seen["HOSTNAME"] == "p"
+
+
+@pytest.mark.parametrize(
+    ("container", "reason", "words"),
+    [
+        pytest.param({"image": "nginx:1", "command": None}, "ErrImagePull", "maps to no command", id="image"),
+        pytest.param(
+            {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "no", "key": "k"}}}]},
+            "CreateContainerConfigError",
+            'configmap "no" not found',
+            id="configmap",
+        ),
+    ],
+)
+async def test_what_cannot_start_says_why(embedded, container, reason, words):
+    """A mistake in the spec is a waiting reason with a message, not a crash."""
+    embedded.run_pod("p", "true", container=container)
+
+    def waiting():
+        statuses = embedded.get("pods", "p")["status"].get("containerStatuses") or [{"state": {}}]
+        found = statuses[0]["state"].get("waiting") or {}
+        return found if found.get("reason") == reason else None
+
+    assert words in (await embedded.until(waiting))["message"]
+
+
+async def test_a_missing_config_map_is_waited_for(embedded):
+    """A pod whose configuration comes later starts by itself then."""
+    env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "k"}}}]
+    embedded.run_pod("p", "echo $A", container={"env": env})
+    await embedded.until(lambda: "containerStatuses" in embedded.get("pods", "p")["status"])
+    embedded.create(
+        "configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {"k": "v"}}
+    )
+    await embedded.pod("p", "Succeeded")
+    assert await embedded.log("p") == "v\n"
+
+
+async def test_restarts_back_off_and_keep_the_previous_log(embedded):
+    """A container that fails is started again, later and later; its last log can still be read."""
+    embedded.run_pod("p", "echo run; exit 1", spec={"restartPolicy": "Always"})
+
+    def restarted():
+        status = embedded.get("pods", "p")["status"]["containerStatuses"][0]
+        waiting = status["state"].get("waiting") or {}
+        return status if status["restartCount"] >= 2 and waiting.get("reason") == "CrashLoopBackOff" else None
+
+    await embedded.until(lambda: "containerStatuses" in embedded.get("pods", "p")["status"])
+    status = await embedded.until(restarted)
+    assert status["lastState"]["terminated"]["exitCode"] == 1
+    assert await embedded.log("p", previous=True) == "run\n"
+
+
+SERVER = """
+import http.server, os, sys, threading
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/die": os._exit(1)
+        self.send_response(int(open(sys.argv[1]).read()))
+        self.end_headers()
+    def log_message(self, *_): pass
+http.server.HTTPServer((os.environ["IP"], 8080), Answer).serve_forever()
+"""
+
+
+def server(tmp_path, probes, **spec):
+    """A container that answers with the status that stands in a file."""
+    (tmp_path / "status").write_text("200")
+    ip = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    answer = {"image": "python:3", "command": None, "args": ["-c", SERVER, str(tmp_path / "status")], "env": [ip]}
+    return {**answer, "ports": [{"name": "http", "containerPort": 8080}], **probes}, spec
+
+
+async def test_readiness_follows_the_probe(embedded, tmp_path):
+    """A pod is ready while its probe succeeds, and only then."""
+    probe = {"httpGet": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 1}
+    container, _ = server(tmp_path, {"readinessProbe": probe})
+    embedded.run_pod("p", "", container=container)
+
+    def ready(status):
+        def asked():
+            conditions = {c["type"]: c["status"] for c in embedded.get("pods", "p")["status"].get("conditions") or ()}
+            return conditions.get("Ready") == status
+
+        return asked
+
+    await embedded.until(ready("True"))
+    (tmp_path / "status").write_text("503")
+    await embedded.until(ready("False"))
+
+
+async def test_liveness_restarts_the_container(embedded, tmp_path):
+    """A container whose liveness probe fails is ended and started again."""
+    probe = {"httpGet": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 2}
+    container, spec = server(
+        tmp_path, {"livenessProbe": probe}, restartPolicy="Always", terminationGracePeriodSeconds=1
+    )
+    embedded.run_pod("p", "", container=container, spec=spec)
+    await embedded.pod("p", "Running")
+    (tmp_path / "status").write_text("500")
+    await embedded.until(lambda: embedded.get("pods", "p")["status"]["containerStatuses"][0]["restartCount"] >= 1)
+
+
+async def test_a_startup_probe_holds_the_others_back(embedded, tmp_path):
+    """A container that is slow to start is not ready before it has started."""
+    startup = {"httpGet": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 30}
+    container, _ = server(tmp_path, {"startupProbe": startup})
+    (tmp_path / "status").write_text("503")
+    embedded.run_pod("p", "", container=container)
+    pod = await embedded.pod("p", "Running")
+    assert not pod["status"]["containerStatuses"][0]["started"]
+    (tmp_path / "status").write_text("200")
+    await embedded.until(lambda: embedded.get("pods", "p")["status"]["containerStatuses"][0]["ready"])
+
+
+async def test_init_containers_run_first_and_in_order(embedded):
+    """Main containers start when every init container has succeeded."""
+    mount = {"volumeMounts": [{"name": "w", "mountPath": "/w"}]}
+    inits = [
+        {"name": n, "image": "busybox", "command": ["sh", "-c", f"echo {n} >> /w/order"], **mount} for n in ("a", "b")
+    ]
+    spec = {"initContainers": inits, "volumes": [{"name": "w", "emptyDir": {}}]}
+    embedded.run_pod("p", "cat /w/order", container=mount, spec=spec)
+    await embedded.pod("p", "Succeeded")
+    assert await embedded.log("p") == "a\nb\n"
+
+
+async def test_grace_lets_a_process_finish(embedded):
+    """SIGTERM comes after preStop, and a process that ends in time ends by itself."""
+    script = "trap 'echo term; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+    hook = {"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}
+    embedded.run_pod("p", script, container=hook)
+    await embedded.pod("p", "Running")
+    pieces = []
+
+    async def follow():
+        async for piece in embedded.registry.pod_logs("default", "p", follow=True):
+            pieces.append(piece)
+
+    following = asyncio.create_task(follow())
+    await embedded.until(lambda: b"".join(pieces) == b"up\n")
+    embedded.registry.delete("pods", "p", "default", grace_seconds=20)
+    await embedded.until(lambda: embedded.get("pods", "p") is None)
+    await asyncio.wait_for(following, 5)
+    assert b"".join(pieces) == b"up\nterm\n"
+
+
+async def test_a_deaf_process_is_killed_with_everything_it_started(embedded):
+    """After the grace period nothing of the pod is left, not even what has left its session."""
+    script = "trap '' TERM; setsid sleep 4321 & sleep 4322 & echo $$ $!; while :; do sleep 0.1; done"
+    embedded.run_pod("p", script)
+    await embedded.pod("p", "Running")
+    await embedded.until(lambda: _processes("sleep\0004321"))
+    embedded.registry.delete("pods", "p", "default", grace_seconds=1)
+    await embedded.until(lambda: embedded.get("pods", "p") is None)
+    assert not _processes("sleep\0004321")
+    assert not _processes("sleep\0004322")
+
+
+def _processes(command_line):
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if command_line.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+async def test_questions_about_logs_that_cannot_be_answered(embedded):
+    """The answer says what is wrong, in kubectl's words."""
+    embedded.run_pod("p", "true")
+    await embedded.pod("p", "Succeeded")
+    with pytest.raises(ApiError, match="container other is not valid for pod p"):
+        await embedded.log("p", container="other")
+    with pytest.raises(ApiError, match='previous terminated container "main" in pod "p" not found'):
+        await embedded.log("p", previous=True)
+
+
+async def test_logs_by_tail_and_limit(embedded):
+    """`--tail`, `--limit-bytes` and `--timestamps` do what kubectl promises."""
+    embedded.run_pod("p", "for i in 1 2 3; do echo line $i; done")
+    await embedded.pod("p", "Succeeded")
+    assert await embedded.log("p", tail_lines=2) == "line 2\nline 3\n"
+    assert await embedded.log("p", tail_lines=0) == ""
+    assert await embedded.log("p", limit_bytes=4) == "line"
+    assert (await embedded.log("p", timestamps=True)).splitlines()[0].endswith("Z line 1")
