@@ -165,3 +165,26 @@ async def test_logs_without_an_agent_are_a_temporary_refusal(http: aiohttp.Clien
         assert message == "a container name must be specified for pod p, choose one of: [a b]"
     async with http.get(path, params={"container": "b"}) as response:
         assert await response.text() == "x"
+
+
+async def test_events_are_the_same_in_both_groups(http: aiohttp.ClientSession):
+    """An Event written through events.k8s.io reads under core's names from the core group, and back."""
+    path = "/apis/events.k8s.io/v1/namespaces/default/events"
+    event = {"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "note": "n"}
+    async with http.post(path, json={"apiVersion": "events.k8s.io/v1", "kind": "Event", **event}) as response:
+        created = await response.json()
+        assert (response.status, created["apiVersion"], created["note"]) == (201, "events.k8s.io/v1", "n")
+    patch = {"headers": {"Content-Type": "application/merge-patch+json"}, "json": {"note": "m"}}
+    async with http.patch(f"{path}/e", **patch) as response:
+        assert (await response.json())["regarding"]["name"] == "p"
+    async with http.get(
+        "/api/v1/namespaces/default/events", params={"fieldSelector": "involvedObject.name=p"}
+    ) as response:
+        [kept] = (await response.json())["items"]
+        assert (kept["message"], kept["involvedObject"]["kind"]) == ("m", "Pod")
+    async with http.get(path, params={"watch": "true"}) as response:
+        seen = (await read_event(response))["object"]
+        assert (seen["apiVersion"], seen["note"]) == ("events.k8s.io/v1", "m")
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    async with http.get(path, headers=accept) as response:
+        assert (await response.json())["rows"][0]["cells"][4] == "pod/p"

@@ -1,11 +1,15 @@
 """One request, read: who sends it, what it is about, and its options."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
+from trimtab.local.apiserver import eventviews
+from trimtab.local.apiserver.representation import Form, one
 from trimtab.local.apiserver.targets import Target
 from trimtab.local.kinds.served import Served
+from trimtab.local.objects import Object
 from trimtab.local.registry import Registry
 from trimtab.local.resources import group_version
 from trimtab.local.statuses import ApiError, FieldError, bad_request, invalid
@@ -25,7 +29,22 @@ class Call:
 
     @property
     def resource(self) -> str:
-        return self.served.resource.key
+        """The resource that the registry keeps the objects under."""
+        return "events" if self.target.group == eventviews.GROUP else self.served.resource.key
+
+    def inbound(self, document: Any) -> Any:
+        """What the client sent, as the registry knows it."""
+        return eventviews.to_core(document) if self.target.group == eventviews.GROUP else document
+
+    def outbound(self, obj: Object) -> Object:
+        """An object of the registry, as the client knows it."""
+        return eventviews.from_core(obj) if self.target.group == eventviews.GROUP else obj
+
+    def shown(self, form: Form, obj: Object) -> Object:
+        """An object in the form that the client wants; tables read the object as it is kept."""
+        if form.name != "Table":
+            obj = self.outbound(obj)
+        return one(form, self.served, obj, self.target.version, self.registry.now())
 
     @property
     def kind(self) -> str:

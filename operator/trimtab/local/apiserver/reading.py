@@ -5,7 +5,7 @@ from aiohttp import web
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import json_response
 from trimtab.local.apiserver.paging import check_list_version, page_of
-from trimtab.local.apiserver.representation import form_of, many, one
+from trimtab.local.apiserver.representation import form_of, many
 from trimtab.local.objects import Object
 
 
@@ -19,7 +19,7 @@ def get(call: Call) -> web.Response:
     if target.subresource == "scale":
         return json_response(call.registry.scale(call.resource, target.name, call.namespace, target.version))
     obj = call.registry.get(call.resource, target.name, call.namespace, version=target.version)
-    return json_response(one(form, call.served, obj, target.version, call.registry.now()))
+    return json_response(call.shown(form, obj))
 
 
 def list_(call: Call) -> web.Response:
@@ -38,5 +38,6 @@ def list_(call: Call) -> web.Response:
         metadata["continue"] = page.token
         if not call.option("labelSelector") and not call.option("fieldSelector"):
             metadata["remainingItemCount"] = page.remaining
-    answer = many(form, call.served, page.items, metadata, call.target.version, call.registry.now())
+    items = page.items if form.name == "Table" else [call.outbound(obj) for obj in page.items]
+    answer = many(form, call.served, items, metadata, call.target.version, call.registry.now())
     return json_response(answer)

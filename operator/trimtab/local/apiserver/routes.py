@@ -1,5 +1,7 @@
 """From method and path to the verb that answers."""
 
+import weakref
+
 from aiohttp import web
 
 from trimtab.local import statuses
@@ -8,6 +10,7 @@ from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import EventEncoder, not_found_page
 from trimtab.local.apiserver.targets import Target, target_of
 from trimtab.local.registry import Registry
+from trimtab.local.watching import Watch
 
 
 class Routes:
@@ -16,6 +19,7 @@ class Routes:
     def __init__(self, registry: Registry, encoder: EventEncoder) -> None:
         self._registry = registry
         self._encoder = encoder
+        self._open: weakref.WeakSet[Watch] = weakref.WeakSet()
 
     async def answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Raises ApiError for everything that is refused."""
@@ -31,6 +35,11 @@ class Routes:
         if target.subresource:
             return await self._subresource(call)
         return await (self._one(call) if target.name else self._collection(call))
+
+    def close(self) -> None:
+        """End every watch that a client has open."""
+        for watch in list(self._open):
+            watch.close()
 
     def _unknown(self, target: Target) -> web.StreamResponse:
         """Built-in groups answer with a Status, everything else as if there were no such path."""
@@ -51,7 +60,7 @@ class Routes:
         match call.request.method:
             case "GET" if call.flag("watch"):
                 self._allow(call, "watch")
-                return await streams.watch(call, self._encoder)
+                return await streams.watch(call, self._encoder, self._open)
             case "GET":
                 self._allow(call, "list")
                 return reading.list_(call)

@@ -35,7 +35,6 @@ class ApiServer:
     """
 
     def __init__(self, registry: Registry, *, host: str, port: int, token: str) -> None:
-        self._registry = registry
         self._host = host
         self._port = port
         self._token = token
@@ -61,8 +60,8 @@ class ApiServer:
         log.info("apiserver.started", url=self.url)
 
     async def stop(self) -> None:
-        """End every watch and stop listening."""
-        self._registry.close()
+        """End the watches of clients and stop listening."""
+        self._routes.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import weakref
 from contextlib import suppress
 
 from aiohttp import web
@@ -20,8 +21,8 @@ _LONGEST_S = (1800, 3600)  # a watch without a time-out ends within that, as on 
 _INITIAL_END = "k8s.io/initial-events-end"
 
 
-async def watch(call: Call, encoder: EventEncoder) -> web.StreamResponse:
-    """Stream events until the time-out, the client or the end of the kind."""
+async def watch(call: Call, encoder: EventEncoder, opened: weakref.WeakSet[Watch]) -> web.StreamResponse:
+    """Stream events until the time-out, the client or the end of the kind; `opened` is told of the watch."""
     version = call.option("resourceVersion")
     if version and not version.isdigit():
         error = ApiError(500, "", unparsable_version(version))
@@ -47,6 +48,7 @@ async def watch(call: Call, encoder: EventEncoder) -> web.StreamResponse:
         if error.status != 410:
             raise
         return await _expired(call, error)
+    opened.add(events)
     timeout = call.number("timeoutSeconds") or random.randint(*_LONGEST_S)  # noqa: S311 - spreads reconnections
     response = await _opened(call)
     stream = _Stream(call, events, encoder, form, response)
@@ -119,8 +121,10 @@ class _Stream:
     def _line(self, event: Event) -> bytes:
         call = self._call
         if not self._form.name:
+            if (viewed := call.outbound(event.object)) is not event.object:
+                event = Event(event.type, viewed)
             return self._encoder.encode(event, call.api_version)
-        shown = one(self._form, call.served, event.object, call.target.version, call.registry.now())
+        shown = call.shown(self._form, event.object)
         if self._form.name == "Table" and self._headed:
             shown = {**shown, "columnDefinitions": []}
         self._headed = True

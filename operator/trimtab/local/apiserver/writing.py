@@ -13,7 +13,7 @@ from trimtab.local.apiserver.bodies import (
 )
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import json_response
-from trimtab.local.apiserver.representation import form_of, one
+from trimtab.local.apiserver.representation import form_of
 from trimtab.local.deleting import DeleteOptions
 from trimtab.local.objects import Object
 from trimtab.local.statuses import ApiError
@@ -32,13 +32,17 @@ async def _object(call: Call, kind: str | None = None) -> Object:
                 f"strict decoding error: {', '.join(twice)}"
             )
         call.warnings.extend(twice)
-    return obj
+    return obj if kind != call.kind else _core(call, obj)
+
+
+def _core(call: Call, obj: Object) -> Object:
+    found: Object = call.inbound(obj)
+    return found
 
 
 def _answer(call: Call, obj: Object, status: int = 200) -> web.Response:
     form = form_of(call.request.headers.get("Accept", ""), call.option("includeObject"))
-    shown = one(form, call.served, obj, call.target.version, call.registry.now())
-    return json_response(shown, status, call.warnings)
+    return json_response(call.shown(form, obj), status, call.warnings)
 
 
 async def create(call: Call) -> web.Response:
@@ -103,7 +107,7 @@ async def patch(call: Call) -> web.Response:
         call.resource,
         target.name,
         call.namespace,
-        decode_yaml(body) if applies else decode_patch(body),
+        call.inbound(decode_yaml(body) if applies else decode_patch(body)),
         content_type,
         subresource=target.subresource or None,
         manager=call.manager,

@@ -258,6 +258,22 @@ def _number(path: str) -> Cell:
     return at(path, 0)
 
 
+_EVENT_COLUMNS = (
+    Column("Last Seen", _event_last),
+    Column("Type", at("type", "")),
+    Column("Reason", at("reason", "")),
+    Column("Object", _event_object),
+    Column("Subobject", at("involvedObject.fieldPath", ""), priority=1),
+    Column(
+        "Source",
+        lambda o, _: (o.get("source") or {}).get("component") or o.get("reportingComponent", ""),
+        priority=1,
+    ),
+    Column("Message", lambda o, _: str(o.get("message", "")).strip()),
+    Column("First Seen", lambda o, now: since(o.get("firstTimestamp") or o.get("eventTime"), now), priority=1),
+    Column("Count", lambda o, _: (o.get("series") or {}).get("count") or o.get("count") or 1, priority=1),
+    Column("Name", lambda o, _: o["metadata"]["name"], priority=1),
+)
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "": (Column("Created At", at("metadata.creationTimestamp", "<unknown>"), "date"),),
     "pods": (
@@ -293,22 +309,8 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "configmaps": (Column("Data", _count("data", "binaryData")), AGE),
     "secrets": (Column("Type", at("type", "")), Column("Data", _count("data")), AGE),
     "serviceaccounts": (Column("Secrets", _count("secrets")), AGE),
-    "events": (
-        Column("Last Seen", _event_last),
-        Column("Type", at("type", "")),
-        Column("Reason", at("reason", "")),
-        Column("Object", _event_object),
-        Column("Subobject", at("involvedObject.fieldPath", ""), priority=1),
-        Column(
-            "Source",
-            lambda o, _: (o.get("source") or {}).get("component") or o.get("reportingComponent", ""),
-            priority=1,
-        ),
-        Column("Message", lambda o, _: str(o.get("message", "")).strip()),
-        Column("First Seen", lambda o, now: since(o.get("firstTimestamp") or o.get("eventTime"), now), priority=1),
-        Column("Count", lambda o, _: (o.get("series") or {}).get("count") or o.get("count") or 1, priority=1),
-        Column("Name", lambda o, _: o["metadata"]["name"], priority=1),
-    ),
+    "events": _EVENT_COLUMNS,
+    "events.events.k8s.io": _EVENT_COLUMNS,
     "deployments.apps": (
         Column(
             "Ready", lambda o, _: f"{(o.get('status') or {}).get('readyReplicas', 0)}/{o['spec'].get('replicas', 0)}"
