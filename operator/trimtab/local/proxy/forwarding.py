@@ -14,9 +14,9 @@ Endpoint = tuple[str, int]
 class _Side(asyncio.Protocol):
     """One end of a forwarded connection; what it receives goes to `peer`."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: _Side | None = None) -> None:
         self.transport: asyncio.Transport | None = None
-        self.peer: _Side | None = None
+        self.peer = peer
         self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,14 +92,15 @@ class Client(_Side):
         for host, port in self._candidates():
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    _, side = await loop.create_connection(_Side, host, port)
+                    # It knows its peer from the start: an endpoint may speak first.
+                    _, side = await loop.create_connection(lambda: _Side(self), host, port)
             except (OSError, TimeoutError):
                 continue
             if self.transport is None or self.transport.is_closing():
                 if side.transport is not None:
                     side.transport.abort()
                 return
-            self.peer, side.peer = side, self
+            self.peer = side
             self._catch_up(side)
             return
         if self.transport is not None:
