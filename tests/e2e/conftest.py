@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from trimtab.api.crds import crds
+from trimtab.api.names import short_hash
 from trimtab.effects import kinds
 from trimtab.effects.kubernetes import Cluster
 
@@ -158,8 +159,7 @@ def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 @pytest.fixture
 async def world(cluster: Cluster, operator: Operator, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fresh namespace that goes with the test."""
-    namespace = "t" + request.node.name.replace("_", "-").replace("[", "-").replace("]", "").replace(" ", "-")[-50:]
-    namespace = namespace.lower().strip("-")
+    namespace = f"test-{short_hash(request.node.nodeid)}"
     await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     made = World(cluster, namespace, operator.log)
     yield made
