@@ -1,0 +1,43 @@
+"""`trimtab compress`: what the compression Job runs, and how people read what came of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def compress() -> None:
+    """Compress a model and prove it."""
+
+
+@compress.command()
+@click.option(
+    "--spec",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A run's request in JSON; unless given, the environment variable TRIMTAB_RUN.",
+)
+def run(spec: Path | None) -> None:
+    """Carry out one run: progress and result on standard output, logs on standard error."""
+    from trimtab.cli.logs import configure
+    from trimtab.workloads.compress.process import run_job
+
+    configure()
+    text = spec.read_text() if spec is not None else None
+    sys.exit(run_job(text, os.environ, lambda line: print(line, flush=True)))
+
+
+@compress.command()
+@click.argument("artifact_uri")
+def show(artifact_uri: str) -> None:
+    """Print the report of an artifact, after checking every byte of it."""
+    from trimtab.store import open_artifact
+    from trimtab.workloads.compress.report import as_text, read_report
+
+    with tempfile.TemporaryDirectory() as folder:
+        open_artifact(artifact_uri, None, Path(folder))
+        click.echo(as_text(read_report(Path(folder))))

@@ -1,0 +1,1 @@
+"""The compression Job: from a source and a recipe to an artifact with a verdict."""

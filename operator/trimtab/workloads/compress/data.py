@@ -1,0 +1,161 @@
+"""Which samples a run trains on, calibrates with and judges on: never the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from trimtab.api.conditions import Reason
+from trimtab.api.guardrail import Guardrail
+from trimtab.errors import Stalled
+from trimtab.store import fetch_all, folder_digest, open_store
+from trimtab.workloads.compress.datasets import TRAIN_SPLIT, Array, DataFile, Samples
+from trimtab.workloads.compress.recipe import PlacedStep
+
+GUARDRAIL_FIELD = "spec.guardrail.dataset.uri"
+CALIBRATION_SAMPLES = 128
+_MOST_CARVED = 4  # at most a quarter of the evaluation samples becomes calibration
+
+
+@dataclass(slots=True)
+class Library:
+    """Data sets by URI, each copied once; remembers their digests."""
+
+    folder: Path
+    digests: dict[str, str] = field(default_factory=dict)
+    _files: dict[str, DataFile] = field(default_factory=dict)
+
+    def open(self, uri: str, where: str) -> DataFile:
+        """Return the data set at a URI; `where` is the field that names it.
+
+        Raises:
+            Stalled: DatasetNotFound, DatasetInvalid, AccessDenied. NotYet: StoreUnreachable.
+        """
+        if uri not in self._files:
+            target = self.folder / str(len(self._files))
+            target.mkdir(parents=True)
+            found = fetch_all(open_store(uri, where, Reason.DATASET_NOT_FOUND), target)
+            if len(found) != 1:
+                raise Stalled(
+                    Reason.DATASET_INVALID, f"{where}: {uri} is a folder of {len(found)} files; name the .npz itself"
+                )
+            self._files[uri] = DataFile(target / found[0].name, where, uri)
+            self.digests[uri] = folder_digest(target)
+        return self._files[uri]
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """The samples of a run."""
+
+    evaluation: Samples
+    training: dict[str, Samples]
+    """By the field of the step that trains."""
+    calibration: dict[str, Array]
+    """Inputs, by the field of the step that quantizes."""
+    warnings: tuple[str, ...]
+
+    def require_labels_below(self, classes: int) -> None:
+        """Check that every label is a class of the model.
+
+        Raises:
+            Stalled: DatasetInvalid, naming the field and the label.
+        """
+        sets = {GUARDRAIL_FIELD: self.evaluation, **self.training}
+        for where, samples in sets.items():
+            highest = int(samples.y.max())
+            if highest >= classes:
+                raise Stalled(
+                    Reason.DATASET_INVALID,
+                    f"{where}: the labels go up to {highest}, but the model tells {classes} classes "
+                    f"(0 to {classes - 1}) apart; check that data and model belong together",
+                )
+
+
+def gather_data(guardrail: Guardrail, steps: tuple[PlacedStep, ...], library: Library) -> RunData:
+    """Read every sample that a run needs.
+
+    Raises:
+        Stalled: A data set is missing or unusable; says which field names it and what to do.
+        NotYet: StoreUnreachable.
+    """
+    judged = library.open(guardrail.dataset.uri, GUARDRAIL_FIELD)
+    evaluation = judged.required(guardrail.dataset.split)
+    own_train = judged.samples(TRAIN_SPLIT) if guardrail.dataset.split != TRAIN_SPLIT else None
+    training, calibration, warnings = {}, {}, []
+    for placed in (placed for placed in steps if placed.trains):
+        samples = _training(placed, own_train, library)
+        _require_same_form(samples.x, evaluation.x, placed.field)
+        training[placed.field] = samples
+        warnings += _overlap(samples, evaluation, placed.field)
+    for placed in steps:
+        if placed.step.quantize is not None:
+            calibration[placed.field], evaluation = _calibration(placed, own_train, evaluation, library)
+    evaluation = _at_most(evaluation, guardrail.dataset.samples)
+    return RunData(evaluation, training, calibration, tuple(dict.fromkeys(warnings)))
+
+
+def _training(placed: PlacedStep, own_train: Samples | None, library: Library) -> Samples:
+    training = placed.step.finetune or placed.step.distill
+    uri = training.dataset if training else None
+    if uri is not None:
+        return library.open(uri, f"{placed.field}.dataset").required(TRAIN_SPLIT)
+    if own_train is None:
+        raise Stalled(
+            Reason.DATASET_INVALID,
+            f"{placed.field}: needs training data, but the data set of {GUARDRAIL_FIELD} has no arrays x_train and "
+            "y_train; add them, set the step's dataset, or use preset Fast, which does not train",
+        )
+    return own_train
+
+
+def _calibration(
+    placed: PlacedStep, own_train: Samples | None, evaluation: Samples, library: Library
+) -> tuple[Array, Samples]:
+    """Return calibration inputs and what is left to judge on."""
+    wanted = placed.step.quantize.calibration if placed.step.quantize else None
+    count = (wanted.samples if wanted else None) or CALIBRATION_SAMPLES
+    draw = np.random.default_rng((wanted.seed if wanted else None) or 0)
+    if wanted is not None and wanted.uri is not None:
+        file = library.open(wanted.uri, f"{placed.field}.calibration.uri")
+        samples = file.samples(TRAIN_SPLIT) or file.required("calibration")
+        _require_same_form(samples.x, evaluation.x, f"{placed.field}.calibration.uri")
+        return samples.x[draw.permutation(len(samples))[:count]], evaluation
+    if own_train is not None:
+        _require_same_form(own_train.x, evaluation.x, GUARDRAIL_FIELD)
+        return own_train.x[draw.permutation(len(own_train))[:count]], evaluation
+    count = min(count, len(evaluation) // _MOST_CARVED)
+    if count == 0:
+        raise Stalled(
+            Reason.DATASET_INVALID,
+            f"{placed.field}: {len(evaluation)} samples are too few to calibrate with some and judge on the others; "
+            "add x_train and y_train, or set the step's calibration.uri",
+        )
+    order = draw.permutation(len(evaluation))
+    return evaluation.x[np.sort(order[:count])], evaluation.take(np.sort(order[count:]))
+
+
+def _require_same_form(x: Array, reference: Array, where: str) -> None:
+    if x.shape[1:] != reference.shape[1:] or x.dtype != reference.dtype:
+        raise Stalled(
+            Reason.DATASET_INVALID,
+            f"{where}: samples are {x.dtype} {list(x.shape[1:])}, but those of the guardrail are {reference.dtype} "
+            f"{list(reference.shape[1:])}; store both in the same form",
+        )
+
+
+def _overlap(training: Samples, evaluation: Samples, where: str) -> list[str]:
+    """Warn of evaluation samples that training sees bit by bit: they flatter the candidate."""
+    seen = {row.tobytes() for row in training.x}
+    count = sum(row.tobytes() in seen for row in evaluation.x)
+    if count == 0:
+        return []
+    return [f"{where}: {count} of {len(evaluation)} evaluation samples are in the training data; remove them there"]
+
+
+def _at_most(samples: Samples, count: int | None) -> Samples:
+    if count is None or count >= len(samples):
+        return samples
+    return samples.take(np.sort(np.random.default_rng(0).permutation(len(samples))[:count]))

@@ -1,0 +1,78 @@
+"""The guardrail applied: scores, interval, latency, verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimtab.api.conditions import Reason
+from trimtab.api.guardrail import GuardrailMode, Verdict
+from trimtab.api.quantities import drop_limit, fraction, seconds
+from trimtab.api.runs import RunSpec
+from trimtab.api.status import GuardrailStatus
+from trimtab.errors import Stalled
+from trimtab.planning.guardrail import accuracy_judgement
+from trimtab.workloads.compress.data import RunData
+from trimtab.workloads.compress.evaluate import Classifier, interleaved_latency, paired_counts
+from trimtab.workloads.compress.machine import Machine
+from trimtab.workloads.compress.stopping import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the evaluation found."""
+
+    guardrail: GuardrailStatus | None
+    latency_ms: str
+    source_latency_ms: str
+    classes: int
+
+
+def judge(
+    spec: RunSpec,
+    machine: Machine,
+    baseline: Path,
+    candidate: Path,
+    data: RunData,
+    stop: Stop,
+    tick: Callable[[float, str], None],
+) -> Finding:
+    """Run both models on the same samples in the serving engine.
+
+    Raises:
+        Stalled: A model does not take the samples, or answers with something that accuracy cannot be told from.
+    """
+    first = Classifier(baseline, machine.threads, "spec.source.uri")
+    second = Classifier(candidate, machine.threads, "the compressed model")
+    samples = data.evaluation
+    latency = interleaved_latency(first, second, samples, time.perf_counter, stop)
+    latencies = (f"{latency.candidate_ms:.3f}", f"{latency.baseline_ms:.3f}")
+    classes = first.classes(samples)
+    if spec.guardrail.mode is GuardrailMode.DISABLED:
+        return Finding(None, *latencies, classes)
+    if classes:
+        data.require_labels_below(classes)
+    tick(0.0, f"{len(samples):,} samples")
+    before = first.predictions(samples.x, stop, lambda done: tick(done / 2, "baseline"))
+    after = second.predictions(samples.x, stop, lambda done: tick(0.5 + done / 2, "compressed model"))
+    counts = paired_counts(before, after, samples.y)
+    confidence = fraction(spec.guardrail.confidence)
+    try:
+        judgement = accuracy_judgement(
+            counts, drop_limit(spec.guardrail.max_drop), confidence, spec.guardrail.min_samples
+        )
+    except ValueError as error:
+        raise Stalled(Reason.INVALID_SPEC, f"spec.guardrail.confidence: {error}") from error
+    return Finding(_with_latency(judgement.status(), spec, latency.candidate_ms), *latencies, classes)
+
+
+def _with_latency(status: GuardrailStatus, spec: RunSpec, median_ms: float) -> GuardrailStatus:
+    """Fail a model that is too slow, however accurate it is."""
+    if spec.guardrail.max_latency is None:
+        return status
+    limit_ms = seconds(spec.guardrail.max_latency) * 1000
+    sentence = f"median latency {median_ms:.3g} ms, limit {limit_ms:g} ms"
+    verdict = status.verdict if median_ms <= limit_ms else Verdict.FAILED
+    return status.model_copy(update={"verdict": verdict, "message": f"{status.message}; {sentence}"})

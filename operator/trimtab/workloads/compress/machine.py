@@ -1,0 +1,64 @@
+"""What this machine has: CPUs that the container may use, and whether its int8 instructions are exact."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "torch", "torch-pruning")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Facts that change what a run makes or measures."""
+
+    cpu: str
+    threads: int
+    vnni: bool
+    """Whether int8 products are summed in 32 bits; without it two products can overflow 16 bits."""
+    libraries: dict[str, str]
+
+    @property
+    def reduce_range(self) -> bool:
+        """Whether weights are to use 7 of their 8 bits, so that nothing overflows."""
+        return not self.vnni
+
+
+def this_machine(threads: int | None, root: Path = Path("/")) -> Machine:
+    """Look at /proc and the cgroup below `root`; `threads` overrides the CPU limit."""
+    cpu, flags = _cpu(root / "proc/cpuinfo")
+    return Machine(
+        cpu=cpu,
+        threads=threads or usable_cpus(root),
+        # Arm has its dot product in every server CPU of the last years and lists it as asimddp.
+        vnni=bool(flags & {"avx512_vnni", "avx_vnni", "asimddp"}),
+        libraries={name: metadata.version(name) for name in _LIBRARIES},
+    )
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """Return the CPUs of the cgroup's limit, rounded up, or those that this process may run on."""
+    available = len(os.sched_getaffinity(0))
+    try:
+        quota, period = (root / "sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return available
+    if quota == "max":
+        return available
+    return max(1, min(available, math.ceil(int(quota) / int(period))))
+
+
+def _cpu(path: Path) -> tuple[str, set[str]]:
+    """Return the model's name and the instruction sets of the first CPU."""
+    fields: dict[str, str] = {}
+    try:
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        return "unknown", set()
+    flags = fields.get("flags") or fields.get("Features") or ""
+    return fields.get("model name", "unknown"), set(flags.split())

@@ -1,0 +1,214 @@
+"""One run: fetch, baseline, steps, evaluation, artifact."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from trimtab.api.runs import RunResult, RunSpec
+from trimtab.store import complete_artifact, join, publish_artifact, write_manifest
+from trimtab.workloads.compress.data import Library, RunData, gather_data
+from trimtab.workloads.compress.machine import Machine
+from trimtab.workloads.compress.progress import Reporter, Stage
+from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
+from trimtab.workloads.compress.sources import FetchedSource, fetch_source
+from trimtab.workloads.compress.stopping import Stop
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trimtab.workloads.compress.techniques import Model, StepReport
+
+OUTPUT_FIELD = "spec.compression.output.uri"
+# Shares of the time, measured on the digits: the first export pays for importing torch and its exporter.
+_WEIGHTS = {"fetch": 1.0, "export": 6.0, "evaluate": 2.0, "publish": 1.0}
+_STEP_WEIGHTS = {"prune": 2.0, "finetune": 6.0, "distill": 8.0, "quantize": 3.0, "compile": 1.0}
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run is given: its request and its surroundings."""
+
+    spec: RunSpec
+    machine: Machine
+    folder: Path
+    """Empty scratch space."""
+    emit: Callable[[str], None]
+    """Takes lines for standard output."""
+    stop: Stop
+    clock: Callable[[], float] = time.monotonic
+
+    def execute(self) -> RunResult:
+        """Compress, judge and publish, or find that it was done before.
+
+        Raises:
+            Stalled, NotYet: As their reasons say.
+            Interrupted: The run was asked to end; nothing half-written is visible.
+        """
+        fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
+        steps = recipe(self.spec, source_is_graph=fetched.graph is not None)
+        library = Library(self._made("data"))
+        data = gather_data(self.spec.guardrail, steps, library)
+        key = content_key(self.spec, steps, fetched.digest, library.digests, self.machine)
+        uri = join(self.spec.output, self.spec.model, key)
+        self.stop.check()
+        log.info("run.resolved", key=key, steps=[placed.step.title for placed in steps], samples=len(data.evaluation))
+        reused = self._reused(uri)
+        if reused is not None:
+            return reused
+        with ExitStack() as owned:
+            made = self._compress(fetched, steps, data, owned)
+        return self._publish(made, Origin(key, uri, fetched.digest, library.digests), data)
+
+    def _reused(self, uri: str) -> RunResult | None:
+        from trimtab.workloads.compress.report import read_report, result_of
+
+        copy = self._made("reused")
+        there = complete_artifact(uri, copy, OUTPUT_FIELD)
+        if there is None:
+            return None
+        log.info("artifact.reused", uri=uri, digest=there.digest)
+        return result_of(read_report(copy), uri, there.digest, reused=True)
+
+    def _compress(self, fetched: FetchedSource, steps: tuple[PlacedStep, ...], data: RunData, owned: ExitStack) -> Made:
+        """Export the baseline and carry out the steps."""
+        stages = [Stage("export", _WEIGHTS["export"])]
+        stages += [Stage(placed.step.title, _STEP_WEIGHTS[placed.step.technique]) for placed in steps]
+        stages += [Stage(name, _WEIGHTS[name]) for name in ("evaluate", "publish")]
+        reporter = Reporter(stages, self.emit, self.clock)
+        reporter.begin(0)
+
+        import torch
+
+        from trimtab.workloads.compress.techniques import Context, Model, run_step
+
+        torch.set_num_threads(self.machine.threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        baseline = self._made("baseline") / "model.onnx"
+        network, classes = self._baseline(fetched, data, baseline, owned)
+        model = Model(network=network) if network is not None else Model(graph=baseline)
+        reports: list[StepReport] = []
+        for index, placed in enumerate(steps):
+            self.stop.check()
+            reporter.begin(index + 1)
+            context = Context(
+                folder=self._made("steps"),
+                data=data,
+                classes=classes,
+                teacher=network,
+                reduce_range=self.machine.reduce_range,
+                field=placed.field,
+                seed=placed.seed,
+                tick=reporter.tick,
+                stop=self.stop,
+            )
+            began = self.clock()
+            model, report = run_step(placed, model, context)
+            reports.append(report)
+            log.info("step.finished", step=report.title, seconds=round(self.clock() - began, 2), **report.facts)
+        candidate = self._candidate(model, baseline, network, data)
+        return Made(baseline, candidate, tuple(reports), reporter)
+
+    def _baseline(
+        self, fetched: FetchedSource, data: RunData, path: Path, owned: ExitStack
+    ) -> tuple[nn.Module | None, int]:
+        """Write the source as ONNX; return its network and classes when it is one that can be trained."""
+        from trimtab.workloads.compress import graph, network
+
+        if fetched.graph is not None:
+            model = graph.read_source_graph(fetched.graph, fetched.folder, self.spec.source.uri)
+            graph.write_graph(model, path)
+            return None, 0
+        entrypoint = fetched.entrypoint or ""
+        owned.enter_context(network.importable(fetched.folder))
+        source = network.load_network(fetched.folder, entrypoint, self.spec.source.uri)
+        classes = network.classes_of(source, data.evaluation, entrypoint)
+        data.require_labels_below(classes)
+        network.export_network(source, data.evaluation.x, path)
+        return source, classes
+
+    def _candidate(self, model: Model, baseline: Path, source: nn.Module | None, data: RunData) -> Path:
+        """Return the final ONNX file, in a folder of its own."""
+        from trimtab.workloads.compress.network import export_network
+
+        target = self._made("artifact") / "model.onnx"
+        if model.graph is not None:
+            target.write_bytes(model.graph.read_bytes())
+        elif model.network is None or model.network is source:
+            target.write_bytes(baseline.read_bytes())
+        else:
+            export_network(model.network, data.evaluation.x, target)
+        return target
+
+    def _publish(self, made: Made, origin: Origin, data: RunData) -> RunResult:
+        """Judge, write the artifact's other files and publish them all at once."""
+        import onnx
+
+        from trimtab.workloads.compress import graph
+        from trimtab.workloads.compress.judging import judge
+        from trimtab.workloads.compress.page import page
+        from trimtab.workloads.compress.report import Outcome, result_of
+
+        evaluating = len(made.reports) + 1
+        made.reporter.begin(evaluating)
+        finding = judge(self.spec, self.machine, made.baseline, made.candidate, data, self.stop, made.reporter.tick)
+        made.reporter.begin(evaluating + 1)
+        outcome = Outcome(
+            spec=self.spec,
+            key=origin.key,
+            source_digest=origin.source_digest,
+            data_digests=origin.data_digests,
+            machine=self.machine,
+            steps=made.reports,
+            model_bytes=made.candidate.stat().st_size,
+            source_bytes=made.baseline.stat().st_size,
+            guardrail=finding.guardrail,
+            latency_ms=finding.latency_ms,
+            source_latency_ms=finding.source_latency_ms,
+            samples=len(data.evaluation),
+            warnings=data.warnings,
+        )
+        report = outcome.document()
+        folder = made.candidate.parent
+        config = {"engine": "OnnxRuntime", **graph.tensors(onnx.load(made.candidate)), "classes": finding.classes}
+        (folder / "config.json").write_text(json.dumps(config, indent=1))
+        (folder / "report.json").write_text(json.dumps(report, indent=1))
+        (folder / "report.html").write_text(page(report))
+        write_manifest(folder, model=self.spec.model, key=origin.key)
+        self.stop.check()
+        published = publish_artifact(folder, origin.uri, OUTPUT_FIELD)
+        log.info("artifact.published", uri=origin.uri, digest=published.digest, bytes=published.bytes)
+        return result_of(report, origin.uri, published.digest, reused=False)
+
+    def _made(self, name: str) -> Path:
+        path = self.folder / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Baseline and candidate as files, and how the candidate came to be."""
+
+    baseline: Path
+    candidate: Path
+    reports: tuple[StepReport, ...]
+    reporter: Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an artifact is made from, and where it goes."""
+
+    key: str
+    uri: str
+    source_digest: str
+    data_digests: dict[str, str]

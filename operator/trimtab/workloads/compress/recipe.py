@@ -1,0 +1,120 @@
+"""The steps of a run: the user's own, or those that a preset stands for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.api.compression import Compression, Distill, Preset, Prune, Quantize, Scheme, Step
+from trimtab.api.conditions import Reason
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.runs import RunSpec
+from trimtab.errors import Stalled
+from trimtab.planning.support import refusals
+from trimtab.store import bytes_digest
+from trimtab.version import __version__
+from trimtab.workloads.compress.machine import Machine
+
+_INT8 = Step(quantize=Quantize(scheme=Scheme.INT8))
+PRESETS: dict[Preset, tuple[Step, ...]] = {
+    Preset.NONE: (),
+    Preset.FAST: (_INT8,),
+    # Pruning takes most channels' worth of weights, distillation brings the accuracy back, int8 divides by four again.
+    Preset.BALANCED: (Step(prune=Prune(sparsity="50%")), Step(distill=Distill(epochs=15)), _INT8),
+    Preset.SMALLEST: (Step(prune=Prune(sparsity="75%")), Step(distill=Distill(epochs=30)), _INT8),
+}
+_TRAINING = ("finetune", "distill")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedStep:
+    """A step with the field that it came from, for messages."""
+
+    step: Step
+    field: str
+    seed: int
+
+    @property
+    def trains(self) -> bool:
+        return self.step.technique in _TRAINING
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether it changes a network that can be trained, which an ONNX graph is not."""
+        return self.trains or self.step.technique == "prune"
+
+
+def recipe(spec: RunSpec, source_is_graph: bool) -> tuple[PlacedStep, ...]:
+    """Return the steps of a run in order.
+
+    Raises:
+        Stalled: NotSupported or InvalidSpec, naming the field, its value and the remedy.
+    """
+    _refuse_unsupported(spec)
+    steps = _placed(spec.compression)
+    quantized = False
+    for placed in steps:
+        if placed.needs_network and source_is_graph:
+            raise _untrainable(placed)
+        if placed.needs_network and quantized:
+            raise Stalled(
+                Reason.INVALID_SPEC,
+                f"{placed.field}: comes after quantize, whose result is no network to {placed.step.technique}; "
+                "put it before",
+            )
+        quantized |= placed.step.quantize is not None
+    return steps
+
+
+def content_key(
+    spec: RunSpec, steps: tuple[PlacedStep, ...], source: str, data: dict[str, str], machine: Machine
+) -> str:
+    """Return the key of what a run makes: equal inputs, recipe, tools and int8 arithmetic give one key.
+
+    `source` and `data` are digests. The promises of the guardrail are part of it, since the verdict is kept with it.
+    """
+    promise = spec.guardrail.model_copy(update={"on_fail": None, "on_inconclusive": None})
+    parts: dict[str, Any] = {
+        "version": __version__,
+        "libraries": machine.libraries,
+        "reduceRange": machine.reduce_range,
+        "source": source,
+        "entrypoint": spec.source.entrypoint,
+        "recipe": [placed.step.wire() for placed in steps],
+        "target": spec.compression.target.wire(),
+        "data": data,
+        "guardrail": promise.wire() | {"dataset": spec.guardrail.dataset.model_copy(update={"uri": ""}).wire()},
+        "salt": spec.salt,
+    }
+    return bytes_digest(json.dumps(parts, sort_keys=True).encode()).removeprefix("sha256:")[:16]
+
+
+def _placed(compression: Compression) -> tuple[PlacedStep, ...]:
+    if compression.steps is not None:
+        return tuple(
+            PlacedStep(step, f"spec.compression.steps[{index}].{step.technique}", index)
+            for index, step in enumerate(compression.steps)
+        )
+    preset = compression.preset or Preset.NONE
+    field = f"spec.compression.preset: {preset}"
+    return tuple(
+        PlacedStep(step, f"{field}, step {index + 1} ({step.technique})", index)
+        for index, step in enumerate(PRESETS[preset])
+    )
+
+
+def _untrainable(placed: PlacedStep) -> Stalled:
+    return Stalled(
+        Reason.NOT_SUPPORTED,
+        f"{placed.field}: an ONNX source cannot be pruned or trained; use preset None or Fast or a quantize step, or "
+        "give the model as Python code with model.safetensors",
+    )
+
+
+def _refuse_unsupported(spec: RunSpec) -> None:
+    """Ask the operator's own list, so that a run by hand is refused in the same words."""
+    wanted = OptimizedModelSpec(source=spec.source, compression=spec.compression, guardrail=spec.guardrail)
+    found = refusals(wanted)
+    if found:
+        raise Stalled(Reason.NOT_SUPPORTED, "; ".join(str(refusal) for refusal in found))

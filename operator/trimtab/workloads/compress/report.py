@@ -1,0 +1,123 @@
+"""What a run says about itself: report.json, and the sentences made of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimtab.api.quantities import human_bytes
+from trimtab.api.runs import RunResult, RunSpec
+from trimtab.api.status import ArtifactStatus, GuardrailStatus
+from trimtab.workloads.compress.machine import Machine
+
+if TYPE_CHECKING:
+    from trimtab.workloads.compress.techniques.registry import StepReport  # brings torch, which reading needs not
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything that a run found out."""
+
+    spec: RunSpec
+    key: str
+    source_digest: str
+    data_digests: dict[str, str]
+    machine: Machine
+    steps: tuple[StepReport, ...]
+    model_bytes: int
+    source_bytes: int
+    guardrail: GuardrailStatus | None
+    latency_ms: str | None
+    source_latency_ms: str | None
+    samples: int
+    warnings: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the report: plain JSON."""
+        return {
+            "model": self.spec.model,
+            "namespace": self.spec.namespace,
+            "key": self.key,
+            "rerun": self.spec.salt,
+            "source": {"uri": self.spec.source.uri, "digest": self.source_digest, "bytes": self.source_bytes},
+            "data": self.data_digests,
+            "bytes": self.model_bytes,
+            "recipe": [step.title for step in self.steps],
+            "steps": [
+                {"title": step.title, "technique": step.technique, "facts": dict(step.facts)} for step in self.steps
+            ],
+            "guardrail": self.guardrail.wire() if self.guardrail else None,
+            "samples": self.samples,
+            "latencyMs": self.latency_ms,
+            "sourceLatencyMs": self.source_latency_ms,
+            "warnings": list(self.warnings),
+            "environment": {
+                "cpu": self.machine.cpu,
+                "threads": self.machine.threads,
+                "vnni": self.machine.vnni,
+                "libraries": self.machine.libraries,
+            },
+        }
+
+
+def result_of(report: dict[str, Any], uri: str, digest: str, *, reused: bool) -> RunResult:
+    """Return what the Job answers, from a report and where its artifact is."""
+    guardrail = report["guardrail"]
+    return RunResult(
+        artifact=ArtifactStatus(uri=uri, digest=digest, bytes=report["bytes"], source_bytes=report["source"]["bytes"]),
+        guardrail=GuardrailStatus.model_validate(guardrail) if guardrail else None,
+        latency_ms=report["latencyMs"],
+        source_latency_ms=report["sourceLatencyMs"],
+        reused=reused,
+        recipe=report["recipe"],
+    )
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / REPORT).read_bytes())
+    return document
+
+
+def size_sentence(report: dict[str, Any]) -> str:
+    """Return `960.6 KiB → 82.0 KiB (11.7x smaller)`."""
+    before, after = report["source"]["bytes"], report["bytes"]
+    return f"{human_bytes(before)} → {human_bytes(after)} ({before / after:.1f}x smaller)"
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """Return a report for a terminal."""
+    lines = [f"{report['namespace']}/{report['model']}  {report['key']}", f"  size       {size_sentence(report)}"]
+    if report["latencyMs"]:
+        lines.append(f"  latency    {report['sourceLatencyMs']} ms → {report['latencyMs']} ms (median, one sample)")
+    guardrail = report["guardrail"]
+    if guardrail:
+        lines.append(f"  guardrail  {guardrail['verdict']}: {guardrail['message']}")
+    else:
+        lines.append("  guardrail  disabled")
+    for index, step in enumerate(report["steps"], start=1):
+        lines.append(f"  step {index}     {step['title']}: {facts_sentence(step['facts'])}")
+    lines += [f"  warning    {warning}" for warning in report["warnings"]]
+    environment = report["environment"]
+    lines.append(f"  measured   on {environment['cpu']}, {environment['threads']} threads")
+    return "\n".join(lines)
+
+
+def facts_sentence(facts: dict[str, Any]) -> str:
+    """Return `epochs 15, samples 997`, camelCase names spelled as words."""
+    return ", ".join(f"{_words(name)} {_value(value)}" for name, value in facts.items() if value not in ([], None))
+
+
+def _words(name: str) -> str:
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,71 @@
+"""Train the smaller network on the original's predictions.
+
+Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trimtab.api.compression import Distill, Scope
+from trimtab.api.conditions import Reason
+from trimtab.api.quantities import fraction
+from trimtab.workloads.compress.techniques.prune import pruned
+from trimtab.workloads.compress.techniques.registry import Context, Model, technique
+from trimtab.workloads.compress.techniques.training import train
+
+EPOCHS = 10
+RATE = 4e-3
+BATCH = 64
+TEMPERATURE = 2.0
+ALPHA = 0.7
+_TEACHER_BATCH = 256
+
+
+@technique(Distill)
+def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[str, Any]]:
+    """Return the student: the model as it came, or a narrower copy of it, trained on teacher and labels."""
+    temperature, alpha = float(step.temperature or TEMPERATURE), float(step.alpha or ALPHA)
+    if not 0 <= alpha <= 1 or temperature <= 0:
+        raise context.failed(
+            Reason.INVALID_SPEC,
+            f"temperature {temperature:g} and alpha {alpha:g}: the one must be above 0, the other from 0 to 1",
+        )
+    student = _student(step, context.network(model), context)
+    samples = context.data.training[context.field]
+    x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
+    soft = functional.softmax(_teacher_logits(x, context) / temperature, dim=1)
+
+    def loss(logits: Tensor, chosen: Tensor) -> Tensor:
+        learned = functional.log_softmax(logits / temperature, dim=1)
+        # The square keeps the gradient's size independent of the temperature.
+        match = functional.kl_div(learned, soft[chosen], reduction="batchmean") * temperature**2
+        return alpha * match + (1 - alpha) * functional.cross_entropy(logits, y[chosen])
+
+    epochs = step.epochs or EPOCHS
+    last = train(student, x, loss, epochs, RATE, BATCH, context)
+    facts = {"epochs": epochs, "samples": len(samples), "temperature": temperature, "alpha": alpha}
+    return Model(network=student), facts | {"loss": round(last, 4)}
+
+
+def _student(step: Distill, network: nn.Module, context: Context) -> nn.Module:
+    if step.student is None or step.student.width is None:
+        return copy.deepcopy(network)
+    return pruned(network, 1 - fraction(step.student.width), Scope.PER_LAYER, context)
+
+
+def _teacher_logits(x: Tensor, context: Context) -> Tensor:
+    """Return what the source says about every sample [N, classes]: computed once, for all epochs."""
+    if context.teacher is None:
+        raise TypeError(f"{context.field} needs a teacher")
+    logits = []
+    with torch.no_grad():
+        for batch in x.split(_TEACHER_BATCH):
+            context.stop.check()
+            logits.append(context.teacher(batch))
+    return torch.cat(logits)

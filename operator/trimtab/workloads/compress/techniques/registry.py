@@ -1,0 +1,105 @@
+"""What a step gets and gives, and which function does which technique."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import nn
+
+from trimtab.api.base import ApiModel
+from trimtab.errors import Stalled
+from trimtab.workloads.compress.data import RunData
+from trimtab.workloads.compress.network import export_network
+from trimtab.workloads.compress.recipe import PlacedStep
+from trimtab.workloads.compress.stopping import Stop
+
+P = TypeVar("P", bound=ApiModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model between two steps: a network that can be trained, or an ONNX file."""
+
+    network: nn.Module | None = None
+    graph: Path | None = None
+
+
+class StepReport(NamedTuple):
+    """What a step did."""
+
+    title: str
+    technique: str
+    facts: Mapping[str, Any]
+    """For the report: plain JSON values by camelCase name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step may use."""
+
+    folder: Path
+    """Scratch space of this run."""
+    data: RunData
+    classes: int
+    """Outputs of the network; 0 for an ONNX source, which no training step sees."""
+    teacher: nn.Module | None
+    """The source, unchanged; None for an ONNX source."""
+    reduce_range: bool
+    """Whether int8 weights use 7 bits."""
+    field: str
+    """Where the step stands in the spec, for messages."""
+    seed: int
+    tick: Callable[[float, str], None]
+    """Takes the share that is done and a detail for people."""
+    stop: Stop
+
+    def network(self, model: Model) -> nn.Module:
+        """Return the network of a model; the recipe was checked before, so that there is one."""
+        if model.network is None:
+            raise TypeError(f"{self.field} needs a network")
+        return model.network
+
+    def graph(self, model: Model) -> Path:
+        """Return the ONNX file of a model, exporting it when it is still a network."""
+        if model.graph is not None:
+            return model.graph
+        path = self.folder / f"exported-{self.seed}.onnx"
+        export_network(self.network(model), self.data.evaluation.x, path)
+        return path
+
+    def failed(self, reason: str, what: str) -> Stalled:
+        """Return the error that says what went wrong in this step."""
+        return Stalled(reason, f"{self.field}: {what}")
+
+
+Technique = Callable[[P, Model, Context], tuple[Model, dict[str, Any]]]
+_TECHNIQUES: dict[type[ApiModel], Technique[Any]] = {}
+
+
+def technique(parameters: type[P]) -> Callable[[Technique[P]], Technique[P]]:
+    """Register the function that carries out steps with these parameters; it returns the model and report facts."""
+
+    def register(function: Technique[P]) -> Technique[P]:
+        _TECHNIQUES[parameters] = function
+        return function
+
+    return register
+
+
+def run_step(placed: PlacedStep, model: Model, context: Context) -> tuple[Model, StepReport]:
+    """Carry out one step with its own seed.
+
+    Raises:
+        Stalled: StepFailed, StepHadNoEffect or InvalidSpec, naming the field.
+    """
+    step = placed.step
+    torch.manual_seed(context.seed)
+    for parameters in (getattr(step, name) for name in type(step).model_fields):
+        if isinstance(parameters, ApiModel):
+            result, facts = _TECHNIQUES[type(parameters)](parameters, model, context)
+            return result, StepReport(step.title, step.technique, facts)
+    raise TypeError(f"{placed.field} has no technique")
