@@ -76,6 +76,13 @@ class _Seconds(click.ParamType[float]):
     envvar="TRIMTAB_SERVE_THREADS",
     help="CPU threads of the engine.  [default: the CPU limit]",
 )
+@click.option(
+    "--max-body-bytes",
+    type=click.IntRange(1),
+    default=64 * 1024 * 1024,
+    envvar="TRIMTAB_SERVE_MAX_BODY_BYTES",
+    help="Larger requests get 413. As JSON a body takes several times its size in memory.",
+)
 def serve(
     model_name: str,
     artifact_uri: str,
@@ -88,6 +95,7 @@ def serve(
     drain_delay: float,
     drain_timeout: float,
     threads: int | None,
+    max_body_bytes: int,
 ) -> None:
     """Serve an artifact over the Open Inference Protocol.
 
@@ -110,8 +118,9 @@ def serve(
         drain_delay_s=drain_delay,
         drain_timeout_s=drain_timeout,
         threads=threads or available_cpus(),
+        max_body_bytes=max_body_bytes,
     )
-    with tempfile.TemporaryDirectory(prefix="trimtab-serve-") as folder:
+    with tempfile.TemporaryDirectory(prefix="trimtab-serve-", ignore_cleanup_errors=True) as folder:
         try:
             _run(live(settings, lambda: _fetch(artifact_uri, artifact_digest, Path(folder)), time.perf_counter))
         except Interrupted as interrupted:
@@ -120,7 +129,9 @@ def serve(
             code = _report(error)
         else:
             code = 0
-    sys.exit(code)
+    sys.stderr.flush()
+    # A download or a run may still be going on in a thread of C++, which aborts when the interpreter ends under it.
+    os._exit(code)
 
 
 def _fetch(uri: str, digest: str, into: Path) -> Path:

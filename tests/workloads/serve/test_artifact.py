@@ -29,7 +29,7 @@ def test_a_config_that_cannot_be_served_is_refused_by_field(config, message):
     """The message names the field, its value and what is possible."""
     with pytest.raises(Stalled) as caught:
         parse_spec(config)
-    assert caught.value.reason == "ArtifactUnsupported"
+    assert caught.value.reason == "NotSupported"
     assert caught.value.message.startswith(f"config.json: {message}")
 
 

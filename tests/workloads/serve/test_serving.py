@@ -15,11 +15,17 @@ import aiohttp
 import orjson
 import pytest
 
+from trimtab.store import write_manifest
+
 pytestmark = pytest.mark.integration
 
 BODY = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]})
 INFER = "/v2/models/linear/infer"
 JSON = {"Content-Type": "application/json"}
+CONFIG = {
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
+    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+}
 
 
 class Pod:
@@ -48,6 +54,7 @@ class Pod:
         """Return the exit code."""
         code = await asyncio.wait_for(self.process.wait(), 20)
         rest = await self.process.stderr.read()
+        assert all(raw.startswith(b"{") for raw in rest.splitlines()), rest.decode()
         self.lines += [json.loads(raw) for raw in rest.splitlines()]
         return code
 
@@ -263,6 +270,43 @@ async def test_an_artifact_that_cannot_be_served_ends_the_pod_with_a_reason(laun
     assert await pod.ended() == code
     assert message in (tmp_path / "end").read_text()
     assert pod.lines[-1]["event"] == "server.failed"
+
+
+async def test_an_address_that_is_taken_is_named(launch, pod, tmp_path):
+    """Two pods on one host network, say."""
+    second = await launch("--port", str(pod.port))
+    assert await second.ended() == 75
+    assert f"cannot listen on 127.0.0.1:{pod.port}: " in (tmp_path / "end").read_text()
+
+
+async def test_bodies_are_bounded(launch, client):
+    """The limit is an option: memory belongs to whoever pays for it."""
+    pod = await launch("--max-body-bytes", "10")
+    pod.port = (await pod.logged("server.started"))["port"]
+    await pod.logged("model.loaded")
+    async with client.post(pod.url + INFER, data=BODY, headers=JSON) as answer:
+        assert answer.status == 413
+        assert await answer.json() == {"error": "the body is larger than 10 bytes; send fewer rows per request"}
+
+
+async def test_a_folder_whose_parts_do_not_fit_is_refused(launch, artifact, tmp_path):
+    """The names in config.json must be the model's."""
+    folder, _ = artifact
+    config = {**CONFIG, "inputs": [{**CONFIG["inputs"][0], "name": "pixels"}]}
+    (folder / "config.json").write_text(json.dumps(config))
+    pod = await launch(digest=write_manifest(folder).digest)
+    assert await pod.ended() == 65
+    assert "inputs name 'pixels', but model.onnx has x" in (tmp_path / "end").read_text()
+
+
+async def test_a_model_that_cannot_run_is_refused_before_it_is_ready(launch, artifact, tmp_path):
+    """Shapes that the graph does not take show in the warm-up, not at the first client."""
+    folder, _ = artifact
+    config = {**CONFIG, "inputs": [{**CONFIG["inputs"][0], "shape": [-1, 4]}]}
+    (folder / "config.json").write_text(json.dumps(config))
+    pod = await launch(digest=write_manifest(folder).digest)
+    assert await pod.ended() == 65
+    assert "model.onnx fails on 1 row of zeros" in (tmp_path / "end").read_text()
 
 
 async def test_options_come_from_the_environment_too(launch):

@@ -130,7 +130,7 @@ class InferenceApi:
             return
         header_length = exchange.headers.get(b"inference-header-content-length")
         try:
-            request = parse_request(bytes(exchange.body), header_length, spec)
+            request = parse_request(exchange.body, header_length, spec)
             exchange.body = b""  # the tensors are enough while the request waits
             batcher.submit(InferenceJob(self, exchange, request, spec))
         except BadRequest as error:

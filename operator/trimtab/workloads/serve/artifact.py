@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.datatypes import NUMPY_TYPES
 
@@ -53,10 +54,10 @@ def read_spec(folder: Path) -> ModelSpec:
         config = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise Stalled(
-            "ArtifactIncomplete", f"{CONFIG_FILE} is missing in the artifact; compress the model again"
+            Reason.ARTIFACT_CORRUPT, f"{CONFIG_FILE} is missing in the artifact; compress the model again"
         ) from None
     except ValueError as error:
-        raise Stalled("ArtifactDamaged", f"{CONFIG_FILE} is not JSON: {error}") from None
+        raise Stalled(Reason.ARTIFACT_CORRUPT, f"{CONFIG_FILE} is not JSON: {error}") from None
     return parse_spec(config)
 
 
@@ -95,4 +96,4 @@ def _tensor(item: Any, where: str) -> TensorSpec:
 
 
 def _unsupported(field: str, value: Any, expected: str) -> Stalled:
-    return Stalled("ArtifactUnsupported", f"{CONFIG_FILE}: {field} is {json.dumps(value)}; expected {expected}")
+    return Stalled(Reason.NOT_SUPPORTED, f"{CONFIG_FILE}: {field} is {json.dumps(value)}; expected {expected}")

@@ -30,7 +30,8 @@ def max_concurrency(max_batch: int) -> int:
     """Return how many requests a pod should be given at once.
 
     One batch runs while the next one fills: fewer leave the engine idle between batches, more only queue here instead
-    of at the gateway, where the first free pod could take them.
+    of at the gateway, where the first free pod could take them. Measured with batches of 16 on one CPU: 16 at once
+    reach 77 to 91 % of the highest throughput, 24 reach 88 to 100 %, 32 reach 99 to 100 %; 48 only wait longer.
     """
     return 2 * max_batch
 

@@ -88,8 +88,11 @@ def _numbers(name: str, datatype: str, data: list[Any]) -> Array:
         raise BadTensor(f"input '{name}': data holds numbers beyond {datatype}") from None
     if found.dtype == wanted:
         return found
+    exact = wanted.kind in "iu" and found.dtype.kind in "fO" and _holds_only_integers(data)
+    if exact:
+        found = np.array(data, dtype=np.object_)  # of 2**63 and 0 together NumPy makes floats
     kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[wanted.kind]
-    if found.size and found.dtype.kind not in kinds:
+    if found.size and found.dtype.kind not in kinds and not exact:
         raise BadTensor(
             f"input '{name}': expected {_NAMES[wanted.kind]} for {datatype}, got {_NAMES[found.dtype.kind]} in data"
         )
@@ -101,6 +104,10 @@ def _numbers(name: str, datatype: str, data: list[Any]) -> Array:
             f"input '{name}': expected {datatype} ({bounds.min}..{bounds.max}), got {found.min()}..{found.max()}"
         )
     return found.astype(wanted)
+
+
+def _holds_only_integers(data: list[Any]) -> bool:
+    return all(type(value) is int for value in np.array(data, dtype=np.object_).ravel())
 
 
 def _narrow(name: str, datatype: str, found: Array) -> Array:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 
 _ERROR = 3
@@ -24,13 +25,13 @@ def load_session(path: Path, threads: int) -> ort.InferenceSession:
     if threads < 1:
         raise ValueError(f"threads is {threads}; it must be at least 1")
     if not path.is_file():
-        raise Stalled("ModelMissing", f"there is no model at {path}; the artifact must hold model.onnx")
+        raise Stalled(Reason.ARTIFACT_CORRUPT, f"there is no model at {path}; the artifact must hold model.onnx")
     try:
         return ort.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:
         # ONNX Runtime has an exception class per status code with no common base but Exception.
         raise Stalled(
-            "ModelNotLoadable", f"ONNX Runtime {ort.__version__} cannot load {path.name}: {_first_line(error)}"
+            Reason.NOT_SUPPORTED, f"ONNX Runtime {ort.__version__} cannot load {path.name}: {_first_line(error)}"
         ) from error
 
 

@@ -10,19 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from trimtab.errors import Stalled
+from trimtab.api.conditions import Reason
+from trimtab.errors import NotYet
 from trimtab.workloads.serve.api import InferenceApi, Phase
-from trimtab.workloads.serve.artifact import MODEL_FILE, ModelSpec, TensorSpec, read_spec
-from trimtab.workloads.serve.batching import Batcher, BatchRules, Feeds, Run, max_concurrency
+from trimtab.workloads.serve.batching import Batcher, BatchRules, max_concurrency
 from trimtab.workloads.serve.connection import Limits
 from trimtab.workloads.serve.listener import Listener
-
-if TYPE_CHECKING:
-    import onnxruntime as ort
+from trimtab.workloads.serve.loading import Loaded, load
 
 log = structlog.get_logger("trimtab.serve")
 Clock = Callable[[], float]
@@ -45,13 +43,7 @@ class Settings:
     drain_delay_s: float
     drain_timeout_s: float
     threads: int
-
-
-class Loaded(NamedTuple):
-    """A model that has answered once."""
-
-    spec: ModelSpec
-    run: Run
+    max_body_bytes: int
 
 
 class Interrupted(Exception):  # noqa: N818 - what a second signal means
@@ -70,17 +62,17 @@ async def serve(settings: Settings, fetch: Callable[[], Path], clock: Clock) -> 
 
     Raises:
         Stalled: The artifact cannot be served.
-        NotYet: The artifact could not be fetched now.
+        NotYet: The artifact could not be fetched, or the address not be had, now.
         Interrupted: A second signal came while draining.
     """
     loop = asyncio.get_running_loop()
     api = InferenceApi(settings.model, settings.revision, clock)
     started = clock()
     with _signals(loop) as (stop, hurry):
-        async with Listener(api.handle, Limits(), clock) as listener:
-            port = await listener.listen(settings.host, settings.port)
+        async with Listener(api.handle, Limits(body_bytes=settings.max_body_bytes), clock) as listener:
+            port = await _listen(listener, settings)
             log.info("server.started", host=settings.host, port=port, model=settings.model, revision=settings.revision)
-            loading = _in_thread(loop, partial(_load, fetch, settings.threads, settings.max_batch))
+            loading = _in_thread(loop, partial(load, fetch, settings.threads, settings.max_batch))
             loaded = await _unless(stop, loading)
             if loaded is None:
                 log.info("server.stopped", reason="signalled while loading")
@@ -92,6 +84,14 @@ async def serve(settings: Settings, fetch: Callable[[], Path], clock: Clock) -> 
                 log.info("model.loaded", seconds=round(clock() - started, 3), threads=settings.threads)
                 await stop.wait()
                 await _drain(api, listener, settings, hurry)
+
+
+async def _listen(listener: Listener, settings: Settings) -> int:
+    try:
+        return await listener.listen(settings.host, settings.port)
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise NotYet(Reason.INTERNAL_ERROR, f"cannot listen on {address}: {error.strerror or error}") from error
 
 
 async def _drain(api: InferenceApi, listener: Listener, settings: Settings, hurry: asyncio.Future[int]) -> None:
@@ -117,53 +117,6 @@ def _batcher(loaded: Loaded, settings: Settings, api: InferenceApi, clock: Clock
         stackable=loaded.spec.stackable,
     )
     return Batcher(loaded.run, rules, api.metrics, clock)
-
-
-# --- loading, in a thread ---
-
-
-def _load(fetch: Callable[[], Path], threads: int, max_batch: int) -> Loaded:
-    # The engine takes a quarter of a second to import: probes are answered meanwhile.
-    from trimtab.workloads.serve.engine import load_session
-
-    folder = fetch()
-    spec = read_spec(folder)
-    session = load_session(folder / MODEL_FILE, threads)
-    _check_names(session, spec)
-    run: Run = partial(session.run, [tensor.name for tensor in spec.outputs])
-    for rows in sorted({1, max_batch if spec.stackable else 1}):
-        _warm_up(run, spec, rows)
-    return Loaded(spec, run)
-
-
-def _check_names(session: ort.InferenceSession, spec: ModelSpec) -> None:
-    for field, ours, theirs in (
-        ("inputs", spec.inputs, {node.name for node in session.get_inputs()}),
-        ("outputs", spec.outputs, {node.name for node in session.get_outputs()}),
-    ):
-        for tensor in ours:
-            if tensor.name not in theirs:
-                raise Stalled(
-                    "ArtifactUnsupported",
-                    f"config.json: {field} name '{tensor.name}', but {MODEL_FILE} has {', '.join(sorted(theirs))}",
-                )
-
-
-def _warm_up(run: Run, spec: ModelSpec, rows: int) -> None:
-    """Run once on zeros: the first run allocates memory, and no client should wait for that."""
-    from trimtab.workloads.serve.datatypes import zeros
-
-    feeds: Feeds = {tensor.name: zeros(tensor.datatype, _some_shape(tensor, rows)) for tensor in spec.inputs}
-    try:
-        run(feeds)
-    except Exception as error:
-        raise Stalled("ModelNotRunnable", f"{MODEL_FILE} fails on {rows} rows of zeros: {error}") from error
-
-
-def _some_shape(tensor: TensorSpec, rows: int) -> tuple[int, ...]:
-    first = rows if tensor.shape[:1] == (-1,) else None
-    shape = tuple(1 if size == -1 else size for size in tensor.shape)
-    return shape if first is None else (first, *shape[1:])
 
 
 # --- signals and threads ---

@@ -39,7 +39,7 @@ class Encoded:
     header_length: int | None = None
 
 
-def parse_request(body: bytes, header_length: bytes | None, spec: ModelSpec) -> InferenceRequest:
+def parse_request(body: bytes | bytearray, header_length: bytes | None, spec: ModelSpec) -> InferenceRequest:
     """Return the request in `body`; `header_length` is the value of Inference-Header-Content-Length.
 
     Raises:
@@ -104,7 +104,9 @@ def encode_error(message: str) -> bytes:
     return orjson.dumps({"error": message})
 
 
-def _split(body: bytes, header_length: bytes | None) -> tuple[bytes | memoryview, memoryview | None]:
+def _split(
+    body: bytes | bytearray, header_length: bytes | None
+) -> tuple[bytes | bytearray | memoryview, memoryview | None]:
     if header_length is None:
         return body, None
     if not header_length.isdigit() or len(header_length) > 18 or int(header_length) > len(body):
