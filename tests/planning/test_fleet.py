@@ -1,0 +1,144 @@
+"""Pools: neither a node too many nor too few, and nobody loses a replica to scaling."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trimtab.api.base import CapacityType
+from trimtab.api.capacity import CapacityPool, Embedded
+from trimtab.planning.fleet import Demand, Node, PoolMemory, Request, assign, nodes_for, order
+
+SMALL = Request(cpu=0.5, memory=2**28)
+SHAPE = Embedded(cpu="1", memory="4Gi", pods=16)
+
+
+def pool(name: str = "spot", kind: str = "Spot", weight: int = 0, **more: Any) -> CapacityPool:
+    spec = {"capacityType": kind, "provider": {"embedded": SHAPE.wire()}, "weight": weight, **more}
+    body = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": name}, "spec": spec}
+    return CapacityPool.model_validate(body)
+
+
+def node(name: str, *workloads: str, doomed: bool = False, of: str = "spot") -> Node:
+    return Node(name, of, doomed, workloads)
+
+
+def decide(requests: int, nodes: list[Node], ordered: int, now: float = 0.0, memory: PoolMemory | None = None) -> Any:
+    return order(
+        pool(limits={"maxNodes": 5}),
+        SHAPE,
+        [SMALL] * requests,
+        nodes,
+        memory or PoolMemory(),
+        ordered=ordered,
+        hold_s=30,
+        now=now,
+    )
+
+
+@pytest.mark.parametrize(
+    ("requests", "nodes"),
+    [
+        pytest.param([], 0, id="nothing"),
+        pytest.param([SMALL] * 2, 1, id="exactly one"),
+        pytest.param([SMALL] * 3, 2, id="one more"),
+        pytest.param([Request(0.7, 1), Request(0.7, 1), Request(0.3, 1), Request(0.3, 1)], 2, id="large ones first"),
+        pytest.param([Request(2.0, 1)], 0, id="fits no node"),
+        pytest.param([Request(0.01, 1)] * 17, 2, id="pod slots count"),
+        pytest.param([Request(0.1, 3 * 2**30)] * 2, 2, id="memory counts"),
+    ],
+)
+def test_nodes_for(requests: list[Request], nodes: int) -> None:
+    """Packed by CPU, memory and pod slots."""
+    assert nodes_for(requests, SHAPE) == nodes
+
+
+@given(st.integers(0, 40))
+def test_equal_replicas_are_packed_exactly(count: int) -> None:
+    """Two replicas of half a CPU per node."""
+    assert nodes_for([SMALL] * count, SHAPE) == -(-count // 2)
+
+
+def test_growing_is_immediate() -> None:
+    """More replicas, more nodes, at once and within the limit."""
+    assert decide(3, [], 0)[0].desired == 2
+    assert decide(40, [], 0)[0].desired == 5
+
+
+def test_a_doomed_node_is_replaced_now() -> None:
+    """It still counts for the provider until it is gone, so one more is asked for."""
+    nodes = [node("a", "m", "m", doomed=True), node("b", "m", "m")]
+    assert decide(4, nodes, 2)[0].desired == 3
+
+
+def test_shrinking_waits_and_takes_empty_nodes() -> None:
+    """A surplus must last; then only nodes without replicas go."""
+    nodes = [node("a", "m"), node("b"), node("c")]
+    first, memory = decide(1, nodes, 3, now=100)
+    assert (first.desired, first.victims) == (3, ())
+    later, memory = decide(1, nodes, 3, now=131, memory=memory)
+    assert (later.desired, later.victims) == (1, ("b", "c"))
+
+
+def test_a_node_in_use_is_never_taken() -> None:
+    """Fewer nodes would do, but each still holds a replica."""
+    nodes = [node("a", "m"), node("b", "m")]
+    _, memory = decide(2, nodes, 2, now=0)
+    found, _ = decide(2, nodes, 2, now=1000, memory=memory)
+    assert found.desired == 2
+
+
+def test_a_short_surplus_is_forgotten() -> None:
+    """A burst within the hold starts it anew."""
+    nodes = [node("a", "m"), node("b")]
+    _, memory = decide(1, nodes, 2, now=0)
+    _, memory = decide(4, nodes, 2, now=20, memory=memory)
+    found, _ = decide(1, nodes, 2, now=40, memory=memory)
+    assert found.desired == 2
+
+
+@given(
+    requests=st.integers(0, 30),
+    used=st.lists(st.integers(0, 2), max_size=5),
+    doomed=st.integers(0, 5),
+    ordered=st.integers(0, 5),
+)
+def test_limits_always_hold(requests: int, used: list[int], doomed: int, ordered: int) -> None:
+    """Nodes that stay are within the limits, and victims are empty."""
+    nodes = [node(f"n{i}", *["m"] * count, doomed=i < doomed) for i, count in enumerate(used)]
+    going = sum(1 for entry in nodes if entry.doomed)
+    found, _ = decide(requests, nodes, ordered, now=1000, memory=PoolMemory(0.0))
+    assert 0 <= found.desired - going <= max(5, ordered)
+    assert set(found.victims) <= {entry.name for entry in nodes if not entry.used_by and not entry.doomed}
+
+
+def demand(replicas: int, kind: CapacityType = CapacityType.SPOT, pools: frozenset[str] = frozenset()) -> Demand:
+    return Demand("m", kind, replicas, SMALL, pools)
+
+
+def test_replicas_count_where_they_run() -> None:
+    """What is placed stays; only the rest is assigned."""
+    pools = [pool("a", weight=1), pool("b")]
+    held = assign([demand(3)], pools, [node("n", "m", "m", of="b")])
+    assert {name: len(requests) for name, requests in held.items()} == {"a": 1, "b": 2}
+
+
+def test_a_doomed_node_holds_nobody() -> None:
+    """Its replicas are assigned anew."""
+    held = assign([demand(2)], [pool("a")], [node("n", "m", "m", of="a", doomed=True)])
+    assert len(held["a"]) == 2
+
+
+def test_the_cheapest_of_equal_weight_comes_first() -> None:
+    """Weight before price, and the next pool when one is full."""
+    dear = pool("dear", price={"perNodeHour": "1"})
+    cheap = pool("cheap", price={"perNodeHour": "0.1"}, limits={"maxNodes": 1})
+    held = assign([demand(5)], [dear, cheap], [])
+    assert {name: len(requests) for name, requests in held.items()} == {"dear": 3, "cheap": 2}
+
+
+def test_capacity_types_and_names_are_kept_apart() -> None:
+    """A pool that a model may not use gets none of it."""
+    pools = [pool("spot"), pool("other"), pool("od", kind="OnDemand")]
+    held = assign([demand(2, pools=frozenset({"other"})), demand(1, CapacityType.ON_DEMAND)], pools, [])
+    assert {name: len(requests) for name, requests in held.items()} == {"spot": 0, "other": 2, "od": 1}
