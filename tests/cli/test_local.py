@@ -1,0 +1,84 @@
+"""`trimtab local` as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def folder():
+    """A short-named folder for the cluster's state."""
+    with tempfile.TemporaryDirectory(prefix="tt") as path:
+        yield Path(path)
+        trimtab(Path(path), "down")
+
+
+def trimtab(folder, *arguments):
+    command = [sys.executable, "-m", "trimtab", "local", *arguments, "--data-dir", str(folder)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, check=False)
+
+
+def test_a_cluster_goes_up_and_down(folder):
+    """`up` returns when it is ready and says how to use it; a second one is refused; `down` ends it."""
+    up = trimtab(folder, "up")
+    assert (up.returncode, up.stdout) == (0, f"export KUBECONFIG={folder}/kubeconfig\n"), up.stderr
+    again = trimtab(folder, "up")
+    assert again.returncode == 1
+    assert f"runs in {folder} already" in again.stderr
+    assert "trimtab local down" in again.stderr
+    facts = json.loads(trimtab(folder, "status", "--output", "json").stdout)
+    assert [n["name"] for n in facts["nodes"]] == ["local-0"]
+    assert "local-0" in trimtab(folder, "status").stdout
+    pid = facts["pid"]
+    down = trimtab(folder, "down")
+    assert f"(pid {pid}) has ended" in down.stdout
+    assert "NotRunning" in trimtab(folder, "status").stderr
+
+
+def test_questions_without_a_cluster(folder):
+    """Every command says what is missing and what to do."""
+    status = trimtab(folder, "status")
+    assert status.returncode == 1
+    assert "start one with `trimtab local up`" in status.stderr
+    assert "no embedded cluster runs" in trimtab(folder, "down").stdout
+
+
+def test_only_nodes_of_groups_can_be_interrupted(folder):
+    """The message names the nodes that can."""
+    trimtab(folder, "up")
+    refused = trimtab(folder, "interrupt", "local-0")
+    assert "node 'local-0' belongs to no node group; nodes that can be interrupted: none" in refused.stderr
+    missing = trimtab(folder, "interrupt", "nope")
+    assert "node 'nope' does not exist" in missing.stderr
+
+
+def test_a_failed_start_shows_its_log(folder):
+    """What the background process said before it ended is in the message."""
+    blocked = trimtab(folder, "up", "--kubeconfig", "/proc/nope/kubeconfig")
+    assert blocked.returncode == 1
+    assert f"the cluster did not start; the end of {folder}/cluster.log says:" in blocked.stderr
+    assert "/proc/nope" in blocked.stderr
+
+
+def test_the_foreground_says_one_line_when_it_is_ready(folder):
+    """Scripts wait for that line; SIGTERM ends it cleanly."""
+    target = folder / "config" / "kube"
+    command = [sys.executable, "-m", "trimtab", "local", "up", "--foreground", "--data-dir", str(folder)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    with subprocess.Popen(
+        [*command, "--kubeconfig", str(target)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+    ) as process:
+        assert process.stdout.readline() == f"ready: export KUBECONFIG={target}\n"
+        assert target.exists()
+        assert target.stat().st_mode & 0o777 == 0o600
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stdout.read() == ""
