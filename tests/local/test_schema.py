@@ -195,6 +195,24 @@ def test_rules_say_what_does_not_hold():
 
 
 @NEEDS_CEL
+@pytest.mark.parametrize(
+    ("rule", "value", "holds"),
+    [
+        ("self.lowerAscii() == self", "Ab", False),
+        ("self.split(',').size() == 2", "a,b", True),
+        ("self.all(x, x.startsWith('a'))", ["ab", "b"], False),
+        ("self.?a.orValue(3) == 3", {}, True),
+        ("duration(self) >= duration('1s')", "500ms", False),
+        ("self.matches('^[a-z]+$')", "abc", True),
+    ],
+)
+def test_rules_have_the_string_and_optional_functions(rule, value, holds):
+    """Functions that Kubernetes adds to the language are there."""
+    node = {"x-kubernetes-validations": [{"rule": rule}]}
+    assert rules.rule_errors(value, node, "f") == [] if holds else rules.rule_errors(value, node, "f") != []
+
+
+@NEEDS_CEL
 def test_transition_rules_wait_for_a_change():
     """A rule about the old value says nothing at creation, and nothing while the value stays."""
     node = {**TEXT, "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "stays"}]}

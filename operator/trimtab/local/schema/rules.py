@@ -78,7 +78,15 @@ def _type_key(node: Node) -> str:
 def _compiled(rule: str, type_key: str) -> Any:
     cel = _library()
     kind = getattr(cel.Type, type_key)
-    return cel.NewEnv(variables={"self": kind, "oldSelf": kind}).compile(rule)
+    environment = cel.NewEnv(variables={"self": kind, "oldSelf": kind}, extensions=_extensions())
+    return environment.compile(rule)
+
+
+@lru_cache(1)
+def _extensions() -> list[Any]:
+    """What Kubernetes has beside the language itself, as far as the library ships it."""
+    names = (("strings", "ExtStrings"), ("optional", "ExtOptional"))
+    return [getattr(importlib.import_module(f"cel_expr_python.ext.ext_{module}"), name)() for module, name in names]
 
 
 def evaluated(rule: str, node: Node, value: Any, old: Any) -> Outcome:
