@@ -27,8 +27,10 @@ _PYTHON = (sys.executable, "-P")
 _UP = ("-m", "trimtab", "local", "up", "--foreground")
 
 
-async def train_customer_model(folder: Path, data: Path, seed: int) -> float:
+async def train_customer_model(folder: Path, data: Path, seed: int, scratch: Path) -> float:
     """Train the customer's model in a process of its own, so that torch is gone afterwards; returns its accuracy.
+
+    What torch leaves in the temporary folder stays in `scratch`.
 
     Raises:
         TrimtabError: The training ended badly; the message has its last lines.
@@ -40,6 +42,7 @@ async def train_customer_model(folder: Path, data: Path, seed: int) -> float:
         str(folder),
         str(data),
         str(seed),
+        env={**os.environ, "TMPDIR": str(scratch)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

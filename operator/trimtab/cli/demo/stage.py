@@ -103,7 +103,7 @@ async def _on_cluster(
 async def _train(folder: Path, seed: int) -> float:
     try:
         async with asyncio.timeout(_TRAIN_S):
-            return await train_customer_model(folder / "model", folder / "data" / "digits.npz", seed)
+            return await train_customer_model(folder / "model", folder / "data" / "digits.npz", seed, folder)
     except TimeoutError:
         raise TrimtabError("TimedOut", f"the customer's training took longer than {_TRAIN_S:.0f} s") from None
 
