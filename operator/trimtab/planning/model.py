@@ -45,7 +45,8 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     status = status_of(snapshot, aim, serving, wanted, cost_of(snapshot, snapshot.spec), decisions)
     actions = (*aim.actions, *serving.actions, *_announcements(snapshot, aim, serving))
     actions += tuple(_scaling_events(decisions))
-    after = Memory(scaling=scaling, wanted=None if idle else wanted)
+    # Nothing is remembered of a time without replicas: nodes that nobody ordered cannot be late.
+    after = Memory() if idle else Memory(scaling=scaling, wanted=wanted)
     return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle)), after
 
 

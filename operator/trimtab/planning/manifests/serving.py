@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from trimtab.api.base import CapacityType, Resources
@@ -22,7 +23,7 @@ from trimtab.api.names import (
     short_hash,
 )
 from trimtab.api.optimizedmodel import OptimizedModelSpec
-from trimtab.api.quantities import seconds
+from trimtab.api.quantities import amount, seconds
 from trimtab.api.status import ArtifactStatus, RevisionStatus
 from trimtab.planning.manifests import pods
 from trimtab.planning.settings import Settings
@@ -42,6 +43,7 @@ def revision_hash(artifact: ArtifactStatus, spec: OptimizedModelSpec, settings: 
         serving.batching.model_dump_json(),
         serving.rollout.drain_timeout,
         serving.resources.model_dump_json() if serving.resources else "",
+        str(spec.compression.target.threads),
         spec.source.secret_ref.name if spec.source.secret_ref else "",
         ",".join(sorted(spec.capacity.pools)),
     )
@@ -134,6 +136,7 @@ def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, s
             f"--revision={revision.name}",
             "--host=$(POD_IP)",
             f"--port={SERVE_PORT}",
+            f"--threads={_threads(spec)}",
             f"--max-batch={batching.max_size}",
             f"--max-wait={batching.max_wait}",
             f"--drain-delay={_DRAIN_DELAY}",
@@ -159,6 +162,15 @@ def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, s
         "securityContext": pods.CONTAINER_SECURITY,
         "volumeMounts": [pods.SCRATCH_MOUNT],
     }
+
+
+def _threads(spec: OptimizedModelSpec) -> int:
+    """Return the engine's threads: what the user says, else the CPUs that the replica may or will have."""
+    if spec.compression.target.threads is not None:
+        return spec.compression.target.threads
+    given = spec.serving.resources
+    limits = (given.limits if given else None) or {}
+    return max(1, ceil(amount(limits.get("cpu", requests(spec).get("cpu", 1)))))
 
 
 def _placement(spec: OptimizedModelSpec, capacity_type: CapacityType, pools: tuple[CapacityPool, ...]) -> Manifest:
