@@ -69,7 +69,7 @@ class S3Store:
             if size is not None:
                 return [StoredFile(self.key.rpartition("/")[2], size)]
             found = sorted(self._listed())
-        visible = [file for file in found if not any(part.startswith(".") for part in file.name.split("/"))]
+        visible = [file for file in found if not _hidden(file.name)]
         if not visible:
             raise self._nothing()
         return visible
@@ -174,6 +174,11 @@ class S3Store:
             f"{self.field}: {self.uri}: {host} cannot be used ({why}, {ATTEMPTS} attempts of {CONNECT_TIMEOUT_S} s to "
             "connect); check AWS_ENDPOINT_URL and the network policy",
         )
+
+
+def _hidden(name: str) -> bool:
+    """Tell .git/config; a name that climbs with `..` is not hidden but refused later."""
+    return any(part.startswith(".") and part not in {".", ".."} for part in name.split("/"))
 
 
 def _code(error: Any) -> str:
