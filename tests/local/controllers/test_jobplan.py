@@ -75,6 +75,14 @@ def test_a_job_fails(spec, pods, reason):
     assert ("Failed" in conditions(found)) == (not found.delete)
 
 
+def test_what_is_not_supported_is_refused():
+    """A field that would be ignored fails the Job with a message that names it."""
+    found = plan(job(backoffLimitPerIndex=1))
+    wanted = "spec.backoffLimitPerIndex is not supported by the embedded cluster; remove it"
+    assert {c["message"] for c in found.status["conditions"]} == {wanted}
+    assert found.create == ()
+
+
 def test_the_failure_policy_says_which_rule_it_was():
     """The message names container, pod, exit code and rule."""
     rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]

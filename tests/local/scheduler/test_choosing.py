@@ -67,6 +67,37 @@ def test_spread_over_zones_is_kept():
     ).node
 
 
+ALONE = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "w"}}}
+        ]
+    }
+}
+TOGETHER = {"podAffinity": ALONE["podAntiAffinity"]}
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "chosen"),
+    [
+        pytest.param(ALONE, {}, "b", id="keeps away"),
+        pytest.param({}, ALONE, "b", id="is kept away"),
+        pytest.param(TOGETHER, {}, "a", id="joins"),
+    ],
+)
+def test_company(mine, theirs, chosen):
+    """Required affinity and anti-affinity hold for the pod's terms and for those of pods that are there."""
+    nodes = [node(n, labels={"kubernetes.io/hostname": n}) for n in "ab"]
+    bound = [pod("q", cpu="3", on="a", labels={"app": "w"}, affinity=theirs)]
+    assert choose_node(pod(labels={"app": "w"}, affinity=mine), node_views(nodes, bound)).node == chosen
+
+
+def test_the_first_of_a_group_goes_anywhere():
+    """A pod that wants to be with its like is not stuck when it is the first."""
+    nodes = [node("a", labels={"kubernetes.io/hostname": "a"})]
+    assert choose_node(pod(labels={"app": "w"}, affinity=TOGETHER), node_views(nodes, [])).node == "a"
+
+
 def test_requests_are_the_larger_of_init_and_main():
     """An init container runs alone, so only the largest one counts."""
     spec = pod(cpu="1")

@@ -53,11 +53,13 @@ class Feed:
         self._tasks[resource] = asyncio.create_task(self._follow(resource), name=f"feed {resource}")
 
     def unsubscribe(self, resource: str) -> None:
-        """Stop following a resource that is no longer served."""
+        """Stop following a resource that is no longer served: everything of it has gone."""
         if task := self._tasks.pop(resource, None):
             task.cancel()
-        self._listeners.pop(resource, None)
-        self._known.pop(resource, None)
+        listeners = self._listeners.pop(resource, [])
+        for obj in self._known.pop(resource, {}).values():
+            for listener in listeners:
+                self._call(listener, Change(resource, "DELETED", obj, obj))
 
     async def stop(self) -> None:
         """End every watch."""

@@ -13,6 +13,7 @@ from trimtab.local.objects import Object
 from trimtab.local.times import parse_stamp, seconds_until, stamp
 
 TRACKING = "batch.kubernetes.io/job-tracking"
+UNSUPPORTED = ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
 FIRST_BACK_OFF_S = 10.0
 LONGEST_BACK_OFF_S = 600.0
 
@@ -180,6 +181,9 @@ def _ending(
             if c["type"] == target and c["status"] == "True":
                 return target, c["reason"], c["message"]
     spec = job["spec"]
+    if unsupported := [f for f in UNSUPPORTED if f in spec]:
+        message = f"spec.{unsupported[0]} is not supported by the embedded cluster; remove it"
+        return "FailureTarget", "Unsupported", message
     if tally.verdict is not None:
         return "FailureTarget", "PodFailurePolicy", tally.verdict.message
     limit = int(spec.get("backoffLimit", 6))

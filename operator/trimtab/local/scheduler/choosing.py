@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trimtab.local.objects import Object
+from trimtab.local.scheduler.affinity import unsuitable_company
 from trimtab.local.scheduler.fitting import (
     NodeView,
     Refusal,
@@ -35,7 +36,7 @@ def choose_node(pod: Object, views: Sequence[NodeView]) -> Choice:
     fitting: list[NodeView] = []
     refused: list[list[Refusal]] = []
     for view in views:
-        why_not = refusals(pod, view) or skewed(pod, view, views)
+        why_not = refusals(pod, view) or skewed(pod, view, views) or unsuitable_company(pod, view, views)
         if why_not:
             refused.append(why_not)
         else:
