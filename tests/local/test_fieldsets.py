@@ -1,6 +1,6 @@
 """Sets of owned fields."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.local.applying import merged, pruned
@@ -46,6 +46,7 @@ def test_paths_read_as_conflicts_show_them():
     assert shown(("f:metadata", "f:finalizers", 'v:"a"')) == '.metadata.finalizers[="a"]'
 
 
+@settings(deadline=None)  # other work on the machine is no failure
 @given(OBJECTS)
 def test_the_nested_form_loses_nothing(obj):
     """What managedFields carry reads back as the same set."""
@@ -53,12 +54,14 @@ def test_the_nested_form_loses_nothing(obj):
         assert from_fields_v1(to_fields_v1(fields)) == fields
 
 
+@settings(deadline=None)  # other work on the machine is no failure
 @given(OBJECTS, OBJECTS)
 def test_a_difference_is_empty_for_equal_objects_alone(old, new):
     """Comparing finds something exactly where there is something."""
     assert bool(compare(old, new, {})) == (old != new)
 
 
+@settings(deadline=None)  # other work on the machine is no failure
 @given(OBJECTS, OBJECTS)
 def test_applied_fields_win_and_others_stay(live, config):
     """After a merge the config's fields have its values."""

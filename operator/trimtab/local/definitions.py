@@ -32,11 +32,14 @@ class Definitions:
         for obj in self._store.all(name):
             self._store.refresh(name, _with_new_defaults(kind, obj))
 
-    def removed(self, definition: Object) -> None:
-        """Serve a kind no longer; whoever watches it is told by the end of the watch."""
+    def removed(self, definition: Object, now: str) -> None:
+        """Serve a kind no longer: watches of it end, and its names are free for who waited for them."""
         name = definition["metadata"]["name"]
         self._catalog.drop(name)
         self._store.close_watches(name)
+        for other in self._store.all(CRDS):
+            if other["spec"]["group"] == definition["spec"]["group"] and not other["status"]["acceptedNames"]["plural"]:
+                self.written(other, now)
 
     def _accepted(self, definition: Object, now: str) -> Object:
         """The status of a definition after its names were compared with those of its group."""
@@ -45,7 +48,8 @@ class Definitions:
         conflict = self._conflict(definition)
         conditions = {c["type"]: c for c in status.get("conditions") or []}
         if conflict:
-            _set(conditions, "NamesAccepted", "False", conflict, f"{conflict} is already in use", now)
+            reason, taken = conflict
+            _set(conditions, "NamesAccepted", "False", reason, f'"{taken}" is already in use', now)
             if "Established" not in conditions:
                 _set(conditions, "Established", "False", "NotAccepted", "not all names are accepted", now)
             return {**status, "conditions": list(conditions.values())}
@@ -54,19 +58,25 @@ class Definitions:
         _set(conditions, "Established", "True", "InitialNamesAccepted", message, now)
         return {**status, "conditions": list(conditions.values()), "acceptedNames": names}
 
-    def _conflict(self, definition: Object) -> str:
-        """Which field takes a name that another definition of the group has; empty where none does."""
+    def _conflict(self, definition: Object) -> tuple[str, str] | None:
+        """The first name that another definition of the group has, with the reason that says which it is."""
         spec, mine = definition["spec"], definition["spec"]["names"]
+        taken: set[str] = set()
+        kinds: set[str] = set()
         for other in self._store.all(CRDS):
             if other["spec"]["group"] != spec["group"] or other["metadata"]["name"] == definition["metadata"]["name"]:
                 continue
             theirs = other["status"]["acceptedNames"]
-            taken = {theirs.get("plural"), theirs.get("singular"), *(theirs.get("shortNames") or ())}
-            if mine["singular"] in taken or taken & set(mine.get("shortNames") or ()):
-                return "ShortNamesConflict" if mine["singular"] not in taken else "SingularConflict"
-            if mine["kind"] in (theirs.get("kind"), theirs.get("listKind")):
-                return "KindConflict"
-        return ""
+            taken |= {theirs.get("plural", ""), theirs.get("singular", ""), *(theirs.get("shortNames") or ())}
+            kinds |= {theirs.get("kind", ""), theirs.get("listKind", "")}
+        if mine["singular"] in taken:
+            return "SingularConflict", mine["singular"]
+        for name in mine.get("shortNames") or ():
+            if name in taken:
+                return "ShortNamesConflict", name
+        if mine["kind"] in kinds:
+            return "KindConflict", mine["kind"]
+        return ("ListKindConflict", mine["listKind"]) if mine["listKind"] in kinds else None
 
 
 def _set(conditions: dict[str, Object], kind: str, status: str, reason: str, message: str, now: str) -> None:

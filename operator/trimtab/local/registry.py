@@ -275,7 +275,7 @@ class Registry:
         new = {**old, "spec": {"finalizers": (obj.get("spec") or {}).get("finalizers") or []}}
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not new["spec"]["finalizers"] and not metadata.get("finalizers"):
-            return self._transactions.drop(served, new)
+            return self._transactions.drop(served, new, self.now())
         return old if new == old else self._transactions.keep(served, new, self.now())
 
     def find(self, resource: str, namespace: str, name: str) -> Object | None:

@@ -101,7 +101,7 @@ class Transactions:
         if terms.dry_run:
             return new
         if deleting.finished(new):
-            self.drop(served, new)
+            self.drop(served, new, now)
             return new
         return presented(served, self.keep(served, new, now), version)
 
@@ -161,16 +161,16 @@ class Transactions:
             self._definitions.written(stored, now)
         return stored
 
-    def drop(self, served: Served, obj: Object) -> Object:
+    def drop(self, served: Served, obj: Object, now: str) -> Object:
         """Take an object away, with what it had reserved; returns its last state."""
         resource = served.resource
         last = self._store.remove(resource.key, obj)
         if resource.key == "services":
             self._services.release(last["spec"].get("clusterIP", ""))
         if resource.key == CRDS:
-            self._definitions.removed(last)
+            self._definitions.removed(last, now)
         elif resource.custom:
-            self._finish_definition(resource.key)
+            self._finish_definition(resource.key, now)
         return last
 
     def remove(
@@ -184,7 +184,7 @@ class Transactions:
         if dry_run:
             return new, gone
         if gone:
-            return self.drop(served, new), True
+            return self.drop(served, new, now), True
         marked = old if new == old else self.keep(served, new, now)
         if served.resource.key == CRDS:
             self._remove_instances(old["metadata"]["name"], options, now)
@@ -195,12 +195,12 @@ class Transactions:
         served = self._catalog.get(definition)
         for obj in self._store.all(definition):
             self.remove(served, obj, DeleteOptions(options.propagation), now, dry_run=False)
-        self._finish_definition(definition)
+        self._finish_definition(definition, now)
 
-    def _finish_definition(self, name: str) -> None:
+    def _finish_definition(self, name: str, now: str) -> None:
         """Remove a definition that waits for nothing but its own cleanup."""
         definition = self._store.find(CRDS, "", name)
         if definition is None or not self._ends(name) or self._store.all(name):
             return
         if all(finalizer == CLEANUP for finalizer in definition["metadata"].get("finalizers") or []):
-            self.drop(self._catalog.get(CRDS), definition)
+            self.drop(self._catalog.get(CRDS), definition, now)
