@@ -107,6 +107,22 @@ def test_draining_ends_after_a_minute():
     assert world.step(1).remove == ("g-000",)
 
 
+def test_an_interrupted_victim_goes_as_soon_as_it_is_empty():
+    """Once its replacement is ordered elsewhere, a doomed machine is given back without waiting for its deadline."""
+    world = World(desired=2)
+    world.step()
+    world.step(5)
+    world.busy = {"g-000": [{}]}
+    world.interrupt("g-000")
+    world.step(1)
+    world.group["spec"] |= {"desired": 1, "victims": ["g-000"]}
+    assert world.step(1).drain == ("g-000",)
+    assert world.step(1).remove == ()
+    world.busy = {}
+    assert world.step(1).remove == ("g-000",)
+    assert world.phases() == {"g-001": "Ready"}
+
+
 def test_a_machine_that_somebody_deleted_is_replaced():
     """What is not there does not count."""
     world = World(desired=1)

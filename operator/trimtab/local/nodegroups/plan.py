@@ -158,7 +158,7 @@ def _advance(
             draft.register.append(machine)
         draft.machines.append(machine)
         return
-    if _is_interrupted(node):
+    if _is_interrupted(node) and machine.phase != "Draining":  # what drains is going already
         annotated = (node["metadata"].get("annotations") or {}).get(TERMINATES_AT)
         end = parse_stamp(annotated) if annotated else _soonest(machine, now + spec.notice)
         if not annotated:
