@@ -116,6 +116,46 @@ async def test_what_cannot_start_says_why(embedded, container, reason, words):
     assert words in (await embedded.until(waiting))["message"]
 
 
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        pytest.param({"command": None}, "the container needs `command`", id="no command"),
+        pytest.param({"command": ["no-such-program"]}, '"no-such-program": executable file not found', id="no program"),
+        pytest.param({"workingDir": "/no/such/folder"}, "workingDir '/no/such/folder' is not a directory", id="folder"),
+    ],
+)
+async def test_what_cannot_be_run_ends_with_the_reason(embedded, container, words):
+    """A command that cannot be started is a failure of the container, in words a user can act on."""
+    embedded.run_pod("p", "true", container=container)
+    pod = await embedded.pod("p", "Failed")
+    assert terminated(pod)["reason"] == "StartError"
+    assert words in terminated(pod)["message"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "words"),
+    [
+        (
+            {"persistentVolumeClaim": {"claimName": "x"}},
+            "persistentVolumeClaim is not supported on the embedded cluster",
+        ),
+        ({"hostPath": {"path": "/proc/no", "type": "DirectoryOrCreate"}}, "/proc/no cannot be made on this machine"),
+        ({"hostPath": {"path": "/no/such", "type": "Directory"}}, "/no/such is not a directory on this machine"),
+    ],
+)
+async def test_volumes_that_cannot_be_had_say_why(embedded, volume, words):
+    """The pod waits with a message that names the volume."""
+    embedded.run_pod("p", "true", spec={"volumes": [{"name": "v", **volume}]})
+
+    def message():
+        statuses = embedded.get("pods", "p")["status"].get("containerStatuses") or [{"state": {}}]
+        return (statuses[0]["state"].get("waiting") or {}).get("message")
+
+    assert words in await embedded.until(message)
+    embedded.registry.delete("pods", "p", "default")
+    await embedded.until(lambda: embedded.get("pods", "p") is None)
+
+
 async def test_a_missing_config_map_is_waited_for(embedded):
     """A pod whose configuration comes later starts by itself then."""
     env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "k"}}}]

@@ -57,6 +57,9 @@ class Process:
         self._ended = asyncio.Event()
         self._drained = asyncio.Event()
         self._marker = env.get(MARKER, "") if whole_container else ""
+        if not argv:
+            msg = "no command: the image stands for none here, so the container needs `command`"
+            raise StartError(msg)
         self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
         try:
             self._popen = subprocess.Popen(
@@ -159,8 +162,6 @@ def kill_marked(prefix: str) -> int:
 
 
 def _why_not_started(argv: Sequence[str], cwd: Path, error: Exception) -> str:
-    if not argv:
-        return "no command: the image maps to none here, so the container needs `command`"
     if not cwd.is_dir():
         return f"workingDir {str(cwd)!r} is not a directory on this machine"
     if isinstance(error, FileNotFoundError):

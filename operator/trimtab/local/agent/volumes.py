@@ -40,7 +40,11 @@ def _host_path(name: str, source: Object) -> Path:
     path = Path(source["path"])
     kind = source.get("type") or ""
     if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"hostPath volume {name!r}: {path} cannot be made on this machine: {error.strerror}"
+            raise ConfigError(msg) from error
     elif (kind == "Directory" and not path.is_dir()) or (kind == "File" and not path.is_file()):
         msg = f"hostPath volume {name!r}: {path} is not a {kind.lower()} on this machine"
         raise ConfigError(msg)
