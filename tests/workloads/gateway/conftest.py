@@ -193,6 +193,10 @@ class World:
             self.proxy.close()
             self.task = None
 
+    async def proxy_command(self, command):
+        with Proxy(self.directory) as proxy:
+            assert await proxy.change([command])
+
     # what one sees
 
     async def stats(self, model):

@@ -139,3 +139,33 @@ async def test_the_policy_changes_while_requests_run(world, load):
     assert seen.statuses
     assert not seen.failures
     assert await world.proxy._worker() == worker
+
+
+async def test_requests_of_the_former_policy_still_count(world):
+    """What runs when the policy changes stays in the statistics until it is answered."""
+    replica = await world.replica(gate=asyncio.Event())
+    world.model("digits")
+    world.endpoint("digits", replica)
+    await world.until_healthy("digits", replica)
+    request = asyncio.create_task(world.send("digits"))
+
+    async def working():
+        return replica.working == 1
+
+    await world.until(working)
+    world.model("digits", "LeastConnections")
+
+    async def moved():
+        return (await world.proxy.read()).routes["digits"].startswith("leastconn")
+
+    await world.until(moved)
+    await world.until_healthy("digits", replica)
+    stats = await world.stats("digits")
+    assert (stats.in_flight, stats.endpoints[0].in_flight) == (1, 1)
+    replica.gate.set()
+    assert (await request)[0] == 200
+
+    async def counted():
+        return (await world.stats("digits")).in_flight == 0
+
+    await world.until(counted)

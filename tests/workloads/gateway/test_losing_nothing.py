@@ -186,6 +186,17 @@ async def test_the_agent_catches_up_on_what_it_missed(world, load):
     assert (await world.send("other"))[0] == 200
 
 
+async def test_a_map_that_names_what_is_not_there(world):
+    """A route to a backend that HAProxy does not have is put right."""
+    replicas = await two_replicas(world)
+    await world.stop_agent()
+    await world.proxy_command("set map models.map digits roundrobin-r3-99")
+    assert (await world.send("digits"))[0] == 503
+    await world.start_agent()
+    await world.until_healthy("digits", *replicas)
+    assert (await world.send("digits"))[0] == 200
+
+
 async def test_haproxy_comes_back_as_it_was(world):
     """Restarted while the agent is away, HAProxy serves the same models from its files."""
     replicas = await two_replicas(world)

@@ -1,13 +1,19 @@
 """What HAProxy says, and what the gateway makes of it."""
 
 from dataclasses import replace
+from functools import partial
 
+import aiohttp
 import pytest
 
 from trimtab.api.gateway import EndpointState
 from trimtab.api.serving import Policy
 from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
+from trimtab.workloads.gateway.agent import Agent
+from trimtab.workloads.gateway.concurrency import Concurrency
+from trimtab.workloads.gateway.configuration import Listener
 from trimtab.workloads.gateway.observed import Observed, Server, Slot, observed, parse_map
+from trimtab.workloads.gateway.runtime import Proxy
 from trimtab.workloads.gateway.statistics import prometheus, report
 
 # Cut from HAProxy 2.8.25: a server with two requests at work, five in the backend's queue.
@@ -78,6 +84,14 @@ def test_without_haproxy_there_are_no_numbers():
     stats = report(TRAFFIC, None, {}, {}, 17.0)
     assert (stats.proxy_up, stats.models) == (False, {})
     assert "trimtab_gateway_up 0\n" in prometheus(stats, None)
+
+
+async def test_before_the_first_look_there_are_no_numbers(tmp_path):
+    """An agent that has not read the models yet must not say that none has traffic."""
+    async with aiohttp.ClientSession() as session:
+        with Proxy(tmp_path) as proxy:
+            agent = Agent(proxy, Listener("127.0.0.1", 8080, "default"), {}, {}, partial(Concurrency, session))
+            assert (await agent.stats(1.0)).proxy_up is False
 
 
 UP = Server(1, 8, "UP", "L7OK")

@@ -59,7 +59,8 @@ class Agent:
         self._slices = slices
         self._changed = asyncio.Event()
         self._concurrency = concurrency(self.wake)
-        self._traffic: tuple[ModelTraffic, ...] = ()
+        # None before the first round: until then there are no numbers to report, and none is not zero.
+        self._traffic: tuple[ModelTraffic, ...] | None = None
         self._limits: dict[str, int] = {}
         self._routes: dict[str, str] = {}
         # Slots that a model has left, until their last request is through.
@@ -85,14 +86,19 @@ class Agent:
 
     async def stats(self, now: float) -> GatewayStats:
         """Return the report for `now` (Unix time, seconds)."""
-        return report(self._traffic, await self._seen(), self._limits, self._former, now)
+        return self._report(await self._seen(), now)
 
     async def metrics(self, now: float) -> str:
         """Return the report in Prometheus' text format."""
         seen = await self._seen()
-        return prometheus(report(self._traffic, seen, self._limits, self._former, now), seen)
+        return prometheus(self._report(seen, now), seen)
+
+    def _report(self, seen: Observed | None, now: float) -> GatewayStats:
+        return report(self._traffic or (), seen, self._limits, self._former, now)
 
     async def _seen(self) -> Observed | None:
+        if self._traffic is None:
+            return None
         try:
             return await self._proxy.read()
         except ProxyUnavailable:
@@ -100,39 +106,41 @@ class Agent:
 
     async def _round(self) -> float:
         """Take one step; return after how many seconds to look again unless something changes first."""
-        self._traffic = desired_traffic(self._models.values(), self._slices.values())
-        self._limits = self._concurrency.limits(self._traffic)
+        traffic = self._traffic = desired_traffic(self._models.values(), self._slices.values())
+        self._limits = self._concurrency.limits(traffic)
         try:
             seen = await self._proxy.read()
             self._say(up=True)
-            return await self._drive(seen)
+            return await self._drive(traffic, seen)
         except ProxyUnavailable as error:
             self._say(up=False, error=error.message)
             if not self._routes:
                 self._routes = self._proxy.stored_routes()
-            self._routes, prepared = layout(self._traffic, self._routes)
-            self._store(self._routes, prepared)
+            self._routes, prepared = layout(traffic, self._routes)
+            self._store(traffic, self._routes, prepared)
             return _ABSENT_SECONDS
 
-    async def _drive(self, seen: Observed) -> float:
-        slots, missing = assigned(self._traffic, seen.routes, seen.free())
+    async def _drive(self, traffic: tuple[ModelTraffic, ...], seen: Observed) -> float:
+        # A map that is newer than the configuration may name slots that HAProxy does not have.
+        routes = {model: slot for model, slot in seen.routes.items() if slot in seen.slots}
+        slots, missing = assigned(traffic, routes, seen.free())
         if missing:
             log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
-            self._routes, prepared = layout(self._traffic, seen.routes)
-            self._store(self._routes, prepared)
+            self._routes, prepared = layout(traffic, routes)
+            self._store(traffic, self._routes, prepared)
             self._former.clear()  # the new worker's slots are new; the old one's requests end with it
             await self._proxy.reload()
             log.info("proxy.reloaded", slots=len(prepared))
             return _LEAVING_SECONDS
         self._remember(seen, slots)
-        step = difference(self._traffic, slots, seen, self._limits)
+        step = difference(traffic, slots, seen, self._limits)
         started = time.perf_counter()
         complete = await self._proxy.change(step.commands)
         if step.commands:
             milliseconds = round(1000 * (time.perf_counter() - started), 1)
             log.info("proxy.stepped", commands=len(step.commands), milliseconds=milliseconds)
         self._routes = slots
-        self._store(slots, seen.slots)
+        self._store(traffic, slots, seen.slots)
         return _LOOK_SECONDS if complete and not step.leaving else _LEAVING_SECONDS
 
     def _remember(self, seen: Observed, slots: Mapping[str, str]) -> None:
@@ -146,8 +154,8 @@ class Agent:
             if slot in seen.slots and not seen.slots[slot].empty and slot not in slots.values()
         }
 
-    def _store(self, slots: Mapping[str, str], prepared: Iterable[str]) -> None:
-        text = configuration(self._listener, self._traffic, slots, prepared, self._limits)
+    def _store(self, traffic: Iterable[ModelTraffic], slots: Mapping[str, str], prepared: Iterable[str]) -> None:
+        text = configuration(self._listener, traffic, slots, prepared, self._limits)
         self._proxy.store(text, map_text(slots))
 
     def _say(self, *, up: bool, error: str = "") -> None:
