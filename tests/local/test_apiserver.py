@@ -188,3 +188,13 @@ async def test_events_are_the_same_in_both_groups(http: aiohttp.ClientSession):
     accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     async with http.get(path, headers=accept) as response:
         assert (await response.json())["rows"][0]["cells"][4] == "pod/p"
+
+
+async def test_ways_into_a_pod_are_refused_with_another_way(http: aiohttp.ClientSession, registry: Registry):
+    """Nobody is left with a bare 404 for what a real cluster has."""
+    registry.create(
+        "pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "i"}]}}, "default"
+    )
+    async with http.post("/api/v1/namespaces/default/pods/p/exec") as response:
+        assert response.status == 405
+        assert (await response.json())["message"].endswith("run the command here, or read kubectl logs")

@@ -10,7 +10,17 @@ from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import EventEncoder, not_found_page
 from trimtab.local.apiserver.targets import Target, target_of
 from trimtab.local.registry import Registry
+from trimtab.local.statuses import ApiError
 from trimtab.local.watching import Watch
+
+_WAYS_IN = {
+    "exec": "run the command here, or read kubectl logs",
+    "attach": "read kubectl logs -f",
+    "portforward": "connect to the pod's address itself, see kubectl get pod -o wide",
+    "proxy": "connect to the pod's address itself, see kubectl get pod -o wide",
+    "ephemeralcontainers": "debug the process here",
+    "resize": "replace the pod",
+}
 
 
 class Routes:
@@ -91,7 +101,7 @@ class Routes:
     async def _subresource(self, call: Call) -> web.StreamResponse:
         subresource = call.served.resource.subresource(call.target.subresource)
         if subresource is None:
-            raise statuses.no_such_resource()
+            raise _not_served(call)
         verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(call.request.method, "")
         if verb not in subresource.verbs:
             raise statuses.method_not_allowed()
@@ -107,3 +117,13 @@ class Routes:
             case _, "update":
                 return await writing.replace(call)
         return await writing.patch(call)
+
+
+def _not_served(call: Call) -> ApiError:
+    """What asks for a way into a pod is told why there is none."""
+    name = call.target.subresource
+    if call.resource == "pods" and name in _WAYS_IN:
+        why = "containers are processes of this machine"
+        text = f"pods/{name} is not served by the embedded cluster: {why}; {_WAYS_IN[name]}"
+        return ApiError(405, "MethodNotAllowed", text, {})
+    return statuses.no_such_resource()
