@@ -48,6 +48,7 @@ class NodeAgent:
         self._back_off_scale = back_off_scale
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._removing: set[asyncio.Task[None]] = set()
         self._events = EventRecorder(registry, clock, "kubelet")
 
     def start(self) -> None:
@@ -66,6 +67,7 @@ class NodeAgent:
         for worker in self._workers.values():
             worker.abandon()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self._removing, return_exceptions=True)
         self._registry.pod_logs = None
 
     def kill_node(self, name: str) -> None:
@@ -116,7 +118,11 @@ class NodeAgent:
         task = self._tasks[uid]
 
         def clean(_: object = None) -> None:
-            worker.clean_up()
+            worker.close_logs()
+            # Removing a large volume takes long, and Services forward on this loop.
+            removing = asyncio.create_task(asyncio.to_thread(worker.remove_files))
+            self._removing.add(removing)
+            removing.add_done_callback(self._removing.discard)
             self._addresses.give_back(worker.address)
             self._workers.pop(uid, None)
             self._tasks.pop(uid, None)
