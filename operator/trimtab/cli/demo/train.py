@@ -15,7 +15,7 @@ EPOCHS = 14
 BATCH = 64
 
 
-def write_customer_model(folder: Path, data: Path, seed: int = 0, threads: int = 2) -> float:
+def write_customer_model(folder: Path, data: Path, seed: int = 0, threads: int = 1) -> float:
     """Train on the digits that scikit-learn ships and return the accuracy on the test scans.
 
     `folder` gets digits_model.py and model.safetensors; `data` is the .npz with x_train, y_train, x_test, y_test:
