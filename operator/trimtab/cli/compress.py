@@ -26,6 +26,8 @@ def run(spec: Path | None) -> None:
     from trimtab.cli.logs import configure
     from trimtab.workloads.compress.process import run_job
 
+    # Threads that spin while they wait slow down whoever shares the CPUs; torch reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     configure()
     text = spec.read_text() if spec is not None else None
     sys.exit(run_job(text, os.environ, lambda line: print(line, flush=True)))

@@ -21,8 +21,8 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     Preset.NONE: (),
     Preset.FAST: (_INT8,),
     # Pruning takes most channels' worth of weights, distillation brings the accuracy back, int8 divides by four again.
-    Preset.BALANCED: (Step(prune=Prune(sparsity="50%")), Step(distill=Distill(epochs=15)), _INT8),
-    Preset.SMALLEST: (Step(prune=Prune(sparsity="75%")), Step(distill=Distill(epochs=30)), _INT8),
+    Preset.BALANCED: (Step(prune=Prune(sparsity="50%")), Step(distill=Distill(epochs=10)), _INT8),
+    Preset.SMALLEST: (Step(prune=Prune(sparsity="75%")), Step(distill=Distill(epochs=20)), _INT8),
 }
 _TRAINING = ("finetune", "distill")
 

@@ -66,7 +66,7 @@ def pruned(network: nn.Module, share: float, scope: Scope, context: Context) -> 
     if _parameters(copied) == _parameters(network):
         raise context.failed(
             Reason.STEP_HAD_NO_EFFECT,
-            f"{share:.0%} of the channels, in multiples of {_rounding(network)}, is none; raise the share or remove "
+            f"{share:.0%} of the channels, rounded to whole ones of this network, is none; raise the share, or remove "
             "the step",
         )
     return copied
