@@ -15,7 +15,7 @@ import numpy as np
 from trimtab.cli.demo.timeline import Requests, percentile
 from trimtab.errors import TrimtabError
 
-_WINDOW_S = 5.0
+_WINDOW_S = 3.0
 # More are not sent at once: beyond this the load waits for answers, as any client with a pool does.
 _AT_ONCE = 256
 _TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)

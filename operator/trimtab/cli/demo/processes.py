@@ -18,9 +18,10 @@ _PR_SET_PDEATHSIG = 1
 CLUSTER_FOLDER = "cluster"
 _LAST_LINES = 15
 _PATIENCE_S = 20.0
+# One thread: two of them wait for each other actively, which is slow wherever the second core is busy.
 _TRAIN = (
     "import sys; from pathlib import Path; from trimtab.cli.demo.train import write_customer_model; "
-    "print(write_customer_model(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))"
+    "print(write_customer_model(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), threads=1))"
 )
 # A Ctrl-C reaches every process of the terminal's group; ours are in groups of their own and end when we say so.
 _PYTHON = (sys.executable, "-P")

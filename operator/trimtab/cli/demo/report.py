@@ -98,7 +98,7 @@ def load_plots(samples: Sequence[Sample], marks: Sequence[Mark]) -> str:
     rate.plot(at, [s.answered_per_s for s in samples], color=_ON_DEMAND, label="answered")
     rate.plot(at, [s.failed for s in samples], color=_BAD, label="failed so far")
     rate.set_ylabel("requests/s")
-    latency.plot(at, [s.p95_ms for s in samples], color=_LINE, label="95 % of the last 5 s")
+    latency.plot(at, [s.p95_ms for s in samples], color=_LINE, label="95 % of the last 3 s are faster")
     latency.set_ylabel("latency, ms")
     cost.step(at, [s.all_on_demand_per_hour for s in samples], where="post", color=_ON_DEMAND, label="all on demand")
     cost.step(at, [s.cost_per_hour for s in samples], where="post", color=_SPOT, label="as it is")
@@ -115,7 +115,7 @@ def _finish(axes: Axes, marks: Sequence[Mark]) -> None:
             axes.axvline(mark.at, color=_BAD if mark.kind == "interruption" else _SPOT, linestyle=":")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", frameon=False, ncols=3, fontsize="small")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, ncols=3, fontsize="small")
 
 
 def _svg(figure: Figure) -> str:
