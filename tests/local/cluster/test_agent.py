@@ -221,6 +221,22 @@ async def test_readiness_follows_the_probe(embedded, tmp_path):
     await embedded.until(ready("False"))
 
 
+async def test_exec_probes_run_in_the_container(embedded, tmp_path):
+    """A command's exit code is as good as an HTTP status, and the schema keeps it."""
+    flag = tmp_path / "ready"
+    probe = {"exec": {"command": ["test", "-e", str(flag)]}, "periodSeconds": 1, "failureThreshold": 1}
+    embedded.run_pod("checked", "sleep 60", container={"readinessProbe": probe})
+    await embedded.pod("checked", "Running")
+
+    def ready():
+        status = embedded.get("pods", "checked")["status"]
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
+
+    assert not ready()
+    flag.touch()
+    await embedded.until(ready)
+
+
 async def test_liveness_restarts_the_container(embedded, tmp_path):
     """A container whose liveness probe fails is ended and started again."""
     probe = {"httpGet": {"port": "http"}, "periodSeconds": 1, "failureThreshold": 2}
