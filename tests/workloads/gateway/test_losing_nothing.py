@@ -48,10 +48,12 @@ async def test_a_terminating_replica_is_drained_and_forgotten(world, load):
         world.endpoint("digits", leaver, terminating=True)
         started = asyncio.get_running_loop().time()
 
-        async def idle():
-            return leaver.working == 0
+        async def drained():
+            now = await world.proxy.read()
+            (server,) = [slot.servers[leaver.address] for slot in now.slots.values() if slot.servers]
+            return server.weight == 0 and server.idle and leaver.working == 0
 
-        await world.until(idle)
+        await world.until(drained)
         assert asyncio.get_running_loop().time() - started < 0.5
         count = leaver.answered
         await asyncio.sleep(0.2)
