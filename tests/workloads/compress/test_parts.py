@@ -40,13 +40,18 @@ def test_reduce_range_follows_the_cpu(tmp_path, cpuinfo, reduce_range):
 
 def test_progress_tells_the_share_and_the_rest():
     """A stage counts by its weight; time left follows from the time so far; fresh lines are not repeated."""
-    times = iter([0.0, 0.0, 5.0, 10.0, 10.1, 10.1])
+    now = 0.0
     lines = []
-    reporter = Reporter([Stage("export", 1), Stage("train", 3)], lines.append, lambda: next(times))
+    reporter = Reporter([Stage("export", 1), Stage("train", 3)], lines.append, lambda: now)
     reporter.begin(0)
+    now = 5.0
     reporter.begin(1)
+    now = 5.1
+    reporter.tick(0.01, "too fresh")
+    now = 10.0
     reporter.tick(1 / 3, "epoch 1 of 3")
-    assert [(p["percent"], p.get("remainingSeconds")) for p in map(json.loads, lines)] == [(0, None), (25, 15)]
+    told = [(p["percent"], p.get("remainingSeconds"), p["detail"]) for p in map(json.loads, lines)]
+    assert told == [(0, None, ""), (25, 15, ""), (50, 10, "epoch 1 of 3")]
 
 
 def a_quantized_graph(quantized):

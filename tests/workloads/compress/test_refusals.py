@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -222,8 +223,6 @@ def test_custom_operators_are_code(execute, request_for, a_graph, a_dataset, tmp
 
 def test_external_data_stays_inside(execute, request_for, a_graph, a_dataset, tmp_path):
     """Weights kept outside the source's folder are refused: they may be any file of the machine."""
-    import onnx  # noqa: PLC0415
-
     path = tmp_path / "source" / "model.onnx"
     data = a_dataset(tmp_path / "data.npz", a_graph(path))
     model = onnx.load(path)

@@ -11,7 +11,7 @@ import pytest
 
 from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import Verdict
-from trimtab.api.runs import Progress, RunResult
+from trimtab.api.runs import Progress, RunResult, RunSpec
 from trimtab.errors import Stalled
 from trimtab.store import file_sha256, folder_digest, open_artifact
 from trimtab.workloads.compress.stopping import Interrupted, Stop
@@ -116,13 +116,15 @@ def test_the_report_tells_what_each_step_did(balanced, tmp_path):
     assert quantize["macsInt8Percent"] == 100.0
 
 
-def test_an_equal_request_reuses_the_artifact(balanced, execute, request_for):
-    """No training: the same inputs lead to what is there; a rerun's reason asks for a new one."""
-    from trimtab.api.runs import RunSpec  # noqa: PLC0415
-
+def test_an_equal_request_reuses_the_artifact(balanced, execute):
+    """No training: the same inputs lead to what is there; a rerun's reason asks for a new artifact."""
     _, spec, _, result = balanced
     again = execute(RunSpec.model_validate_json(json.dumps(spec)))
     assert again == result.model_copy(update={"reused": True})
+    quick = spec | {"compression": {"preset": "None"}}
+    first, rerun = (execute(RunSpec.model_validate_json(json.dumps(quick | {"salt": salt}))) for salt in ("", "again"))
+    assert first.artifact.uri != rerun.artifact.uri
+    assert not rerun.reused
 
 
 def test_show_prints_the_report(balanced, tmp_path):
