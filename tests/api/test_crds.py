@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+
 from trimtab.api.crds import crds
 from trimtab.cli.crds import crds as command
 
@@ -77,7 +78,21 @@ def test_columns_are_those_people_look_for() -> None:
     """kubectl shows what the design promises, in that order."""
     columns = crds()["trimtab.dev_optimizedmodels.yaml"]["spec"]["versions"][0]["additionalPrinterColumns"]
     names = [column["name"].upper() for column in columns]
-    assert names == "READY STATUS COMPRESSION SIZE DROP REPLICAS SPOT URL AGE REVISION LB COST/H MESSAGE".split()
+    assert names == [
+        "READY",
+        "STATUS",
+        "COMPRESSION",
+        "SIZE",
+        "DROP",
+        "REPLICAS",
+        "SPOT",
+        "URL",
+        "AGE",
+        "REVISION",
+        "LB",
+        "COST/H",
+        "MESSAGE",
+    ]
     assert [c["name"] for c in columns if c.get("priority") == 1] == ["Revision", "LB", "Cost/H", "Message"]
 
 

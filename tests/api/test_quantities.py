@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trimtab.api.quantities import amount, drop_limit, fraction, human_bytes, seconds
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from trimtab.api.crds import crds
 from trimtab.api.names import short_hash
 from trimtab.effects import kinds
@@ -148,7 +149,9 @@ class World:
                 return body
             await asyncio.sleep(0.2)
         lines = self.log.read_text().splitlines()[-15:]
-        pytest.fail(f"{what} did not come within {timeout} s:\n{yaml.safe_dump(body.get('status'))}\n" + "\n".join(lines))
+        pytest.fail(
+            f"{what} did not come within {timeout} s:\n{yaml.safe_dump(body.get('status'))}\n" + "\n".join(lines)
+        )
 
 
 def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:

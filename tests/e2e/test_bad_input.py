@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from trimtab.effects.kubernetes import ApiError
 
 pytestmark = pytest.mark.e2e

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+
 from trimtab.effects import kinds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from trimtab.effects.announce import Announcer
 from trimtab.effects.execute import Executor, drifted
 from trimtab.planning.plan import Apply

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.optimizedmodel import OptimizedModel
 from trimtab.effects.reading import explain

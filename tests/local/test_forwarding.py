@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import uvloop
+
 from trimtab.local.proxy.forwarding import Client
 
 pytestmark = pytest.mark.integration

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from trimtab.api.conditions import Condition
 from trimtab.api.gateway import EndpointState, EndpointStats, ModelStats
 from trimtab.api.guardrail import Metric, Verdict

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool, Embedded
 from trimtab.planning.fleet import Demand, Node, PoolMemory, Request, assign, nodes_for, order

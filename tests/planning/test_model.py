@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.guardrail import Verdict
@@ -201,7 +202,7 @@ def test_a_rollout_that_does_not_end_is_rolled_back(served: Any, after: Any, mak
 
 def test_a_corrupt_artifact_ends_the_rollout_at_once(served: Any, after: Any, make: Any) -> None:
     """No use in waiting for a deadline."""
-    world, before, memory = served
+    world, _, memory = served
     world = replace(world, spec=make.spec(serving={"maxReplicas": 4, "batching": {"maxSize": 2}}), generation=2)
     rolling, memory = plan(world, memory)
     new = rolling.status["candidateRevision"]["name"]

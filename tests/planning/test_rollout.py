@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trimtab.api.serving import Rollout
 from trimtab.planning.rollout import shares, weights
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import Verdict
 from trimtab.api.runs import Progress, RunResult
