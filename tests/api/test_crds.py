@@ -78,7 +78,8 @@ def test_columns_are_those_people_look_for() -> None:
     """kubectl shows what the design promises, in that order."""
     columns = crds()["trimtab.dev_optimizedmodels.yaml"]["spec"]["versions"][0]["additionalPrinterColumns"]
     names = [column["name"].upper() for column in columns]
-    assert names == [
+    shown = ["READY", "STATUS", "COMPRESSION", "SIZE", "DROP", "REPLICAS", "SPOT", "URL", "AGE"]
+    assert names == [*shown, "REVISION", "LB", "COST/H", "MESSAGE"]
         "READY",
         "STATUS",
         "COMPRESSION",
