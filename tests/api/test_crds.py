@@ -80,20 +80,6 @@ def test_columns_are_those_people_look_for() -> None:
     names = [column["name"].upper() for column in columns]
     shown = ["READY", "STATUS", "COMPRESSION", "SIZE", "DROP", "REPLICAS", "SPOT", "URL", "AGE"]
     assert names == [*shown, "REVISION", "LB", "COST/H", "MESSAGE"]
-        "READY",
-        "STATUS",
-        "COMPRESSION",
-        "SIZE",
-        "DROP",
-        "REPLICAS",
-        "SPOT",
-        "URL",
-        "AGE",
-        "REVISION",
-        "LB",
-        "COST/H",
-        "MESSAGE",
-    ]
     assert [c["name"] for c in columns if c.get("priority") == 1] == ["Revision", "LB", "Cost/H", "Message"]
 
 
