@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import numpy as np
 import onnx
 import pytest
+from moto.server import ThreadedMotoServer
 
 from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import Verdict
@@ -269,3 +271,32 @@ def test_sigterm_exits_143(request_for, tmp_path):
     assert process.returncode == 143
     assert "told to stop" in json.loads((tmp_path / "message").read_text())["message"]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_everything_may_lie_in_s3(request_for, execute, customer, monkeypatch):
+    """Source, data and artifacts over real HTTP; the second run finds what the first one made."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    try:
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="lake")
+        for path in customer[0].glob("*.*"):
+            client.upload_file(str(path), "lake", f"models/digits/{path.name}")
+        client.upload_file(str(customer[1]), "lake", "data/digits.npz")
+        spec = request_for(
+            source={"uri": "s3://lake/models/digits", "entrypoint": "digits_model:build"},
+            compression={"preset": "Fast"},
+            guardrail={"dataset": {"uri": "s3://lake/data/digits.npz"}, "maxDrop": "2pp"},
+            output="s3://lake/artifacts",
+        )
+        first = execute(spec)
+        assert first.artifact.uri.startswith("s3://lake/artifacts/digits/")
+        assert first.guardrail.verdict is Verdict.PASSED
+        assert execute(spec) == first.model_copy(update={"reused": True})
+    finally:
+        server.stop()
