@@ -63,6 +63,8 @@ def _run(folder: Path, kubeconfig: Path, ready_fd: int | None) -> None:
     from trimtab.local.cluster import ClusterConfig
 
     configure()
+    # Images bring their commands along; ours are beside this Python, which need not be on the user's PATH.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     config = ClusterConfig(directory=folder, images=local_images(), kubeconfig=kubeconfig)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, folder, ready_fd))

@@ -20,6 +20,7 @@ from trimtab.planning.snapshot import Owner
 
 Manifest = dict[str, Any]
 _DIRECTORY = "/var/run/trimtab/gateway"
+_DIRECTORY_OPTION = f"--directory={_DIRECTORY}"
 _SHARED_MOUNT: Manifest = {"name": "gateway", "mountPath": _DIRECTORY}
 
 
@@ -88,11 +89,15 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                         {
                             "name": "haproxy",
                             **common,
-                            "args": ["gateway", "proxy", f"--directory={_DIRECTORY}"],
+                            "args": ["gateway", "proxy", _DIRECTORY_OPTION],
                             "env": list(pods.SCRATCH_ENV),
                             "ports": [{"name": "http", "containerPort": GATEWAY_PORT}],
                             "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
                             "readinessProbe": _probe("/gateway/ready", GATEWAY_PORT),
+                            # At SIGTERM HAProxy cuts what is in flight; this lets it finish first.
+                            "lifecycle": {
+                                "preStop": {"exec": {"command": ["trimtab", "gateway", "stop", _DIRECTORY_OPTION]}}
+                            },
                             "volumeMounts": [_SHARED_MOUNT, pods.SCRATCH_MOUNT],
                         },
                         {
@@ -101,7 +106,7 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                             "args": [
                                 "gateway",
                                 "agent",
-                                f"--directory={_DIRECTORY}",
+                                _DIRECTORY_OPTION,
                                 f"--namespace={namespace}",
                                 "--host=$(POD_IP)",
                                 f"--port={GATEWAY_PORT}",
