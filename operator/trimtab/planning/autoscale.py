@@ -72,7 +72,7 @@ class AutoscaleConfig:
     @property
     def down_spacing(self) -> float:
         """Time between two steps down at least."""
-        return min(self.scale_down_delay / 10, 30.0)
+        return min(max(self.scale_down_delay / 10, 2.0), 30.0)
 
 
 @dataclass(frozen=True, slots=True)

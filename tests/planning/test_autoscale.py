@@ -1,0 +1,255 @@
+"""How many replicas a model needs: hand-computed cases, each one rule of the policy."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from trimtab.planning import autoscale, signals
+from trimtab.planning.autoscale import AutoscaleConfig, AutoscaleState
+from trimtab.planning.signals import Sample, SignalState
+
+CONFIG = AutoscaleConfig(min_replicas=1, max_replicas=10, capacity_per_replica=8)
+
+
+def steady(total: int, until: float, seconds: float = 60.0) -> SignalState:
+    """A gateway that reported the same total every two seconds."""
+    state = SignalState()
+    at = until - seconds
+    while at <= until:
+        state = signals.ingest(state, Sample(at, total, 0), at)
+        at += 2.0
+    return state
+
+
+class Fleet:
+    """A model over time: each tick one scrape and one decision."""
+
+    def __init__(self, config=CONFIG, replicas=1, now=0.0):
+        self.config, self.now = config, now
+        self.signal, self.state = SignalState(), AutoscaleState(replicas=replicas)
+        self.history = []
+
+    def tick(self, total: int | None, requests: int | None = None):
+        sample = None if total is None else Sample(self.now, total, 0, requests)
+        self.signal = signals.ingest(self.signal, sample, self.now)
+        decision, self.state = autoscale.desired(self.signal, self.config, self.state, 0, self.now)
+        self.history.append(decision.replicas)
+        self.now += 2.0
+        return decision
+
+    def run(self, total: int | None, seconds: float, requests: int | None = None):
+        decision = None
+        for _ in range(int(seconds / 2)):
+            decision = self.tick(total, requests)
+        return decision
+
+
+@pytest.mark.parametrize(
+    ("total", "replicas"),
+    [
+        pytest.param(0, 1, id="no load keeps the floor"),
+        pytest.param(5, 1, id="one replica holds 5.6"),
+        pytest.param(6, 2, id="one more request needs a second"),
+        pytest.param(18, 4, id="18 over 5.6 is 3.2"),
+        pytest.param(500, 5, id="one step is four more at most"),
+    ],
+)
+def test_totals_become_replicas(total, replicas):
+    """The total at the gateway over 70 % of what a replica takes, rounded up."""
+    decision, _ = autoscale.desired(steady(total, 100), CONFIG, AutoscaleState(), 1, 100)
+    assert decision.replicas == replicas
+
+
+def test_a_reason_is_a_sentence_for_people():
+    """What was measured, what it needs, and how that was computed."""
+    decision, _ = autoscale.desired(steady(18, 100), CONFIG, AutoscaleState(), 1, 100)
+    assert decision.reason == "18.0 requests in flight and queued need 4 replicas of 8 at 70%"
+
+
+def test_exact_fits_need_no_extra_replica():
+    """Rounding errors of the division order nothing: 2.1 requests are three replicas of 1 at 70 %."""
+    config = replace(CONFIG, capacity_per_replica=10, utilisation=0.7)
+    decision, _ = autoscale.desired(steady(21, 100), config, AutoscaleState(), 3, 100)
+    assert decision.replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "current", "replicas"),
+    [
+        pytest.param(replace(CONFIG, min_replicas=3), 1, 3, id="raised floor"),
+        pytest.param(replace(CONFIG, max_replicas=2), 8, 2, id="lowered ceiling"),
+        pytest.param(replace(CONFIG, min_replicas=0), 0, 1, id="without idleAfter one stays"),
+    ],
+)
+def test_bounds_hold_at_once_even_without_figures(config, current, replicas):
+    """A new bound is the user's decision and waits for nothing."""
+    decision, state = autoscale.desired(SignalState(), config, AutoscaleState(), current, 0)
+    assert (decision.replicas, state.replicas) == (replicas, replicas)
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        pytest.param(SignalState(), id="none"),
+        pytest.param(steady(0, 80), id="stale"),
+        pytest.param(steady(0, 100, seconds=2), id="after a restart"),
+    ],
+)
+def test_missing_figures_hold(signal):
+    """Nothing known is no reason to go down, or up."""
+    decision, _ = autoscale.desired(signal, CONFIG, AutoscaleState(), 4, 100)
+    assert (decision.replicas, decision.held) == (4, True)
+    assert decision.reason.endswith("holding 4")
+
+
+def test_a_burst_is_answered_in_spaced_steps():
+    """Each step waits until the short window holds only samples taken after the one before."""
+    fleet = Fleet(replace(CONFIG, max_replicas=40))
+    fleet.run(0, 60)
+    fleet.history.clear()
+    fleet.run(200, 24)
+    assert fleet.history[0] == 5  # one sample in four: 50 requests are enough to ask for more than four more
+    assert sorted(set(fleet.history)) == [5, 10, 20, 36]
+    assert fleet.history.index(20) - fleet.history.index(10) == 3  # six seconds
+
+
+def test_queueing_is_answered_before_the_long_window_sees_it():
+    """When more waits than all replicas take at once, the short window decides, burst or not."""
+    fleet = Fleet(replicas=4)
+    fleet.run(16, 60)
+    decision = fleet.run(40, 8)
+    assert decision.replicas == 7  # when the short mean passed 32 it was 34, and 34 / 5.6 needs 7; the long one needs 4
+    assert fleet.state.panic_at is None
+
+
+def test_nothing_shrinks_for_a_minute_after_a_burst():
+    """In a burst the number never falls, whatever the load does then."""
+    fleet = Fleet(replace(CONFIG, scale_down_delay=0.0))
+    fleet.run(0, 60)
+    top = fleet.run(50, 10).replicas
+    fleet.history.clear()
+    fleet.run(0, 50)
+    assert set(fleet.history) == {top}
+    assert fleet.run(0, 30).replicas < top
+
+
+def test_down_comes_after_the_delay_in_small_steps():
+    """The most that was needed in the last five minutes stays; then one replica at a time."""
+    fleet = Fleet(replicas=8)
+    fleet.run(44, 120)
+    fleet.history.clear()
+    fleet.run(0, 300)
+    assert set(fleet.history) == {8}
+    fleet.run(0, 340)
+    steps = [b - a for a, b in itertools.pairwise(fleet.history)]
+    assert fleet.history[-1] == 1
+    assert min(steps) == -1
+
+
+def test_shrinking_again_soon_after_growing_again_waits():
+    """The second turn from growing to shrinking within an hour is put off, and says so."""
+    fleet = Fleet()
+    fleet.run(30, 120)
+    fleet.run(0, 900)
+    low = fleet.history[-1]
+    fleet.run(30, 120)
+    high = fleet.history[-1]
+    decision = fleet.run(0, 900)
+    assert (low, decision.replicas) == (1, high)
+    assert "grew again" in decision.reason
+    assert fleet.run(0, 3600).replicas == 1
+
+
+def test_observed_pods_do_not_scale_a_model():
+    """Once decided, the number of pods seen (fewer in a loss, more while covered) is no reason to change it."""
+    _, state = autoscale.desired(steady(18, 100), CONFIG, AutoscaleState(), 4, 100)
+    seen = {autoscale.desired(steady(18, 102), CONFIG, state, pods, 102)[0].replicas for pods in (0, 2, 4, 9)}
+    assert seen == {4}
+
+
+def test_a_new_operator_keeps_what_runs_and_waits_for_the_whole_delay():
+    """A restart begins by holding; a low load shrinks nothing before the delay has been watched."""
+    fleet = Fleet()
+    fleet.state = AutoscaleState()
+    fleet.signal = SignalState()
+    decision, fleet.state = autoscale.desired(fleet.signal, CONFIG, fleet.state, 6, fleet.now)
+    assert (decision.replicas, decision.held) == (6, True)
+    fleet.run(1, 298)
+    assert set(fleet.history) == {6}
+    fleet.run(1, 10)
+    assert fleet.history[-1] == 5
+
+
+def test_a_gap_counts_as_full_need():
+    """Ten minutes without figures do not make the delay pass."""
+    fleet = Fleet(replicas=6)
+    fleet.run(30, 120)
+    fleet.run(None, 600)
+    fleet.history.clear()
+    fleet.run(0, 280)
+    assert set(fleet.history) == {6}
+
+
+SLEEPER = replace(CONFIG, min_replicas=0, idle_after=600.0)
+
+
+def test_an_idle_model_sleeps_and_the_first_request_wakes_it():
+    """No request for idleAfter: zero. A held request: replicas at once, without waiting for history."""
+    fleet = Fleet(SLEEPER)
+    fleet.run(0, 590, requests=7)
+    assert fleet.history[-1] == 1
+    assert fleet.run(0, 20, requests=7).replicas == 0
+    assert fleet.run(0, 100, requests=7).replicas == 0
+    assert fleet.tick(1, requests=8).replicas == 1
+
+
+def test_a_model_that_serves_too_fast_to_be_seen_does_not_sleep():
+    """Every scrape finds nothing in flight, but the count of requests rises."""
+    fleet = Fleet(SLEEPER)
+    for count in range(600):
+        fleet.tick(0, requests=count)
+    assert set(fleet.history) == {1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"min_replicas": 11}, "minReplicas 11 is not within 0..10"),
+        ({"capacity_per_replica": 0}, "a replica must take some requests"),
+        ({"panic_window": 90.0}, "windows must be within 60 s"),
+    ],
+)
+def test_nonsense_is_refused(change, message):
+    """A configuration that no decision could honour is named."""
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIG, **change)
+
+
+def test_a_decision_takes_less_than_a_millisecond():
+    """Full windows and a long memory included."""
+    fleet = Fleet(replace(CONFIG, max_replicas=1000))
+    for at in range(400):
+        fleet.tick(max(0, 4000 - 10 * at))
+    best = min(_timed(fleet) for _ in range(50))
+    assert best < 1e-3
+
+
+def _timed(fleet: Fleet) -> float:
+    start = time.perf_counter()
+    autoscale.desired(fleet.signal, fleet.config, fleet.state, 0, fleet.now)
+    return time.perf_counter() - start
+
+
+def test_the_state_survives_json():
+    """What is written to a status is read back equal, and an empty one is new."""
+    fleet = Fleet()
+    fleet.run(0, 60)
+    fleet.run(50, 60)
+    fleet.run(0, 500)
+    assert AutoscaleState.from_json(json.loads(json.dumps(fleet.state.to_json()))) == fleet.state
+    assert AutoscaleState.from_json({}) == AutoscaleState()
