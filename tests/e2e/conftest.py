@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,6 +59,11 @@ def customer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 @dataclass
 class Operator:
     """The operator as a process that tests may kill."""
@@ -77,7 +83,7 @@ class Operator:
             "TRIMTAB_ON_DEMAND_HOLD": "5s",
             "TRIMTAB_NODE_HOLD": "3s",
             "TRIMTAB_HEALTH_HOST": "127.0.0.1",
-            "TRIMTAB_HEALTH_PORT": "0",
+            "TRIMTAB_HEALTH_PORT": str(free_port()),
             **self.environment,
         }
         with self.log.open("ab") as log:
