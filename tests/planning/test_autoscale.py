@@ -72,10 +72,10 @@ def test_a_reason_is_a_sentence_for_people():
 
 
 def test_exact_fits_need_no_extra_replica():
-    """Rounding errors of the division order nothing: 2.1 requests are three replicas of 1 at 70 %."""
-    config = replace(CONFIG, capacity_per_replica=10, utilisation=0.7)
-    decision, _ = autoscale.desired(steady(21, 100), config, AutoscaleState(), 3, 100)
-    assert decision.replicas == 3
+    """Rounding errors of the division order nothing: 21 requests are exactly ten replicas of 3 at 70 %."""
+    config = replace(CONFIG, capacity_per_replica=3)
+    decision, _ = autoscale.desired(steady(21, 100), config, AutoscaleState(), 10, 100)
+    assert decision.replicas == 10
 
 
 @pytest.mark.parametrize(
@@ -136,6 +136,18 @@ def test_nothing_shrinks_for_a_minute_after_a_burst():
     fleet.run(0, 50)
     assert set(fleet.history) == {top}
     assert fleet.run(0, 30).replicas < top
+
+
+@pytest.mark.parametrize(
+    ("total", "replicas"),
+    [pytest.param(2, 1, id="calm: three go"), pytest.param(22, 4, id="a short rise: all stay")],
+)
+def test_what_a_short_rise_needs_is_not_given_away(total, replicas):
+    """The long mean alone would let replicas go that the last seconds need."""
+    fleet = Fleet(replace(CONFIG, scale_down_delay=4.0), replicas=4)
+    fleet.signal, fleet.now = steady(2, 100), 102.0
+    fleet.run(total, 20)
+    assert fleet.history[-1] == min(fleet.history) == replicas
 
 
 def test_down_comes_after_the_delay_in_small_steps():

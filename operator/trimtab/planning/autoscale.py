@@ -180,7 +180,8 @@ def _need(
         state = replace(state, panic_at=now)
     panicking = elapsed(state.panic_at, now) < config.stable_window
     waiting = short > ordered * config.capacity_per_replica  # more than all replicas take at once
-    load = max(stable, short) if panicking or waiting else stable
+    # A short rise orders nothing, but what it needs is not given away either.
+    load = max(stable, short if panicking or waiting else min(short, ordered * planned))
     replicas = math.ceil(load / planned - ROUNDING)
     why = (
         f"{load:.1f} requests in flight and queued need {replicas} replicas of "
