@@ -137,7 +137,7 @@ def _status_of(snapshot: Snapshot, view: RunView) -> RunStatus:
     running = base.model_copy(update={"phase": RunPhase.RUNNING, "message": trouble})
     progress = view.progress
     if progress is None:
-        return running
+        return _as_remembered(snapshot, running)
     return running.model_copy(
         update={
             "step": f"{progress.step} ({progress.index}/{progress.steps})",
@@ -145,6 +145,14 @@ def _status_of(snapshot: Snapshot, view: RunView) -> RunStatus:
             "estimated_remaining_seconds": progress.remaining_seconds,
         }
     )
+
+
+def _as_remembered(snapshot: Snapshot, running: RunStatus) -> RunStatus:
+    """Return the run with the progress that the status knows: a log that cannot be read now takes none of it back."""
+    before = snapshot.status.last_run
+    if before is None or before.key != running.key or before.phase is not RunPhase.RUNNING:
+        return running
+    return running.model_copy(update={"step": before.step, "progress_percent": before.progress_percent})
 
 
 def _failure(view: RunView) -> tuple[str, str]:

@@ -176,7 +176,8 @@ def _capacity(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None
 def _replicas(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None) -> ReplicasStatus | None:
     if wanted is None or serving is None or (serving.active is None and serving.candidate is None):
         return snapshot.status.replicas
-    ready = [pod for pod in snapshot.pods if pod.ready and not pod.terminating]
+    leaving = snapshot.doomed_nodes
+    ready = [pod for pod in snapshot.pods if pod.ready and not pod.terminating and pod.node not in leaving]
     spot = sum(1 for pod in ready if pod.capacity_type is CapacityType.SPOT)
     return ReplicasStatus(desired=wanted.replicas, ready=serving.healthy, on_demand=len(ready) - spot, spot=spot)
 

@@ -228,6 +228,10 @@ def model_service(model: Key, uid: str) -> Manifest:
         },
         "spec": {
             "selector": selector(GATEWAY),
-            "ports": [{"name": "http", "port": 80, "targetPort": GATEWAY_PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": GATEWAY_PORT, "protocol": "TCP"},
+                # Where only root may listen below 1024, as on the embedded cluster.
+                {"name": "http-alt", "port": GATEWAY_PORT, "targetPort": GATEWAY_PORT, "protocol": "TCP"},
+            ],
         },
     }
