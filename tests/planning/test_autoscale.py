@@ -197,13 +197,17 @@ def test_a_new_operator_keeps_what_runs_and_waits_for_the_whole_delay():
     assert fleet.history[-1] == 5
 
 
-def test_a_gap_counts_as_full_need():
-    """Ten minutes without figures do not make the delay pass."""
-    fleet = Fleet(replicas=6)
+@pytest.mark.parametrize(
+    ("delay", "gap"),
+    [pytest.param(300.0, 600, id="longer than every window"), pytest.param(20.0, 50, id="longer than the delay only")],
+)
+def test_a_gap_counts_as_full_need(delay, gap):
+    """Time without figures does not make the delay pass."""
+    fleet = Fleet(replace(CONFIG, scale_down_delay=delay), replicas=6)
     fleet.run(30, 120)
-    fleet.run(None, 600)
+    fleet.run(None, gap)
     fleet.history.clear()
-    fleet.run(0, 280)
+    fleet.run(0, delay - 2)
     assert set(fleet.history) == {6}
 
 

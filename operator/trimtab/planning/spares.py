@@ -34,11 +34,7 @@ def largest_zone_spares(needed: int, zones: int) -> int:
     """Return the fewest spares with which the loss of the fullest zone leaves `needed` replicas; 0 with one zone."""
     if zones < 2 or needed <= 0:
         return 0
-    spares = math.ceil(needed / (zones - 1))
-    # With odd numbers one less may do: the fullest zone holds ceil(total / zones).
-    while spares and math.ceil((needed + spares - 1) / zones) <= spares - 1:
-        spares -= 1
-    return spares
+    return math.ceil(needed / (zones - 1))  # e >= ceil((needed + e) / zones), solved for e
 
 
 def spare_replicas(needed: int, mode: SpotMode, hazards: Sequence[float], startup_s: float, notice_s: float) -> int:
