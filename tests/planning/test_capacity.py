@@ -134,6 +134,16 @@ def test_on_demand_falls_only_after_the_hold():
     assert seen == [2, 2, 2, 0, 0, 1, 1, 0]
 
 
+def test_cover_waits_for_spot_that_still_boots():
+    """A hold that ends while spot is missing takes no replica away that serves."""
+    _, state = capacity.split(4, CONFIG, POOLS, 3, state=settled(4), now=0)
+    split, state = capacity.split(4, CONFIG, POOLS, 2, state=state, now=10)
+    assert split.on_demand == 2
+    split, state = capacity.split(9, CONFIG, POOLS, 3, state=state, now=100)
+    split, state = capacity.split(9, CONFIG, POOLS, 3, state=state, now=140)
+    assert split.on_demand > 1, "spot has not come back as far as it should be"
+
+
 def test_the_hold_is_told():
     """Why on-demand nodes still run is in the reason."""
     _, state = capacity.split(4, CONFIG, POOLS, 1, state=settled(4), now=10)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool, Embedded
-from trimtab.planning.fleet import Demand, Node, PoolMemory, Request, assign, nodes_for, order
+from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, Request, assign, new_nodes, order
 
 SMALL = Request(cpu=0.5, memory=2**28)
 SHAPE = Embedded(cpu="1", memory="4Gi", pods=16)
@@ -21,14 +21,15 @@ def pool(name: str = "spot", kind: str = "Spot", weight: int = 0, **more: Any) -
 
 
 def node(name: str, *workloads: str, doomed: bool = False, of: str = "spot") -> Node:
-    return Node(name, of, doomed, workloads)
+    return Node(name, of, doomed, workloads, Request(0.5 * len(workloads), 2**28 * len(workloads)))
 
 
 def decide(requests: int, nodes: list[Node], ordered: int, now: float = 0.0, memory: PoolMemory | None = None) -> Any:
+    placed = min(requests, sum(len(entry.used_by) for entry in nodes if not entry.doomed))
     return order(
         pool(limits={"maxNodes": 5}),
         SHAPE,
-        [SMALL] * requests,
+        Held([SMALL] * placed, [SMALL] * (requests - placed)),
         nodes,
         memory or PoolMemory(),
         ordered=ordered,
@@ -49,15 +50,15 @@ def decide(requests: int, nodes: list[Node], ordered: int, now: float = 0.0, mem
         pytest.param([Request(0.1, 3 * 2**30)] * 2, 2, id="memory counts"),
     ],
 )
-def test_nodes_for(requests: list[Request], nodes: int) -> None:
+def test_new_nodes(requests: list[Request], nodes: int) -> None:
     """Packed by CPU, memory and pod slots."""
-    assert nodes_for(requests, SHAPE) == nodes
+    assert new_nodes(requests, SHAPE) == nodes
 
 
 @given(st.integers(0, 40))
 def test_equal_replicas_are_packed_exactly(count: int) -> None:
     """Two replicas of half a CPU per node."""
-    assert nodes_for([SMALL] * count, SHAPE) == -(-count // 2)
+    assert new_nodes([SMALL] * count, SHAPE) == -(-count // 2)
 
 
 def test_growing_is_immediate() -> None:
@@ -70,6 +71,22 @@ def test_a_doomed_node_is_replaced_now() -> None:
     """It still counts for the provider until it is gone, so one more is asked for."""
     nodes = [node("a", "m", "m", doomed=True), node("b", "m", "m")]
     assert decide(4, nodes, 2)[0].desired == 3
+
+
+def test_fragmented_room_is_no_room() -> None:
+    """Two half-used nodes hold no replica that needs a whole one."""
+    nodes = [node("a", "m"), node("b", "m")]
+    held = Held([SMALL, SMALL], [Request(1.0, 1)])
+    found, _ = order(pool(), SHAPE, held, nodes, PoolMemory(), ordered=2, hold_s=30, now=0)
+    assert found.desired == 3
+
+
+def test_what_fits_nowhere_is_said() -> None:
+    """Size asked for, size offered, what to do."""
+    held = Held([], [Request(2.0, 2**30)])
+    found, _ = order(pool(), SHAPE, held, [], PoolMemory(), ordered=0, hold_s=30, now=0)
+    assert found.desired == 0
+    assert "asks for 2 CPU and 1.0 GiB, a node has 1 and 4.0 GiB: lower spec.serving.resources" in found.reason
 
 
 def test_shrinking_waits_and_takes_empty_nodes() -> None:
@@ -117,17 +134,21 @@ def demand(replicas: int, kind: CapacityType = CapacityType.SPOT, pools: frozens
     return Demand("m", kind, replicas, SMALL, pools)
 
 
+def sizes(held: dict[str, Held]) -> dict[str, int]:
+    return {name: len(entry.placed) + len(entry.waiting) for name, entry in held.items()}
+
+
 def test_replicas_count_where_they_run() -> None:
     """What is placed stays; only the rest is assigned."""
     pools = [pool("a", weight=1), pool("b")]
     held = assign([demand(3)], pools, [node("n", "m", "m", of="b")])
-    assert {name: len(requests) for name, requests in held.items()} == {"a": 1, "b": 2}
+    assert sizes(held) == {"a": 1, "b": 2}
 
 
 def test_a_doomed_node_holds_nobody() -> None:
     """Its replicas are assigned anew."""
     held = assign([demand(2)], [pool("a")], [node("n", "m", "m", of="a", doomed=True)])
-    assert len(held["a"]) == 2
+    assert sizes(held) == {"a": 2}
 
 
 def test_the_cheapest_of_equal_weight_comes_first() -> None:
@@ -135,11 +156,11 @@ def test_the_cheapest_of_equal_weight_comes_first() -> None:
     dear = pool("dear", price={"perNodeHour": "1"})
     cheap = pool("cheap", price={"perNodeHour": "0.1"}, limits={"maxNodes": 1})
     held = assign([demand(5)], [dear, cheap], [])
-    assert {name: len(requests) for name, requests in held.items()} == {"dear": 3, "cheap": 2}
+    assert sizes(held) == {"dear": 3, "cheap": 2}
 
 
 def test_capacity_types_and_names_are_kept_apart() -> None:
     """A pool that a model may not use gets none of it."""
     pools = [pool("spot"), pool("other"), pool("od", kind="OnDemand")]
     held = assign([demand(2, pools=frozenset({"other"})), demand(1, CapacityType.ON_DEMAND)], pools, [])
-    assert {name: len(requests) for name, requests in held.items()} == {"spot": 0, "other": 2, "od": 1}
+    assert sizes(held) == {"spot": 0, "other": 2, "od": 1}

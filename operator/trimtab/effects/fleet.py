@@ -18,7 +18,7 @@ from trimtab.effects.execute import Executor
 from trimtab.effects.gather import Gatherer, World
 from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
-from trimtab.planning.fleet import Demand, Node, PoolMemory, PoolOrder, Request, assign, order
+from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, PoolOrder, Request, assign, order
 from trimtab.planning.manifests.nodegroup import node_group
 from trimtab.planning.plan import Announce, Apply
 from trimtab.planning.settings import Settings
@@ -62,10 +62,12 @@ class Fleet:
             await self._say(name, _stalled(why, now), {})
         if not pools:
             return None
-        nodes = self._nodes(set(self._gatherer.doomed(now)))
+        doomed = self._gatherer.doomed(now)
+        nodes = self._nodes(set(doomed))
         for node in nodes:
             if node.doomed and node.zone:
-                self._zones = with_event(self._zones, Notice(node.name, node.zone, node.name), now.timestamp())
+                notice = Notice(f"{node.name} {doomed[node.name].timestamp():.0f}", node.zone, node.name)
+                self._zones = with_event(self._zones, notice, now.timestamp())
         held = assign(self._demands(), pools, nodes)
         for pool in pools:
             own = [node for node in nodes if node.pool == pool.name]
@@ -87,7 +89,7 @@ class Fleet:
             await self._say(pool.name, (ready,), numbers)
         return _LOOK_SECONDS
 
-    async def _embedded(self, pool: CapacityPool, requests: list[Request], own: list[Node], now: datetime) -> int:
+    async def _embedded(self, pool: CapacityPool, held: Held, own: list[Node], now: datetime) -> int:
         """Order nodes from the embedded cluster's cloud."""
         shape = pool.spec.provider.embedded
         if shape is None:
@@ -97,7 +99,7 @@ class Fleet:
         made, self._memory[pool.name] = order(
             pool,
             shape,
-            requests,
+            held,
             own,
             self._memory.get(pool.name, PoolMemory()),
             ordered=ordered,
@@ -144,21 +146,24 @@ class Fleet:
         return frozenset(((body or {}).get("spec") or {}).get("capacity", {}).get("pools") or ())
 
     def _nodes(self, doomed: set[str]) -> list[Node]:
-        used: dict[str, list[str]] = {}
+        used: dict[str, list[tuple[str, Request]]] = {}
         for key in self._world.models:
             for pod in self._world.pods.get(key, ()):
                 name = pod["spec"].get("nodeName")
                 if name and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
                     labels = pod["metadata"]["labels"]
                     leaving = pod["metadata"].get("deletionTimestamp") or MODEL_LABEL not in labels
-                    used.setdefault(name, []).append("" if leaving else labels[WORKLOAD_LABEL])
+                    workload = "" if leaving else labels[WORKLOAD_LABEL]
+                    used.setdefault(name, []).append((workload, _request(pod["spec"])))
         found = []
         for name in self._world.nodes:
             node = self._world.node(name)
             pool = ((node or {}).get("metadata", {}).get("labels") or {}).get(POOL_LABEL)
             if pool:
                 zone = node["metadata"]["labels"].get(ZONE_LABEL) if node else None
-                found.append(Node(name, pool, name in doomed, tuple(used.get(name, ())), zone))
+                own = used.get(name, [])
+                together = Request(sum(r.cpu for _, r in own), sum(r.memory for _, r in own))
+                found.append(Node(name, pool, name in doomed, tuple(w for w, _ in own), together, zone))
         return found
 
     def _body(self, name: str) -> Object | None:

@@ -8,6 +8,7 @@ so on-demand rises in the same decision: after a loss spot may well stay short. 
 grown by is not due yet: on-demand would boot as long as spot does, so covering it buys nothing and costs a hold of
 on-demand nodes at every rise of the load. It becomes due when it has been ready once, when it is late (1.5 times
 the pool's start-up), or at once when the provider is short, the quota is reached or every zone cools down.
+What stands in for a loss leaves only for spot that is ready, a hold after it is.
 What holds, with fallback OnDemand: on-demand + good spot + spot that is on its way and not late >= n.
 """
 
@@ -148,7 +149,9 @@ def split(
     growing = _growing(state, target, good, spot_pools, now)
     due = target - sum(count for _, count in growing)
     shortfall = min(max(0, due - good), target)
-    covers = with_value(state.covers, now, shortfall, config.hold_s)
+    # What stands in already stays while any spot is missing, due or not: it serves, and its relief does not yet.
+    standing_in = min(peak(state.covers), max(0, target - good))
+    covers = with_value(state.covers, now, max(shortfall, standing_in), config.hold_s)
     cover = min(peak(covers), target) if config.fallback is Fallback.ON_DEMAND else 0
     spare = _spares(target, config, spot_pools, state.zones, now)
     result = Split(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool, Embedded
-from trimtab.api.quantities import amount
+from trimtab.api.quantities import amount, human_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ class Node:
     pool: str
     doomed: bool
     used_by: tuple[str, ...]
-    """Workloads of the pods on it that stay, once per pod; pods of others count as `""`."""
+    """Workloads of the pods on it, once per pod; those that leave count as `""`."""
+    used: Request = Request(0.0, 0.0)
+    """What the pods on it reserve together."""
     zone: str | None = None
 
 
@@ -60,32 +62,40 @@ class PoolOrder:
     reason: str
 
 
-def assign(demands: Iterable[Demand], pools: Sequence[CapacityPool], nodes: Sequence[Node]) -> dict[str, list[Request]]:
-    """Return the requests that each pool has to hold.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a pool has to hold: replicas that have a node of it, and replicas that wait for one."""
+
+    placed: list[Request] = field(default_factory=list)
+    waiting: list[Request] = field(default_factory=list)
+
+
+def assign(demands: Iterable[Demand], pools: Sequence[CapacityPool], nodes: Sequence[Node]) -> dict[str, Held]:
+    """Return what each pool has to hold.
 
     Replicas count where they run; the others go to the first pool, by weight and then price, that may still grow.
     """
     by_name = {pool.name: pool for pool in pools}
     ordered = sorted(pools, key=lambda pool: (-pool.spec.weight, _price(pool), pool.name))
-    held: dict[str, list[Request]] = {pool.name: [] for pool in pools}
+    held = {pool.name: Held() for pool in pools}
     for demand in sorted(demands, key=lambda demand: demand.workload):
         missing = demand.replicas
         for node in nodes:
             placed = 0 if node.doomed else min(missing, node.used_by.count(demand.workload))
             if node.pool in by_name and placed:
-                held[node.pool] += [demand.request] * placed
+                held[node.pool].placed.extend([demand.request] * placed)
                 missing -= placed
         fitting = [pool for pool in ordered if _fits(demand, pool)]
         for _ in range(missing):
             if (pool := _first_with_room(fitting, held, demand.request)) is not None:
-                held[pool.name].append(demand.request)
+                held[pool.name].waiting.append(demand.request)
     return held
 
 
 def order(
     pool: CapacityPool,
     shape: Embedded,
-    requests: Sequence[Request],
+    held: Held,
     nodes: Sequence[Node],
     memory: PoolMemory,
     *,
@@ -95,16 +105,19 @@ def order(
 ) -> tuple[PoolOrder, PoolMemory]:
     """Decide how many nodes a pool should have: more at once, fewer only after the surplus lasted.
 
-    Nodes that go away do not count: the provider takes them by itself, and what replaces them is ordered now. A node
-    is only given back empty, so that scaling a pool never moves a replica.
+    Nodes that go away do not count: the provider takes them by itself, and what replaces them is ordered now. Waiting
+    replicas fill the room on nodes in use first. A node is only given back empty, so that scaling a pool never moves
+    a replica.
     """
     limits = pool.spec.limits
     doomed = sum(1 for node in nodes if node.doomed)
-    needed = min(limits.max_nodes, max(limits.min_nodes, nodes_for(requests, shape)))
+    in_use = [node for node in nodes if not node.doomed and node.used_by]
+    wanted = len(in_use) + new_nodes(held.waiting, shape, in_use)
+    needed = min(limits.max_nodes, max(limits.min_nodes, wanted))
     empty = tuple(sorted(node.name for node in nodes if not node.doomed and not node.used_by))
     staying = max(0, ordered - doomed)
     if needed >= staying:
-        reason = f"{len(requests)} replicas need {needed} nodes"
+        reason = f"{len(held.placed) + len(held.waiting)} replicas need {needed} nodes{_too_large(held.waiting, shape)}"
         return PoolOrder(pool.name, needed + doomed, (), reason), PoolMemory()
     since = memory.surplus_since if memory.surplus_since is not None else now
     free = min(staying - needed, len(empty))
@@ -116,23 +129,42 @@ def order(
     return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory()
 
 
-def nodes_for(requests: Sequence[Request], shape: Embedded) -> int:
-    """Return the nodes that hold the requests, first-fit by decreasing size; a pod too big for any counts none."""
-    cpu, memory, pods = amount(shape.cpu), amount(shape.memory), shape.pods
-    bins: list[list[float]] = []
+def new_nodes(requests: Sequence[Request], shape: Embedded, in_use: Sequence[Node] = ()) -> int:
+    """Return the nodes to add that hold the requests, first-fit by decreasing size; room of `in_use` goes first.
+
+    A pod that is too large for any node adds none.
+    """
+    size = [amount(shape.cpu), amount(shape.memory), float(shape.pods)]
+    rooms = [
+        [size[0] - node.used.cpu, size[1] - node.used.memory, size[2] - len(node.used_by)]
+        for node in sorted(in_use, key=lambda node: node.name)
+    ]
     for request in sorted(requests, key=lambda r: (r.cpu, r.memory), reverse=True):
-        if request.cpu > cpu or request.memory > memory:
+        if not _has_room(size, request):
             continue
-        for free in bins:
-            if free[0] >= request.cpu and free[1] >= request.memory and free[2] >= 1:
-                break
-        else:
-            free = [cpu, memory, float(pods)]
-            bins.append(free)
-        free[0] -= request.cpu
-        free[1] -= request.memory
-        free[2] -= 1
-    return len(bins)
+        room = next((room for room in rooms if _has_room(room, request)), None)
+        if room is None:
+            rooms.append(room := list(size))
+        room[0] -= request.cpu
+        room[1] -= request.memory
+        room[2] -= 1
+    return len(rooms) - len(in_use)
+
+
+def _has_room(room: Sequence[float], request: Request) -> bool:
+    # Thousandths of a CPU add up inexactly as floats; a millionth of one is no CPU.
+    return room[0] + 1e-6 >= request.cpu and room[1] >= request.memory and room[2] >= 1
+
+
+def _too_large(requests: Sequence[Request], shape: Embedded) -> str:
+    size = [amount(shape.cpu), amount(shape.memory), float(shape.pods)]
+    large = next((request for request in requests if not _has_room(size, request)), None)
+    if large is None:
+        return ""
+    return (
+        f"; a replica asks for {large.cpu:g} CPU and {human_bytes(large.memory)}, a node has {size[0]:g} and "
+        f"{human_bytes(size[1])}: lower spec.serving.resources or offer larger nodes"
+    )
 
 
 def _fits(demand: Demand, pool: CapacityPool) -> bool:
@@ -140,12 +172,11 @@ def _fits(demand: Demand, pool: CapacityPool) -> bool:
     return allowed and pool.spec.capacity_type is demand.capacity_type
 
 
-def _first_with_room(
-    pools: Sequence[CapacityPool], held: Mapping[str, list[Request]], request: Request
-) -> CapacityPool | None:
+def _first_with_room(pools: Sequence[CapacityPool], held: Mapping[str, Held], request: Request) -> CapacityPool | None:
     for pool in pools:
         shape = pool.spec.provider.embedded
-        if shape is None or nodes_for([*held[pool.name], request], shape) <= pool.spec.limits.max_nodes:
+        together = [*held[pool.name].placed, *held[pool.name].waiting, request]
+        if shape is None or new_nodes(together, shape) <= pool.spec.limits.max_nodes:
             return pool
     return pools[0] if pools else None
 

@@ -32,6 +32,8 @@ class Wanted:
     spot: int
     scaling_reason: str
     placement_reason: str
+    floor_met: bool = True
+    """Whether there is a pool for the on-demand base."""
 
 
 def scale(
@@ -61,6 +63,7 @@ def scale(
         spot=split.spot,
         scaling_reason=decision.reason,
         placement_reason=split.reason,
+        floor_met=split.floor_met,
     )
     return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state)
 
@@ -107,10 +110,10 @@ def _split(
 
 def _notices(snapshot: Snapshot) -> Iterator[zones.Notice]:
     """Yield one notice per spot node that goes away with replicas of ours on it."""
-    for node in snapshot.doomed_nodes:
+    for node, until in snapshot.doomed_nodes.items():
         zone = next((p.zone or p.pool or node for p in snapshot.pods if p.node == node), None)
         if zone is not None:
-            yield zones.Notice(id=node, zone=zone, node=node)
+            yield zones.Notice(id=f"{node} {until.timestamp():.0f}", zone=zone, node=node)
 
 
 def _ordered_on_demand(snapshot: Snapshot) -> int:

@@ -163,6 +163,9 @@ def _capacity(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None
     spot = len(staying) - on_demand
     base = snapshot.spec.capacity.on_demand_base if snapshot.spec else 0
     floor = min(base, wanted.replicas)
+    if not wanted.floor_met:
+        message = f"{wanted.placement_reason}; add an on-demand CapacityPool or set spec.capacity.onDemandBase to 0"
+        return [Finding(c.CAPACITY_MET, "False", Reason.FLOOR_NOT_MET, message)]
     if on_demand < floor:
         trouble = next((p.trouble for p in snapshot.pods if p.trouble and p.capacity_type is not CapacityType.SPOT), "")
         message = f"{on_demand} of {floor} replicas of the floor are ready on on-demand nodes"
