@@ -14,6 +14,10 @@ from trimtab.planning import autoscale, capacity, signals, zones
 from trimtab.planning.snapshot import Snapshot
 
 
+# Whoever asks for a scale-down sooner than a window lasts gets a shorter window, down to two panic windows.
+_SHORTEST_WINDOW_S = 12.0
+
+
 @dataclass(frozen=True, slots=True)
 class ScalingState:
     """What the decisions about one model remember; kept by the operator, lost with it, and then rebuilt by holding."""
@@ -49,11 +53,13 @@ def scale(
         traffic = snapshot.traffic
         sample = signals.Sample(now, traffic.in_flight, traffic.queued, traffic.requests_total)
     signal = signals.ingest(state.signal, sample, now)
+    delay = seconds(spec.serving.scaling.scale_down_delay)
     config = autoscale.AutoscaleConfig(
         min_replicas=spec.serving.min_replicas,
         max_replicas=spec.serving.max_replicas,
         capacity_per_replica=float(capacity_per_replica(spec, snapshot.traffic)),
-        scale_down_delay=seconds(spec.serving.scaling.scale_down_delay),
+        scale_down_delay=delay,
+        stable_window=min(signals.WINDOW_S, max(delay, _SHORTEST_WINDOW_S)),
     )
     decision, autoscaler = autoscale.desired(signal, config, state.autoscaler, ordered, now)
     split, split_state = _split(snapshot, spec, state.split, decision.replicas)

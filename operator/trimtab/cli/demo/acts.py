@@ -86,9 +86,10 @@ async def _interrupt(cluster: Cluster, world: World, view: View, recorder: Recor
 async def _fall(world: World, view: View, load: Load, recorder: Recorder) -> None:
     view.phase("Load falls: replicas go, drained first")
     recorder.mark(f"load falls to {_CALM_PER_S:.0f} requests/s", "load")
-    before = _replicas(world, "ready")
+    wanted, ready = _replicas(world, "desired"), _replicas(world, "ready")
     load.rate = _CALM_PER_S
-    await world.until("fewer replicas", lambda: _replicas(world, "ready") < before, 90)
+    await world.until("fewer replicas wanted", lambda: _replicas(world, "desired") < wanted, 90)
+    await world.until("fewer replicas", lambda: _replicas(world, "ready") < ready, 60)
 
 
 async def _ramp(load: Load, to: float) -> None:
