@@ -77,26 +77,6 @@ def test_the_hazard_starts_at_the_prior_rises_and_fades():
     assert zones.hazard(state, "a", 60 * HOUR) < 0.05
 
 
-@pytest.mark.parametrize(
-    ("spot", "events", "wish"),
-    [
-        pytest.param(5, [], {"a": 2, "b": 2, "c": 1}, id="even, odd ones by name"),
-        pytest.param(4, [Loss("1", "a")], {"a": 0, "b": 2, "c": 2}, id="none where it cools"),
-        pytest.param(3, [Shortage("1", ("a", "b", "c"))], {"a": 1, "b": 1, "c": 1}, id="all cool alike"),
-        pytest.param(0, [], {"a": 0, "b": 0, "c": 0}, id="nothing"),
-    ],
-)
-def test_placement(spot, events, wish):
-    """Replicas spread over the zones that have not just lost nodes."""
-    assert zones.placement(spot, ["c", "a", "b"], after(*((0, event) for event in events)), 1) == wish
-
-
-def test_odd_replicas_avoid_the_zone_with_losses():
-    """After the cool-down the zone takes part again, but gets the smaller share."""
-    state = after((0, Loss("1", "a")))
-    assert zones.placement(4, ["a", "b", "c"], state, 200) == {"a": 1, "b": 2, "c": 1}
-
-
 @pytest.mark.parametrize("jump", [-1e6, -3600.0])
 def test_a_clock_that_steps_back_stops_nothing(jump):
     """Cool-downs that would last for days after a clock step are forgotten."""
@@ -134,19 +114,6 @@ def test_events_count_once(history, rng):
     now = told[-1][0] + 1 if told else 0.0
     within_memory = [event for event in replayed if now - dict(state.seen).get(event.id, -1e9) < zones.MEMORY_S]
     assert after(*((now, event) for event in within_memory), state=state) == state
-
-
-@given(histories, st.integers(0, 60), st.sets(names, min_size=1), st.floats(0, 4000))
-def test_placement_loses_no_replica(history, spot, offered, later):
-    """The wishes sum up to the replicas, even among the zones in use, none in a cooling zone while one is warm."""
-    told = story(history)
-    state = after(*told)
-    now = (told[-1][0] if told else 0.0) + later
-    wish = zones.placement(spot, sorted(offered), state, now)
-    assert sum(wish.values()) == spot
-    warm = {name for name in offered if not zones.is_cooling(state, name, now)} or offered
-    assert all(wish[name] == 0 for name in offered - warm)
-    assert max(wish[name] for name in warm) - min(wish[name] for name in warm) <= 1
 
 
 @given(histories)

@@ -34,10 +34,8 @@ class PoolView:
     name: str
     capacity_type: CapacityType
     zones: tuple[str, ...] = ()
-    price_per_hour: float | None = None
     startup_s: float = 90.0
     notice_s: float = 120.0
-    max_nodes: int = 10
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from trimtab.api.quantities import seconds
 from trimtab.planning import autoscale, capacity, signals, zones
 from trimtab.planning.snapshot import Snapshot
 
-
 # Whoever asks for a scale-down sooner than a window lasts gets a shorter window, down to two panic windows.
 _SHORTEST_WINDOW_S = 12.0
 
@@ -128,15 +127,12 @@ def _ordered_on_demand(snapshot: Snapshot) -> int:
 
 def pool_view(pool: CapacityPool) -> capacity.PoolView:
     """Return what the split needs to know of a pool."""
-    price = pool.spec.price
     return capacity.PoolView(
         name=pool.name,
         capacity_type=pool.spec.capacity_type,
         zones=tuple(pool.spec.zones),
-        price_per_hour=float(price.per_node_hour) if price else None,
         startup_s=seconds(pool.spec.startup.expected),
         notice_s=seconds(pool.spec.interruption.notice),
-        max_nodes=pool.spec.limits.max_nodes,
     )
 
 

@@ -7,7 +7,7 @@ most of a zone at a time. A pool that names no zones is one zone, called after t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -182,17 +182,3 @@ def is_cooling(state: ZoneState, name: str, now: float) -> bool:
 def is_over_quota(state: ZoneState, pool: str, now: float) -> bool:
     """Whether a pool may not grow for now."""
     return now < state.quota_until.get(pool, 0.0) <= now + QUOTA_BACK_OFF_S
-
-
-def placement(spot: int, zones: Sequence[str], state: ZoneState, now: float) -> dict[str, int]:
-    """Return how many of the spot replicas each zone is to have, summing up to `spot`.
-
-    They spread evenly, at most one apart, the odd ones in the zones with the fewest losses. A cooling zone gets
-    none, unless all cool: then each is as good as the other.
-    """
-    names = sorted(set(zones), key=lambda name: (hazard(state, name, now), name))
-    usable = [name for name in names if not is_cooling(state, name, now)] or names
-    wish = dict.fromkeys(names, 0)
-    for index, name in enumerate(usable):
-        wish[name] = spot // len(usable) + (index < spot % len(usable))
-    return wish
