@@ -12,7 +12,7 @@ from trimtab.api.guardrail import Verdict
 from trimtab.api.runs import RunResult
 from trimtab.planning.model import Memory, plan
 from trimtab.planning.placement import DELETION_COST
-from trimtab.planning.plan import Annotate, Apply, Delete, Scale
+from trimtab.planning.plan import Annotate, Announce, Apply, Delete, Scale
 from trimtab.planning.runs import run_key
 from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
 
@@ -282,3 +282,100 @@ def test_a_silent_gateway_scales_nothing(served: Any) -> None:
     found, _ = plan(replace(world, traffic=None), memory)
     assert not any(isinstance(action, Scale | Delete) for action in found.actions)
     assert conditions(found.status)["Available"] == "True"
+
+
+def test_one_capacity_type_takes_over_before_the_other_goes(served: Any, make: Any) -> None:
+    """Replicas move to spot: on-demand ones stay until spot ones serve, and not a look longer."""
+    world, before, memory = served
+    name = before.status["activeRevision"]["name"]
+    spec = make.spec(
+        serving={"minReplicas": 4, "maxReplicas": 4}, capacity={"onDemandBase": 1, "spotPercent": 100, "pools": []}
+    )
+    pools = tuple(
+        CapacityPool.model_validate(
+            {
+                "apiVersion": "trimtab.dev/v1alpha1",
+                "kind": "CapacityPool",
+                "metadata": {"name": kind.lower()},
+                "spec": {"capacityType": kind, "provider": {"labels": {"matchLabels": {"kind": kind}}}},
+            }
+        )
+        for kind in ("OnDemand", "Spot")
+    )
+    on_demand = DeploymentView(f"{name}-od", name, CapacityType.ON_DEMAND, 4, 4)
+    pods = tuple(pod(f"od{i}", name) for i in range(4))
+    world = replace(
+        world, spec=spec, pools=pools, deployments=(on_demand,), pods=pods, traffic=make.traffic(*[name] * 4)
+    )
+    moving, memory = plan(world, memory)
+    assert deployments(moving) == {"trimtab-gateway": 1, f"{name}-od": 4, f"{name}-spot": 3}
+
+    spot = DeploymentView(f"{name}-spot", name, CapacityType.SPOT, 3, 3)
+    pods += tuple(pod(f"spot{i}", name, capacity_type=CapacityType.SPOT) for i in range(3))
+    world = replace(world, deployments=(on_demand, spot), pods=pods)
+    unknown, _ = plan(replace(world, traffic=None), memory)
+    assert deployments(unknown)[f"{name}-od"] == 4, "a silent gateway has admitted nobody"
+    moved, _ = plan(replace(world, traffic=make.traffic(*[name] * 7)), memory)
+    assert deployments(moved) == {"trimtab-gateway": 1, f"{name}-od": 1, f"{name}-spot": 3}
+
+
+def test_what_serves_is_kept_whole_while_something_new_fails(served: Any, make: Any) -> None:
+    """A Deployment of the active revision that somebody deleted comes back, though the spec asks for another one."""
+    world, before, memory = served
+    name = before.status["activeRevision"]["name"]
+    spec = make.spec(compression={"preset": "Smallest", "output": {"uri": OUTPUT}})
+    job = run(make, JobPhase.COMPLETE, spec, result=make.result(Verdict.FAILED, "sha256:" + "b" * 64))
+    found, _ = plan(replace(world, spec=spec, generation=2, runs=(job,), deployments=(), pods=()), memory)
+    assert kstatus(found.status, 2) == "Failed"
+    assert deployments(found)[f"{name}-od"] == 1
+
+
+def test_a_broken_artifact_is_told_while_others_serve(served: Any) -> None:
+    """A replica that cannot start again is Stalled: what runs keeps serving, but nothing can replace it."""
+    world, before, memory = served
+    name = before.status["activeRevision"]["name"]
+    broken = pod("p2", name, ready=False, trouble="pod p2 exited with 3: model.onnx: sha256 differs", fatal=True)
+    found, _ = plan(replace(world, pods=(*world.pods, broken)), memory)
+    assert kstatus(found.status, 1) == "Failed"
+    assert conditions(found.status)["Available"] == "True"
+    message = found.status["summary"]["message"]
+    assert "model.onnx" in message
+    assert "spec.rerun.reason" in message
+
+
+def test_a_refusal_of_the_api_server_is_told(a_snapshot: Any) -> None:
+    """A quota that keeps the Job away is on the object, once as an event, and gone when the quota is."""
+    said = "POST jobs: 403 exceeded quota: team, requested: count/jobs.batch=1"
+    found, after_it = plan(a_snapshot(), Memory(refused=said))
+    ready = next(entry for entry in found.status["conditions"] if entry["type"] == "Ready")
+    assert (ready["reason"], ready["message"]) == ("ApiRefused", said)
+    assert kstatus(found.status, 1) == "InProgress"
+    told = [action for action in found.actions if isinstance(action, Announce) and action.reason == "ApiRefused"]
+    assert [event.message for event in told] == [said]
+    assert found.actions[0] == told[0], "told before the action that is refused"
+    assert after_it.refused is None
+    stalled, _ = plan(a_snapshot(spec=None, invalid="spec.source: no"), Memory(refused=said))
+    assert stalled.status["summary"]["message"] == "spec.source: no", "what needs the user comes first"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "kind"),
+    [(Verdict.PASSED, "GuardrailPassed", "Normal"), (Verdict.FAILED, "GuardrailReported", "Warning")],
+)
+def test_the_verdict_is_announced_as_it_is(
+    a_snapshot: Any, make: Any, verdict: Verdict, reason: str, kind: str
+) -> None:
+    """A miss that mode Report lets through is no pass."""
+    guardrail = {"mode": "Report", "dataset": {"uri": "file:///data/digits.npz"}}
+    spec = make.spec(guardrail=guardrail)
+    job = run(make, JobPhase.COMPLETE, spec, result=make.result(verdict))
+    found, _ = plan(a_snapshot(spec=spec, runs=(job,)), Memory())
+    told = [action for action in found.actions if isinstance(action, Announce) and "Guardrail" in action.reason]
+    assert [(event.reason, event.type) for event in told] == [(reason, kind)]
+
+
+def test_a_silent_gateway_does_not_count_as_no_replica(served: Any) -> None:
+    """Then Kubernetes' word counts, in the numbers as in the conditions."""
+    world, found, memory = served
+    silent, _ = plan(replace(world, traffic=None), memory)
+    assert silent.status["replicas"] == found.status["replicas"]

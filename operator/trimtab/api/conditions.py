@@ -40,6 +40,7 @@ class Reason:
     CODE_NOT_ALLOWED = "CodeNotAllowed"  # the source runs code on load and the platform has not allowed it here
     NO_OUTPUT = "NoOutput"  # nowhere to put artifacts
     NAME_TAKEN = "NameTaken"  # an object that is not ours has the name we need
+    API_REFUSED = "ApiRefused"  # the API server refuses what this needs: a quota, a right, a policy
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_INVALID = "SourceInvalid"
     DIGEST_MISMATCH = "DigestMismatch"

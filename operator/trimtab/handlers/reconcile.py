@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -19,6 +20,8 @@ from trimtab.planning.model import Memory, plan
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
+# The object as such is refused; a conflict or an overloaded server is over at the next try.
+_REFUSALS = {400, 403, 404, 422}
 
 
 class Reconciler:
@@ -30,15 +33,20 @@ class Reconciler:
         self._executor = executor
         self._fleet = fleet
         self._memory: dict[Key, Memory] = {}
+        self._put_off: dict[Key, str] = {}
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile `key`; return the seconds until the next look."""
         began = time.perf_counter()
         try:
             wake = await (self._fleet.reconcile() if key == FLEET else self._model(key))
+            if self._put_off.pop(key, None) is not None:
+                log.info("reconcile.resumed", key=str(key))
         except NotYet as error:
             wake = error.retry_after or _RETRY_SECONDS
-            log.warning("reconcile.put_off", key=str(key), reason=error.reason, error=error.message, retry_seconds=wake)
+            if self._put_off.get(key) != error.message:  # once, not at every try
+                self._put_off[key] = error.message
+                log.warning("reconcile.put_off", key=str(key), reason=error.reason, error=error.message)
         log.debug("reconcile.finished", key=str(key), seconds=round(time.perf_counter() - began, 4), wake=wake)
         return wake
 
@@ -64,7 +72,12 @@ class Reconciler:
                 if error.status == 404:  # deleted meanwhile
                     return None
                 raise
-        changes = await self._executor.execute(body, decided.actions)
+        try:
+            changes = await self._executor.execute(body, decided.actions)
+        except ApiError as error:
+            if error.status in _REFUSALS:  # the user should know; the next look says it
+                self._memory[key] = replace(before, refused=error.message)
+            raise
         self._memory[key] = after
         if changes:
             log.info("model.reconciled", model=str(key), changes=changes)

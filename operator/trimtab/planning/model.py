@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from trimtab.api.conditions import Reason, timestamp
+from trimtab.api.guardrail import Verdict
 from trimtab.api.status import DecisionStatus
-from trimtab.errors import Stalled
+from trimtab.errors import NotYet, Stalled
 from trimtab.planning.costing import cost_of
 from trimtab.planning.plan import Action, Announce, Plan
 from trimtab.planning.scaling import ScalingState, Wanted, scale
@@ -27,11 +29,13 @@ class Memory:
 
     scaling: ScalingState = field(default_factory=ScalingState)
     wanted: Wanted | None = None
+    refused: str | None = None
+    """What the API server said when the last plan was carried out, if it refused a part of it."""
 
 
 def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     """Decide everything about one model."""
-    aim = target(snapshot)
+    aim = _admonished(target(snapshot), memory.refused)
     if snapshot.spec is None:  # nothing can be said about serving: what runs stays as it is
         status = status_of(snapshot, aim, None, None, snapshot.status.cost, ())
         actions = (*aim.actions, *_announcements(snapshot, aim, None))
@@ -39,15 +43,25 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     ordered = snapshot.status.replicas.desired if snapshot.status.replicas else 0
     floor = max(ordered, snapshot.spec.serving.min_replicas)
     wanted, scaling = scale(snapshot, snapshot.spec, memory.scaling, floor)
-    serving = serve(snapshot, snapshot.spec, aim.revision, wanted)
+    serving = _admonished(serve(snapshot, snapshot.spec, aim.revision, wanted), memory.refused)
     idle = serving.active is None and serving.candidate is None
     decisions = () if idle else tuple(_decisions(snapshot, memory.wanted, wanted, serving))
     status = status_of(snapshot, aim, serving, wanted, cost_of(snapshot, snapshot.spec), decisions)
-    actions = (*aim.actions, *serving.actions, *_announcements(snapshot, aim, serving))
-    actions += tuple(_scaling_events(decisions))
+    # Told first: what comes after may be refused.
+    actions = (*_announcements(snapshot, aim, serving), *_scaling_events(decisions), *aim.actions, *serving.actions)
     # Nothing is remembered of a time without replicas: nodes that nobody ordered cannot be late.
     after = Memory() if idle else Memory(scaling=scaling, wanted=wanted)
     return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle)), after
+
+
+_Part = TypeVar("_Part", Target, Serving)
+
+
+def _admonished(part: _Part, refused: str | None) -> _Part:
+    """Return the part of a plan with the API server's refusal as its problem, unless it has a worse one."""
+    if refused is None or isinstance(part.problem, Stalled):
+        return part
+    return replace(part, problem=NotYet(Reason.API_REFUSED, refused))
 
 
 def _requeue(aim: Target, *, idle: bool) -> float | None:
@@ -86,12 +100,15 @@ def _scaling_events(decisions: tuple[DecisionStatus, ...]) -> Iterator[Action]:
 def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> Iterator[Action]:
     """Yield the events that a user would want: problems, verdicts, rollouts, interruptions."""
     problem = aim.problem or (serving.problem if serving else None)
-    if isinstance(problem, Stalled):
+    if isinstance(problem, Stalled) or (problem is not None and problem.reason == Reason.API_REFUSED):
         dedupe = f"{snapshot.generation} {problem.message}"
         yield Announce(problem.reason, problem.message, dedupe=dedupe, type="Warning")
     if aim.revision is not None and aim.revision.guardrail is not None:
         verdict = aim.revision.guardrail
-        yield Announce(Reason.GUARDRAIL_PASSED, verdict.message, dedupe=aim.revision.run_name)
+        if verdict.verdict is Verdict.PASSED:
+            yield Announce(Reason.GUARDRAIL_PASSED, verdict.message, dedupe=aim.revision.run_name)
+        else:  # served all the same, because the mode says so
+            yield Announce(Reason.GUARDRAIL_REPORTED, verdict.message, dedupe=aim.revision.run_name, type="Warning")
     was = snapshot.status.active_revision
     if serving is not None and serving.active is not None and (was is None or was.name != serving.active.name):
         message = f"revision {serving.active.name} serves all traffic"

@@ -19,6 +19,20 @@ def part(total: int, share: int, whole: int) -> int:
     return min(total, ceil(total * share / whole))
 
 
+def made_before_broken(target: int, ordered: int, ready: int, surplus: int) -> int:
+    """Return the replicas of one capacity type while the other one takes over from it.
+
+    Args:
+        target: What the split says.
+        ordered: What its Deployment says now.
+        ready: Its replicas that serve and stay.
+        surplus: Replicas of the revision, whatever they run on, that serve beyond what it needs.
+
+    Only what serves elsewhere already may go; replicas that do not serve go at once.
+    """
+    return max(target, min(ordered, ready - surplus))
+
+
 def doomed_pods(pods: tuple[PodView, ...], nodes: frozenset[str]) -> tuple[PodView, ...]:
     """Return the pods that lose their node and are not yet on their way out."""
     return tuple(pod for pod in pods if pod.node in nodes and not pod.terminating)

@@ -70,6 +70,8 @@ def serve(snapshot: Snapshot, spec: OptimizedModelSpec, wanted: RevisionStatus |
             shares = rollout.Shares(active=scale.replicas, candidate=0, done=False)
         else:
             problem = _rolling(snapshot, candidate, admitted, scale.replicas)
+    if candidate is None and problem is None and active is not None:
+        problem = _broken(snapshot, active)
     replaced = serving_now >= scale.replicas
     wanted_name = wanted.name if wanted else None
     actions = _objects(snapshot, spec, scale, shares, active, candidate, wanted_name, replaced=replaced)
@@ -128,6 +130,18 @@ def _refusal(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionSt
     )
 
 
+def _broken(snapshot: Snapshot, active: RevisionStatus) -> Stalled | None:
+    """Return why replicas of the active revision cannot start any more: its artifact was changed or lost."""
+    fatal = [pod for pod in snapshot.pods if pod.revision == active.name and pod.fatal and not pod.terminating]
+    if not fatal:
+        return None
+    return Stalled(
+        Reason.ARTIFACT_CORRUPT,
+        f"{fatal[0].trouble}; {len(fatal)} replicas of revision {active.name} cannot start, those that run keep "
+        "serving; change spec.rerun.reason to make the artifact anew",
+    )
+
+
 def _rolling(snapshot: Snapshot, candidate: RevisionStatus, admitted: int, replicas: int) -> NotYet:
     trouble = next((p.trouble for p in snapshot.pods if p.revision == candidate.name and p.trouble), None)
     more = f"; {trouble}" if trouble else ""
@@ -161,16 +175,49 @@ def _objects(
     for revision, replicas in ((candidate, shares.candidate), (active, shares.active)):
         if revision is None:
             continue
-        counts = {
-            kind: placement.part(total, replicas, scale.replicas)
-            + placement.surplus_for_doomed(kind, revision.name, doomed, replaced=replaced)
-            for kind, total in ((CapacityType.ON_DEMAND, scale.on_demand), (CapacityType.SPOT, scale.spot))
-        }
+        counts = _counts(snapshot, revision.name, replicas, scale, doomed, replaced=replaced)
         # Only the wanted revision's template can be made from the spec; others are scaled as they are.
-        ours = revision.name == wanted
-        actions += _revision(snapshot, spec, revision, counts) if ours else _scaled(snapshot, revision.name, counts)
+        if revision.name == wanted:
+            actions += _revision(snapshot, spec, revision, counts)
+            continue
+        actions += _scaled(snapshot, revision.name, counts)
+        if candidate is None:
+            # It goes on serving for as long as it takes: what it lacks (a capacity type that it never had, a
+            # Deployment that somebody deleted) is made from its artifact and today's spec.
+            there = {view.capacity_type for view in snapshot.deployments if view.revision == revision.name}
+            missing = {kind: count for kind, count in counts.items() if kind not in there}
+            actions += _revision(snapshot, spec, revision, missing)
     actions += _condemned(snapshot, doomed)
     return tuple(actions)
+
+
+def _counts(
+    snapshot: Snapshot,
+    revision: str,
+    replicas: int,
+    scale: Wanted,
+    doomed: tuple[PodView, ...],
+    *,
+    replaced: bool,
+) -> dict[CapacityType, int]:
+    """Return a revision's replicas by capacity type, when it is to have `replicas` in all."""
+    staying = [
+        pod.capacity_type
+        for pod in snapshot.pods
+        if pod.revision == revision and pod.ready and not pod.terminating and pod.node not in snapshot.doomed_nodes
+    ]
+    serving = min(len(staying), healthy(snapshot.traffic, revision, frozenset(snapshot.doomed_nodes)))
+    ordered = {view.capacity_type: view.replicas for view in snapshot.deployments if view.revision == revision}
+    return {
+        kind: placement.made_before_broken(
+            placement.part(total, replicas, scale.replicas),
+            ordered=ordered.get(kind, 0),
+            ready=staying.count(kind),
+            surplus=serving - replicas,
+        )
+        + placement.surplus_for_doomed(kind, revision, doomed, replaced=replaced)
+        for kind, total in ((CapacityType.ON_DEMAND, scale.on_demand), (CapacityType.SPOT, scale.spot))
+    }
 
 
 def _revision(

@@ -182,7 +182,9 @@ def _replicas(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None
     leaving = snapshot.doomed_nodes
     ready = [pod for pod in snapshot.pods if pod.ready and not pod.terminating and pod.node not in leaving]
     spot = sum(1 for pod in ready if pod.capacity_type is CapacityType.SPOT)
-    return ReplicasStatus(desired=wanted.replicas, ready=serving.healthy, on_demand=len(ready) - spot, spot=spot)
+    # As for Available: a silent gateway says nothing, Kubernetes' word counts then.
+    serves = serving.healthy if snapshot.traffic is not None else len(ready)
+    return ReplicasStatus(desired=wanted.replicas, ready=serves, on_demand=len(ready) - spot, spot=spot)
 
 
 def _summary(
