@@ -73,3 +73,27 @@ async def test_unwatched_objects_are_written_again_after_a_while() -> None:
     for now[0] in (0.0, 599.0, 601.0):
         await executor.execute({}, [Apply(account("gateway"))])
     assert cluster.applied == ["gateway", "gateway"]
+
+
+class Normalizing(Recorder):
+    """A cluster that writes quantities its own way, as Kubernetes does."""
+
+    async def apply(self, manifest: Any, **more: Any) -> Any:
+        answer = await super().apply(manifest, **more)
+        return {**answer, "spec": {"cpu": "1", "items": [{"a": "1Gi", "b": 0}], "more": True}}
+
+
+async def test_what_the_server_writes_its_own_way_is_no_drift() -> None:
+    """1000m of CPU comes back as 1: that must not be written again at every look."""
+    cluster, seen = Normalizing(), {}
+    announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
+    executor = Executor(cluster, announcer, seen.get, lambda: 0.0)  # type: ignore[arg-type]
+    wanted = {**service("one"), "spec": {"cpu": "1000m", "items": [{"a": "1024Mi"}]}}
+    await executor.execute({}, [Apply(wanted)])
+    body = {**service("one"), "spec": {"cpu": "1", "items": [{"a": "1Gi", "b": 0}], "more": True}}
+    seen["Service", "default", "one"] = {**body, "metadata": {**body["metadata"], "resourceVersion": "7"}}
+    await executor.execute({}, [Apply(wanted)])
+    assert cluster.applied == ["one"]
+    seen["Service", "default", "one"]["spec"]["cpu"] = "2"  # somebody's edit
+    await executor.execute({}, [Apply(wanted)])
+    assert cluster.applied == ["one", "one"]

@@ -111,3 +111,25 @@ def test_waiting_pods_say_why() -> None:
     view = pod_view(serving_pod(containerStatuses=[{"name": "serve", "state": waiting}]), {}, NOW)
     assert view.trouble == "pod digits-1-od-x: ImagePullBackOff no such image"
     assert not view.fatal
+
+
+def test_a_ready_pod_has_no_trouble() -> None:
+    """It failed once, was started again and serves: what its last container said is over."""
+    ended = {"terminated": {"exitCode": EXIT_INPUT, "message": "model.onnx: no such file"}}
+    body = {
+        "metadata": {
+            "name": "p",
+            "creationTimestamp": "2026-03-01T11:59:00Z",
+            "labels": {"trimtab.dev/revision": "r", "trimtab.dev/capacity-type": "spot"},
+        },
+        "spec": {},
+        "status": {
+            "containerStatuses": [{"state": {"running": {}}, "lastState": ended}],
+            "conditions": [{"type": "Ready", "status": "False"}],
+        },
+    }
+    waiting = pod_view(body, {}, NOW)
+    assert (waiting.fatal, "no such file" in str(waiting.trouble)) == (True, True)
+    body["status"] |= {"conditions": [{"type": "Ready", "status": "True"}]}
+    ready = pod_view(body, {}, NOW)
+    assert (ready.fatal, ready.trouble) == (False, None)

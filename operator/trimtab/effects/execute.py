@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -26,6 +26,15 @@ WATCHED = {"Deployment", "Job", "Service"}
 _RESYNC_SECONDS = 600.0
 
 
+class _Applied(NamedTuple):
+    """What was applied last."""
+
+    at: float
+    manifest: Manifest
+    answered: Any
+    """The same fields, as the API server wrote them: `1000m` of CPU comes back as `1`."""
+
+
 class Executor:
     """Does what plans say."""
 
@@ -41,7 +50,7 @@ class Executor:
         self._announcer = announcer
         self._observed = observed
         self._clock = clock
-        self._applied: dict[Identity, tuple[float, Manifest]] = {}
+        self._applied: dict[Identity, _Applied] = {}
 
     async def execute(self, about: Object, actions: Iterable[Action]) -> list[str]:
         """Carry `actions` out in order; return what changed, as `kind/name verb`.
@@ -75,11 +84,14 @@ class Executor:
         current = self._observed(identity)
         if current is not None and not drifted(manifest, current):
             return []
-        at, last = self._applied.get(identity, (float("-inf"), None))
-        if kind.kind not in WATCHED and last == manifest and self._clock() - at < _RESYNC_SECONDS:
-            return []
+        last = self._applied.get(identity)
+        if last is not None and last.manifest == manifest:
+            if current is not None and not drifted(last.answered, current):
+                return []
+            if kind.kind not in WATCHED and self._clock() - last.at < _RESYNC_SECONDS:
+                return []
         after = await self._cluster.apply(manifest)
-        self._applied[identity] = (self._clock(), manifest)
+        self._applied[identity] = _Applied(self._clock(), manifest, like(manifest, after))
         if current is not None and after["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
             return []
         return [f"{kind.kind}/{meta['name']} {'configured' if current else 'applied'}"]
@@ -113,3 +125,12 @@ def drifted(wanted: Any, observed: Any) -> bool:
             return bool(wanted)
         return any(drifted(one, other) for one, other in zip(wanted, observed, strict=False))
     return bool(wanted != observed)
+
+
+def like(wanted: Any, answered: Any) -> Any:
+    """Return what `answered` says where `wanted` says something."""
+    if isinstance(wanted, dict) and isinstance(answered, dict):
+        return {name: like(value, answered.get(name)) for name, value in wanted.items()}
+    if isinstance(wanted, list) and isinstance(answered, list):
+        return [like(one, other) for one, other in zip(wanted, answered, strict=False)]
+    return answered

@@ -9,7 +9,7 @@ import aiohttp
 import structlog
 from pydantic import ValidationError
 
-from trimtab.api.gateway import GatewayStats, ModelStats
+from trimtab.api.gateway import EndpointState, EndpointStats, GatewayStats, ModelStats
 from trimtab.api.names import GATEWAY_STATS_PORT
 
 log = structlog.get_logger(__name__)
@@ -27,13 +27,14 @@ class GatewaySignals:
         self._clock = clock
         self._cache: dict[str, tuple[float, GatewayStats | None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._silent: dict[str, set[str]] = {}
 
     async def sample(self, namespace: str, addresses: Iterable[str]) -> GatewayStats | None:
         """Return the sum over the namespace's gateways, or None when any of them did not answer."""
         async with self._locks.setdefault(namespace, asyncio.Lock()):
             at, stats = self._cache.get(namespace, (float("-inf"), None))
             if self._clock() - at >= _FRESH_SECONDS:
-                stats = await self._scrape_all(sorted(addresses))
+                stats = await self._scrape_all(namespace, sorted(addresses))
                 self._cache[namespace] = (self._clock(), stats)
             return stats
 
@@ -41,28 +42,39 @@ class GatewaySignals:
         """Drop what is known of a namespace without models."""
         self._cache.pop(namespace, None)
         self._locks.pop(namespace, None)
+        self._silent.pop(namespace, None)
 
-    async def _scrape_all(self, addresses: list[str]) -> GatewayStats | None:
-        if not addresses:
-            return None
-        samples = await asyncio.gather(*(self._scrape(address) for address in addresses))
-        if any(sample is None or not sample.proxy_up for sample in samples):
+    async def _scrape_all(self, namespace: str, addresses: list[str]) -> GatewayStats | None:
+        answers = await asyncio.gather(*(self._scrape(address) for address in addresses))
+        before = self._silent.get(namespace, set())
+        samples: list[GatewayStats | None] = []
+        silent = set()
+        for address, answer in zip(addresses, answers, strict=True):
+            samples.append(answer if isinstance(answer, GatewayStats) else None)
+            if isinstance(answer, str):
+                silent.add(address)
+                if address not in before:  # once, not once a second
+                    log.warning("gateway.fell_silent", namespace=namespace, address=address, error=answer)
+            elif address in before:
+                log.info("gateway.answered_again", namespace=namespace, address=address)
+        self._silent[namespace] = silent
+        if not samples or any(sample is None or not sample.proxy_up for sample in samples):
             return None
         return merged([sample for sample in samples if sample is not None])
 
-    async def _scrape(self, address: str) -> GatewayStats | None:
+    async def _scrape(self, address: str) -> GatewayStats | str:
+        """Return a gateway's report, or why there is none."""
         url = f"http://{address}:{GATEWAY_STATS_PORT}/v1/stats"
         try:
             async with self._session.get(url, timeout=_TIMEOUT) as response:
                 response.raise_for_status()
                 return GatewayStats.model_validate_json(await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
-            log.warning("gateway.scrape_failed", url=url, error=str(error) or type(error).__name__)
-            return None
+            return str(error) or type(error).__name__
 
 
 def merged(samples: list[GatewayStats]) -> GatewayStats:
-    """Return the sum of several gateways' reports; endpoints are listed once per gateway."""
+    """Return the sum of several gateways' reports; an endpoint that all of them know is one endpoint."""
     models: dict[str, ModelStats] = {}
     for sample in samples:
         for name, stats in sample.models.items():
@@ -74,12 +86,30 @@ def merged(samples: list[GatewayStats]) -> GatewayStats:
     )
 
 
+# What several gateways say of one endpoint is as good as the worst of it.
+_WORST_FIRST = (EndpointState.DRAINING, EndpointState.UNHEALTHY, EndpointState.STARTING, EndpointState.HEALTHY)
+
+
 def _sum(one: ModelStats, other: ModelStats) -> ModelStats:
+    endpoints = {endpoint.address: endpoint for endpoint in one.endpoints}
+    for endpoint in other.endpoints:
+        known = endpoints.get(endpoint.address)
+        endpoints[endpoint.address] = _joint(known, endpoint) if known else endpoint
     return ModelStats(
         in_flight=one.in_flight + other.in_flight,
         queued=one.queued + other.queued,
         requests_total=one.requests_total + other.requests_total,
         errors_total=one.errors_total + other.errors_total,
         latency_ms_average=max(one.latency_ms_average, other.latency_ms_average),
-        endpoints=[*one.endpoints, *other.endpoints],
+        endpoints=list(endpoints.values()),
+    )
+
+
+def _joint(one: EndpointStats, other: EndpointStats) -> EndpointStats:
+    return one.model_copy(
+        update={
+            "state": min(one.state, other.state, key=_WORST_FIRST.index),
+            "in_flight": one.in_flight + other.in_flight,
+            "max_concurrency": max(one.max_concurrency, other.max_concurrency),
+        }
     )

@@ -113,6 +113,8 @@ def _result(pod: Object) -> RunResult | None:
 def _trouble(pod: Object) -> tuple[str | None, bool]:
     """Return why a pod does not start, and whether trying again cannot help."""
     status = pod.get("status") or {}
+    if _condition(pod, "Ready") == "True":  # whatever happened before it is over
+        return None, False
     for container in status.get("containerStatuses") or ():
         for state in (container.get("state") or {}, container.get("lastState") or {}):
             terminated = state.get("terminated")
