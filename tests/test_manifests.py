@@ -10,6 +10,7 @@ import yaml
 
 from trimtab.cli.demo.assets import kustomized
 from trimtab.cli.operator import operator
+from trimtab.effects import kinds
 from trimtab.planning.manifests.gateway import gateway
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner
@@ -61,6 +62,23 @@ def test_the_operator_holds_what_it_grants() -> None:
     made = gateway("models", [Owner("m", "1")], SETTINGS)
     (role,) = [body for body in made if body["kind"] == "Role"]
     assert grants(role["rules"]) <= grants(only("ClusterRole")["rules"])
+
+
+def test_what_the_operator_writes_is_what_it_may() -> None:
+    """Server-side apply needs create and patch; nothing else may be written, and no right is left over."""
+    applied = [kinds.JOBS, kinds.DEPLOYMENTS, kinds.SERVICES]
+    applied += [kinds.kind_of(body) for body in gateway("models", [Owner("m", "1")], SETTINGS)]
+    needed = {(group(kind), kind.plural, verb) for kind in applied for verb in ("create", "patch")}
+    removed = (kinds.JOBS, kinds.DEPLOYMENTS, kinds.SERVICES, kinds.PODS)
+    needed |= {(group(kind), kind.plural, "delete") for kind in removed}
+    needed |= {("", "pods", "patch"), ("", "events", "create"), ("trimtab.dev", "optimizedmodels/finalizers", "update")}
+    needed |= {("trimtab.dev", f"{kind.plural}/status", "patch") for kind in (kinds.MODELS, kinds.POOLS)}
+    writes = {grant for grant in grants(only("ClusterRole")["rules"]) if grant[2] not in {"get", "list", "watch"}}
+    assert writes == needed
+
+
+def group(kind: kinds.Kind) -> str:
+    return kind.api_version.rpartition("/")[0]
 
 
 def test_every_rule_says_why() -> None:
