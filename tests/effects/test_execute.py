@@ -70,7 +70,7 @@ async def test_unwatched_objects_are_written_again_after_a_while() -> None:
     now = [0.0]
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
     executor = Executor(cluster, announcer, {}.get, lambda: now[0])  # type: ignore[arg-type]
-    for now[0] in (0.0, 599.0, 601.0):
+    for now[0] in (0.0, 59.0, 61.0):
         await executor.execute({}, [Apply(account("gateway"))])
     assert cluster.applied == ["gateway", "gateway"]
 

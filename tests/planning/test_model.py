@@ -259,6 +259,15 @@ def test_an_interrupted_spot_node(served: Any, after: Any, make: Any) -> None:
     assert kstatus(hit.status, 1) == "Current", "spot churn above the floor is no news for GitOps"
     assert conditions(hit.status)["CapacityMet"] == "False"
 
+    stood_in = replace(
+        world,
+        pods=(*pods, pod("p2", name, pool="od")),
+        deployments=tuple(replace(view, replicas=view.replicas + 1) for view in views),
+        traffic=make.traffic(*[name] * 3),
+    )
+    waiting, _ = plan(stood_in, memory)
+    assert deployments(waiting)[f"{name}-spot"] == 3, "on demand stands in; the spot replica is still on order"
+
     late, _ = plan(replace(world, now=until - timedelta(seconds=2)), memory)
     assert Delete("v1", "Pod", "default", "s1") in late.actions
 

@@ -23,7 +23,7 @@ Identity = tuple[str, str, str]
 
 WATCHED = {"Deployment", "Job", "Service"}
 # Kinds that nobody watches are written again after this long, should somebody have changed them.
-_RESYNC_SECONDS = 600.0
+_RESYNC_SECONDS = 60.0
 
 
 class _Applied(NamedTuple):

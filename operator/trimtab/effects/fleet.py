@@ -18,6 +18,7 @@ from trimtab.effects.execute import Executor
 from trimtab.effects.gather import Gatherer, World
 from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
+from trimtab.effects.leaving import Leaving
 from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, PoolOrder, Request, assign, order
 from trimtab.planning.manifests.nodegroup import node_group
 from trimtab.planning.plan import Announce, Apply
@@ -53,6 +54,7 @@ class Fleet:
         self._memory: dict[str, PoolMemory] = {}
         self._zones = ZoneState()
         self._noticed: dict[str, set[str]] = {}
+        self._leaving = Leaving(world, cluster)
 
     async def reconcile(self) -> float | None:
         """Look at all pools once; return the seconds until the next look."""
@@ -60,9 +62,12 @@ class Fleet:
         pools, bad = self._gatherer.pools()
         for name, why in bad.items():
             await self._say(name, _stalled(why, now), {})
-        if not pools:
-            return None
         doomed = self._gatherer.doomed(now)
+        await self._leaving.move_gateways(doomed)
+        orders = any(pool.spec.provider.embedded is not None for pool in pools)
+        left = await self._leaving.release(orders=orders)
+        if not pools:
+            return _LOOK_SECONDS if left else None
         nodes = self._nodes(set(doomed))
         for node in nodes:
             if node.doomed and node.zone:

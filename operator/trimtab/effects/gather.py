@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Condition
 from trimtab.api.gateway import GatewayStats, ModelStats
-from trimtab.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, REVISION_LABEL, RUN_LABEL, Key
+from trimtab.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL, REVISION_LABEL, RUN_LABEL, Key
 from trimtab.api.optimizedmodel import OptimizedModel
 from trimtab.api.quantities import seconds
 from trimtab.api.status import OptimizedModelStatus
@@ -29,6 +29,8 @@ Object = dict[str, Any]
 Index = Mapping[Any, Collection[Object]]
 
 _LOG_TAIL_LINES = 20
+# What is not replaced by then leaves all the same.
+_RETIRED_NOTICE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,10 @@ class Gatherer:
         self._written[key] = body
 
     def forget(self, key: Key) -> None:
+        """Drop what is known of a model that is gone, and of its namespace with the last one."""
         self._written.pop(key, None)
+        if not self._world.namespaced_models.get(key.namespace):
+            self._signals.forget(key.namespace)
 
     async def snapshot(self, key: Key) -> Snapshot | None:
         """Return a model's snapshot, or None when it is gone or going: its children go with it."""
@@ -173,8 +178,15 @@ class Gatherer:
                 found[name] = self._doomed.get(name, now + notice)
             elif "node.kubernetes.io/unreachable" in taints:
                 found[name] = self._doomed.get(name, now)
+            elif self._retired(node):
+                found[name] = self._doomed.get(name, now + _RETIRED_NOTICE)
         self._doomed = dict(found)
         return found
+
+    def _retired(self, node: Object) -> bool:
+        """Whether a node takes no new pods because its pool was deleted."""
+        pool = node["metadata"]["labels"].get(POOL_LABEL)
+        return bool(pool and pool not in self._world.pools and node["spec"]["unschedulable"])
 
     def _newest(self, key: Key) -> Object | None:
         """Return the model as the watch shows it, or as we wrote it where that is newer."""

@@ -54,6 +54,7 @@ class Reconciler:
         snapshot = await self._gatherer.snapshot(key)
         if snapshot is None:
             self._memory.pop(key, None)
+            self._put_off.pop(key, None)
             self._gatherer.forget(key)
             return None
         before = self._memory.get(key, Memory())

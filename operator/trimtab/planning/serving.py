@@ -74,7 +74,7 @@ def serve(snapshot: Snapshot, spec: OptimizedModelSpec, wanted: RevisionStatus |
         problem = _broken(snapshot, active)
     replaced = serving_now >= scale.replicas
     wanted_name = wanted.name if wanted else None
-    actions = _objects(snapshot, spec, scale, shares, active, candidate, wanted_name, replaced=replaced)
+    actions = _objects(snapshot, spec, scale, shares, active, candidate, wanted_name)
     split = {r.name: n for r, n in ((active, shares.active), (candidate, shares.candidate)) if r is not None}
     left_over = _left_over(snapshot, set(split))
     if replaced or not split:
@@ -163,8 +163,6 @@ def _objects(
     active: RevisionStatus | None,
     candidate: RevisionStatus | None,
     wanted: str | None,
-    *,
-    replaced: bool,
 ) -> tuple[Action, ...]:
     """Return everything to apply, scale and delete so that the shares come true."""
     actions: list[Action] = []
@@ -175,7 +173,7 @@ def _objects(
     for revision, replicas in ((candidate, shares.candidate), (active, shares.active)):
         if revision is None:
             continue
-        counts = _counts(snapshot, revision.name, replicas, scale, doomed, replaced=replaced)
+        counts = _counts(snapshot, revision.name, replicas, scale, doomed)
         # Only the wanted revision's template can be made from the spec; others are scaled as they are.
         if revision.name == wanted:
             actions += _revision(snapshot, spec, revision, counts)
@@ -197,8 +195,6 @@ def _counts(
     replicas: int,
     scale: Wanted,
     doomed: tuple[PodView, ...],
-    *,
-    replaced: bool,
 ) -> dict[CapacityType, int]:
     """Return a revision's replicas by capacity type, when it is to have `replicas` in all."""
     staying = [
@@ -208,16 +204,13 @@ def _counts(
     ]
     serving = min(len(staying), healthy(snapshot.traffic, revision, frozenset(snapshot.doomed_nodes)))
     ordered = {view.capacity_type: view.replicas for view in snapshot.deployments if view.revision == revision}
-    return {
-        kind: placement.made_before_broken(
-            placement.part(total, replicas, scale.replicas),
-            ordered=ordered.get(kind, 0),
-            ready=staying.count(kind),
-            surplus=serving - replicas,
-        )
-        + placement.surplus_for_doomed(kind, revision, doomed, replaced=replaced)
-        for kind, total in ((CapacityType.ON_DEMAND, scale.on_demand), (CapacityType.SPOT, scale.spot))
-    }
+    counts = {}
+    for kind, total in ((CapacityType.ON_DEMAND, scale.on_demand), (CapacityType.SPOT, scale.spot)):
+        target, ready = placement.part(total, replicas, scale.replicas), staying.count(kind)
+        kept = placement.made_before_broken(target, ordered.get(kind, 0), ready, surplus=serving - replicas)
+        # What stands in on the other capacity type replaces nobody for good.
+        counts[kind] = kept + placement.surplus_for_doomed(kind, revision, doomed, replaced=ready >= target)
+    return counts
 
 
 def _revision(

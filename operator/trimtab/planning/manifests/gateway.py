@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trimtab.api.base import CapacityType
 from trimtab.api.names import (
     API_VERSION,
+    CAPACITY_TYPE_LABEL,
     GATEWAY,
     GATEWAY_PORT,
     GATEWAY_STATS_PORT,
@@ -21,6 +23,13 @@ from trimtab.planning.snapshot import Owner
 Manifest = dict[str, Any]
 _DIRECTORY = "/var/run/trimtab/gateway"
 _DIRECTORY_OPTION = f"--directory={_DIRECTORY}"
+# Every request of the namespace goes through it: it should not be what a notice hits.
+_RATHER_NOT_SPOT: Manifest = {
+    "weight": 100,
+    "preference": {
+        "matchExpressions": [{"key": CAPACITY_TYPE_LABEL, "operator": "NotIn", "values": [CapacityType.SPOT.label]}]
+    },
+}
 _SHARED_MOUNT: Manifest = {"name": "gateway", "mountPath": _DIRECTORY}
 
 
@@ -85,6 +94,9 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                     "serviceAccountName": GATEWAY,
                     "terminationGracePeriodSeconds": 60,
                     "securityContext": pods.POD_SECURITY,
+                    "affinity": {
+                        "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_NOT_SPOT]}
+                    },
                     "containers": [
                         {
                             "name": "haproxy",
