@@ -216,13 +216,14 @@ class Gatherer:
         return await self._signals.sample(key.namespace, addresses)
 
     async def _runs(self, key: Key) -> tuple[RunView, ...]:
+        jobs = list(self._world.jobs.get(key, ()))  # the index changes while a log is read
         pods: dict[str, list[Object]] = {}
         for pod in self._world.pods.get(key, ()):
             run = pod["metadata"]["labels"].get(RUN_LABEL)
             if run:
                 pods.setdefault(run, []).append(pod)
         views = []
-        for job in self._world.jobs.get(key, ()):
+        for job in jobs:
             own = pods.get(job["metadata"]["labels"].get(RUN_LABEL, ""), [])
             views.append(run_view(job, own, await self._log_tail(own)))
         return tuple(views)

@@ -1,0 +1,65 @@
+"""Snapshots of a world that changes while it is read."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from trimtab.api.names import Key
+from trimtab.effects.gather import Gatherer, World
+from trimtab.planning.settings import Settings
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KEY = Key("default", "digits")
+SETTINGS = Settings("trimtab/compress:1", "trimtab/serve:1", "trimtab/gateway:1")
+
+
+def job(run: str) -> dict[str, Any]:
+    labels = {"trimtab.dev/run": run}
+    return {"metadata": {"name": f"digits-run-{run}", "namespace": "default", "labels": labels}, "status": {}}
+
+
+def pod(run: str) -> dict[str, Any]:
+    meta = {"name": f"pod-{run}", "namespace": "default", "labels": {"trimtab.dev/run": run}}
+    return {"metadata": {**meta, "creationTimestamp": "2026-03-01T11:59:00Z"}, "status": {"phase": "Running"}}
+
+
+def node(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": {"trimtab.dev/pool": "spot"}},
+        "spec": {"taints": [], "unschedulable": False, **more},
+    }
+
+
+def gatherer(cluster: Any = None, **known: Any) -> Gatherer:
+    fields: dict[str, Any] = {name: {} for name in World.__dataclass_fields__}
+    signals: Any = None
+    return Gatherer(World(**{**fields, **known}), cluster, signals, SETTINGS, lambda: NOW)
+
+
+async def test_a_job_may_go_while_a_log_is_read() -> None:
+    """A watch changes the index between two requests: the snapshot is of the moment it began."""
+    jobs = {"1": job("1"), "2": job("2")}
+
+    class Cluster:
+        async def pod_log(self, *_: Any) -> str:
+            jobs.clear()
+            return ""
+
+    made = gatherer(Cluster(), jobs={KEY: jobs.values()}, pods={KEY: [pod("1"), pod("2")]})
+    views = await made._runs(KEY)
+    assert [view.key for view in views] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("pools", "cordoned", "doomed"),
+    [
+        pytest.param({}, True, True, id="pool deleted and cordoned"),
+        pytest.param({}, False, False, id="pool deleted, not cordoned yet"),
+        pytest.param({"spot": []}, True, False, id="cordoned by a person"),
+    ],
+)
+def test_nodes_of_a_deleted_pool_are_doomed(pools: Any, cordoned: bool, doomed: bool) -> None:
+    """Their replicas are replaced as those of any node that goes away."""
+    made = gatherer(pools=pools, nodes={"n": [node("n", unschedulable=cordoned)]})
+    assert bool(made.doomed(NOW)) is doomed
