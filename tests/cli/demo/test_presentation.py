@@ -90,8 +90,9 @@ def test_sentence() -> None:
     )
 
 
-def test_live_picture_on_a_terminal() -> None:
+def test_live_picture_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal replicas are drawn by capacity type."""
+    monkeypatch.setenv("TERM", "xterm")
     out, clock = io.StringIO(), Clock()
     with View(Console(file=out, width=100, force_terminal=True, color_system=None), clock) as view:
         view.phase("Load rises")

@@ -79,8 +79,14 @@ async def launch(artifact, tmp_path):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "trimtab", "serve", *(part for pair in options.items() for part in pair), *extra),
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": "operator", "TERMINATION_MESSAGE_PATH": str(tmp_path / "end")}
-            | environment,
+            # What a killed pod leaves in its temporary folder goes with the test's.
+            env={
+                **os.environ,
+                "PYTHONPATH": "operator",
+                "TMPDIR": str(tmp_path),
+                "TERMINATION_MESSAGE_PATH": str(tmp_path / "end"),
+                **environment,
+            },
         )
         pods.append(process)
         return Pod(process)
