@@ -9,11 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import numpy as np
 import pytest
 import yaml
 
@@ -175,3 +179,61 @@ async def world(cluster: Cluster, operator: Operator, request: pytest.FixtureReq
     for body in await cluster.list(kinds.MODELS, namespace):
         await cluster.delete(kinds.MODELS, body["metadata"]["name"], namespace, propagation="Foreground")
     await cluster.delete(kinds.NAMESPACES, namespace)
+
+
+@dataclass
+class Load:
+    """Clients that call a model one request after the other."""
+
+    url: str
+    body: dict[str, Any]
+    answers: Counter[str] = field(default_factory=Counter)
+
+    async def client(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            try:
+                async with session.post(self.url, json=self.body) as response:
+                    answer = await response.json()
+                    good = response.status == 200 and answer["outputs"][0]["shape"] == [1, 10]
+                    self.answers["ok" if good else f"{response.status} {answer}"] += 1
+            except (aiohttp.ClientError, OSError) as error:
+                self.answers[repr(error)] += 1
+            await asyncio.sleep(0.01)
+
+    def check(self) -> None:
+        assert self.answers["ok"] > 50, self.answers
+        assert set(self.answers) == {"ok"}, self.answers
+
+
+@pytest.fixture
+def loading(customer: Path) -> Callable[..., AbstractAsyncContextManager[Load]]:
+    """Return what sends load to a URL inside a block."""
+
+    def load(url: str, clients: int = 4) -> AbstractAsyncContextManager[Load]:
+        return _loading(url, customer, clients)
+
+    return load
+
+
+@asynccontextmanager
+async def _loading(url: str, customer: Path, clients: int) -> AsyncIterator[Load]:
+    with np.load(customer / "digits.npz") as data:
+        image = data["x_test"][0]
+    name = await input_name(url)
+    tensor = {"name": name, "shape": [1, *image.shape], "datatype": "FP32", "data": image.ravel().tolist()}
+    load = Load(f"{url}/v2/models/digits/infer", {"inputs": [tensor]})
+    async with aiohttp.ClientSession() as session:
+        tasks = [asyncio.create_task(load.client(session)) for _ in range(clients)]
+        try:
+            yield load
+        finally:
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+async def input_name(url: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v2/models/digits") as response:
+        assert response.status == 200, await response.text()
+        return str((await response.json())["inputs"][0]["name"])

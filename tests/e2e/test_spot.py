@@ -1,0 +1,132 @@
+"""Spot nodes come and go under load: no request is lost, the floor holds, and nothing stays ordered in the end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trimtab.api.names import POOL_LABEL
+from trimtab.effects import kinds
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+NOTICE = {"key": "local.trimtab.dev/interruption", "effect": "NoSchedule"}
+
+
+def pool(name: str, kind: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "trimtab.dev/v1alpha1",
+        "kind": "CapacityPool",
+        "metadata": {"name": name},
+        "spec": {
+            "capacityType": kind,
+            "provider": {"embedded": {"cpu": "1", "memory": "4Gi", "pods": 16, "bootDelay": "1s"}},
+            "zones": ["zone-a", "zone-b", "zone-c"],
+            "limits": {"maxNodes": 8},
+            "startup": {"expected": "5s"},
+            **({"interruption": {"notice": "9s", "taints": [NOTICE["key"]]}} if kind == "Spot" else {}),
+        },
+    }
+
+
+@pytest.fixture
+async def pools(world: Any) -> AsyncIterator[tuple[str, str]]:
+    """An on-demand and a spot pool that only this test's model uses."""
+    if not await world.cluster.get(kinds.CRDS, "nodegroups.local.trimtab.dev"):
+        pytest.skip("only the embedded cluster has nodes to order and to interrupt")
+    names = (f"{world.namespace}-od", f"{world.namespace}-spot")
+    for name, kind in zip(names, ("OnDemand", "Spot"), strict=True):
+        await world.cluster.apply(pool(name, kind))
+    yield names
+    for name in names:
+        await world.cluster.delete(kinds.POOLS, name)
+
+
+async def nodes_of(world: Any, name: str) -> set[str]:
+    return {node["metadata"]["name"] for node in await world.cluster.list(kinds.NODES, labels=f"{POOL_LABEL}={name}")}
+
+
+async def until_gone(what: str, left: Any, timeout: float) -> None:
+    end = asyncio.get_running_loop().time() + timeout
+    while found := await left():
+        assert asyncio.get_running_loop().time() < end, f"{what} still there: {found}"
+        await asyncio.sleep(0.2)
+
+
+async def test_losing_all_spot_nodes_under_load(world: Any, customer: Path, loading: Any, pools: Any) -> None:
+    """Every spot node gets its notice at once: three of four replicas move, and nobody notices."""
+    on_demand, spot = pools
+    spec: dict[str, Any] = {
+        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "compression": {"preset": "None"},
+        "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}},
+        "serving": {"minReplicas": 4, "maxReplicas": 4, "resources": {"requests": {"cpu": "200m"}}},
+        "capacity": {"pools": [on_demand, spot], "onDemandBase": 1, "spotPercent": 100},
+    }
+    await world.cluster.apply(world.model(**spec))
+
+    def settled(status: dict[str, Any]) -> bool:
+        replicas = status.get("replicas") or {}
+        return (replicas.get("onDemand"), replicas.get("spot"), replicas.get("ready")) == (1, 3, 4)
+
+    body = await world.until("one on-demand and three spot replicas", settled)
+    doomed = await nodes_of(world, spot)
+    assert doomed
+    fewest = 4
+    async with loading(body["status"]["url"]) as load:
+        await asyncio.sleep(1)
+        for name in doomed:
+            await world.cluster.merge(kinds.NODES, name, None, {"spec": {"taints": [NOTICE]}})
+
+        async def left() -> Any:
+            nonlocal fewest
+            fewest = min(fewest, (await world.get())["status"]["replicas"]["onDemand"])
+            return doomed & await nodes_of(world, spot)
+
+        await until_gone("interrupted nodes", left, 30)
+        back = await world.until("spot replicas on new nodes", settled)
+        await asyncio.sleep(1)
+    load.check()
+    assert fewest >= 1, "the floor held"
+    assert not doomed & await nodes_of(world, spot)
+    ready = next(entry for entry in back["status"]["conditions"] if entry["type"] == "Ready")
+    was = next(entry for entry in body["status"]["conditions"] if entry["type"] == "Ready")
+    assert (ready["status"], ready["lastTransitionTime"]) == ("True", was["lastTransitionTime"]), "churn is no news"
+
+    await world.cluster.delete(kinds.MODELS, "digits", world.namespace)
+
+    async def ordered() -> Any:
+        return await nodes_of(world, on_demand) | await nodes_of(world, spot)
+
+    await until_gone("nodes without work", ordered, 30)
+
+
+async def test_a_deleted_pool_gives_its_nodes_back(world: Any, customer: Path, loading: Any, pools: Any) -> None:
+    """Replicas move off it first; then the nodes go, and with them the group that ordered them."""
+    _, spot = pools
+    spec: dict[str, Any] = {
+        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "compression": {"preset": "None"},
+        "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}},
+        "serving": {"minReplicas": 2, "maxReplicas": 2, "resources": {"requests": {"cpu": "200m"}}},
+        "capacity": {"onDemandBase": 1, "spotPercent": 100},
+    }
+    await world.cluster.apply(world.model(**spec))
+    body = await world.until(
+        "a spot replica", lambda s: (s.get("replicas") or {}).get("spot") == 1 and s["replicas"]["ready"] == 2
+    )
+    async with loading(body["status"]["url"]) as load:
+        await asyncio.sleep(1)
+        await world.cluster.delete(kinds.POOLS, spot)
+
+        async def group() -> Any:
+            return await world.cluster.get(kinds.NODE_GROUPS, spot)
+
+        await until_gone("the pool's group", group, 45)
+        await world.until(
+            "both replicas on demand", lambda s: s["replicas"]["onDemand"] == 2 and s["replicas"]["ready"] == 2
+        )
+    load.check()
+    assert not await nodes_of(world, spot)
