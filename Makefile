@@ -12,7 +12,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint crds bench clean
+.PHONY: help demo test lint crds clean
 .DELETE_ON_ERROR:
 
 help: ## Show what can be made.
@@ -33,9 +33,6 @@ lint: .venv/test.stamp ## Check style, types and the import contracts.
 
 crds: .venv/demo.stamp ## Write crds/ from the API models.
 	$(BIN)/trimtab crds
-
-bench: .venv/test.stamp ## Measure what the tests only check.
-	$(BIN)/python -m pytest tests/bench -o addopts=--import-mode=importlib -s
 
 clean: ## Remove the virtual environment, caches and reports.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo-report

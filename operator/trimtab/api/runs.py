@@ -23,7 +23,7 @@ EXIT_OK = 0  # a verdict was reached, whatever it is
 EXIT_BUG = 1  # retried
 EXIT_INPUT = 65  # EX_DATAERR: retrying cannot help, the Job fails at once
 EXIT_RETRY = 75  # EX_TEMPFAIL: the world was not there, retried
-EXIT_INTERRUPTED = 143  # SIGTERM: checkpoint written, the next pod goes on
+EXIT_INTERRUPTED = 143  # SIGTERM: the next pod starts again
 
 
 class RunSpec(ApiModel):

@@ -12,7 +12,7 @@ from trimtab.planning.manifests import pods
 from trimtab.planning.settings import Settings
 
 _DEFAULT_REQUESTS: dict[str, int | str] = {"cpu": "1", "memory": "2Gi"}
-# Enough to finish a batch and write a checkpoint inside the shortest notice of a spot node.
+# Enough to finish a batch and end in order inside the shortest notice of a spot node.
 _GRACE_SECONDS = 25
 
 
