@@ -146,9 +146,10 @@ def test_replicas_count_where_they_run() -> None:
 
 
 def test_a_doomed_node_holds_nobody() -> None:
-    """Its replicas are assigned anew."""
-    held = assign([demand(2)], [pool("a")], [node("n", "m", "m", of="a", doomed=True)])
-    assert sizes(held) == {"a": 2}
+    """Its replicas take no room, and are not ordered again: what replaces them is ordered on top."""
+    nodes = [node("n", "m", "m", of="a", doomed=True), node("o", "m", of="a")]
+    held = assign([demand(5)], [pool("a")], nodes)["a"]
+    assert (len(held.placed), len(held.waiting)) == (1, 2)
 
 
 def test_the_cheapest_of_equal_weight_comes_first() -> None:

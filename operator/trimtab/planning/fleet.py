@@ -74,16 +74,18 @@ def assign(demands: Iterable[Demand], pools: Sequence[CapacityPool], nodes: Sequ
     """Return what each pool has to hold.
 
     Replicas count where they run; the others go to the first pool, by weight and then price, that may still grow.
+    Those on nodes that go away hold no room: their replacements are among the replicas already, on top of them.
     """
     by_name = {pool.name: pool for pool in pools}
     ordered = sorted(pools, key=lambda pool: (-pool.spec.weight, _price(pool), pool.name))
     held = {pool.name: Held() for pool in pools}
     for demand in sorted(demands, key=lambda demand: demand.workload):
         missing = demand.replicas
-        for node in nodes:
-            placed = 0 if node.doomed else min(missing, node.used_by.count(demand.workload))
-            if node.pool in by_name and placed:
+        for node in sorted(nodes, key=lambda node: node.doomed):
+            placed = min(missing, node.used_by.count(demand.workload))
+            if node.pool in by_name and not node.doomed:
                 held[node.pool].placed.extend([demand.request] * placed)
+            if node.pool in by_name:
                 missing -= placed
         fitting = [pool for pool in ordered if _fits(demand, pool)]
         for _ in range(missing):
