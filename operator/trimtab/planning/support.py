@@ -49,6 +49,9 @@ def pool_refusals(spec: CapacityPoolSpec) -> list[Refusal]:
         )
         if provider is not None
     ]
+    if spec.instance_types:
+        remedy = "leave it out; the provider's own nodes have types"
+        found.append(Refusal("spec.instanceTypes", ", ".join(spec.instance_types), remedy))
     if spec.accelerator is not None:
         found.append(Refusal("spec.accelerator", spec.accelerator.resource, "leave it out; models are served on CPUs"))
     if spec.interruption.queue_url is not None:
