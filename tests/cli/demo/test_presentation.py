@@ -85,7 +85,7 @@ def test_plain_samples_are_rationed() -> None:
 def test_sentence() -> None:
     """One line says how many of what, and at what price."""
     assert sentence(a_sample(3, on_demand=1, spot=2)) == (
-        "3 of 3 replicas (1 on demand, 2 spot), 100 requests/s, p95 12.5 ms, 300 sent, 0 failed, "
+        "3 replicas (1 on demand, 2 spot; load asks for 3), 100 requests/s, p95 12.5 ms, 300 sent, 0 failed, "
         "0.100/h against 0.200/h"
     )
 

@@ -93,7 +93,7 @@ class View:
 def sentence(sample: Sample) -> str:
     """Return a sample as one line."""
     return (
-        f"{sample.ready} of {sample.wanted} replicas ({sample.on_demand} on demand, {sample.spot} spot), "
+        f"{sample.ready} replicas ({sample.on_demand} on demand, {sample.spot} spot; load asks for {sample.wanted}), "
         f"{sample.answered_per_s:.0f} requests/s, p95 {sample.p95_ms:.1f} ms, {sample.sent:,} sent, "
         f"{sample.failed} failed, {sample.cost_per_hour:.3f}/h against {sample.all_on_demand_per_hour:.3f}/h"
     )
@@ -106,7 +106,7 @@ def _numbers(sample: Sample) -> Table:
     on_demand, spot = "■ " * sample.on_demand, "■ " * sample.spot
     missing = "□ " * max(0, sample.wanted - sample.ready)
     replicas = Text.assemble((on_demand, "blue"), (spot, "green"), (missing, "dim"))
-    replicas.append(f" {sample.ready} of {sample.wanted}: {sample.on_demand} on demand, {sample.spot} spot")
+    replicas.append(f" {sample.ready}: {sample.on_demand} on demand, {sample.spot} spot; load asks for {sample.wanted}")
     drawn.add_row("replicas", replicas)
     drawn.add_row("requests", f"{sample.answered_per_s:.0f}/s of {sample.offered_per_s:.0f}/s, {sample.sent:,} sent")
     drawn.add_row("failed", Text(str(sample.failed), "bold red" if sample.failed else "green"))
