@@ -69,14 +69,11 @@ class Reason:
     FLOOR_NOT_MET = "FloorNotMet"
     SPOT_SHORT = "SpotShort"
     NO_POOL = "NoPool"
-    UNSCHEDULABLE = "Unschedulable"
-    PROVIDER_FAILED = "ProviderFailed"
     # Events only
     SCALED = "Scaled"
     SPOT_INTERRUPTED = "SpotInterrupted"
     RUN_STARTED = "RunStarted"
     NODES_ORDERED = "NodesOrdered"
-    ROLLED_BACK = "RolledBack"
     INTERNAL_ERROR = "InternalError"
 
 

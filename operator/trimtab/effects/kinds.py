@@ -44,8 +44,6 @@ CLUSTER_ROLE_BINDINGS = Kind(
     "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
 ENDPOINT_SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
-LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
-DISRUPTION_BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 CRDS = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 NODE_GROUPS = Kind("local.trimtab.dev/v1", "NodeGroup", "nodegroups", namespaced=False)
 

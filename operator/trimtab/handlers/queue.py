@@ -52,12 +52,6 @@ class WorkQueue(Generic[K]):
             pending.cancel()
         self._timers[key] = loop.call_later(seconds, self.add, key)
 
-    def forget(self, key: K) -> None:
-        """Drop timers and failures of a key that is gone."""
-        if (timer := self._timers.pop(key, None)) is not None:
-            timer.cancel()
-        self._failures.pop(key, None)
-
     async def run(self, reconcile: Reconcile[K], workers: int = 8) -> None:
         """Work until cancelled."""
         try:

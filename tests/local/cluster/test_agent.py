@@ -67,14 +67,14 @@ async def test_environment_and_volumes(embedded):
             {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "token"}}},
             {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
-            {"name": "WHERE", "value": "file:///work/x"},
+            {"name": "WHERE", "value": "file:///srv/x"},
         ],
         "envFrom": [{"configMapRef": {"name": "cm"}}],
         "resources": {"limits": {"cpu": "1500m"}},
-        "volumeMounts": [{"name": "cm", "mountPath": "/etc/cm"}, {"name": "work", "mountPath": "/work"}],
+        "volumeMounts": [{"name": "cm", "mountPath": "/etc/cm"}, {"name": "work", "mountPath": "/srv"}],
     }
     volumes = [{"name": "cm", "configMap": {"name": "cm"}}, {"name": "work", "emptyDir": {}}]
-    script = "cat /etc/cm/a.txt; echo x > /work/x; cat ${WHERE#file://}; env | sort"
+    script = "cat /etc/cm/a.txt; echo x > /srv/x; cat ${WHERE#file://}; env | sort"
     embedded.run_pod("p", script, container=container, spec={"volumes": volumes})
     pod = await embedded.pod("p", "Succeeded")
     lines = (await embedded.log("p")).splitlines()
