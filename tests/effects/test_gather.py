@@ -62,4 +62,4 @@ async def test_a_job_may_go_while_a_log_is_read() -> None:
 def test_nodes_of_a_deleted_pool_are_doomed(pools: Any, cordoned: bool, doomed: bool) -> None:
     """Their replicas are replaced as those of any node that goes away."""
     made = gatherer(pools=pools, nodes={"n": [node("n", unschedulable=cordoned)]})
-    assert bool(made.doomed(NOW)) is doomed
+    assert bool(made.doomed(NOW, made.pools()[0])) is doomed

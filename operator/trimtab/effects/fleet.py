@@ -62,7 +62,7 @@ class Fleet:
         pools, bad = self._gatherer.pools()
         for name, why in bad.items():
             await self._say(name, _stalled(why, now), {})
-        doomed = self._gatherer.doomed(now)
+        doomed = self._gatherer.doomed(now, pools)
         await self._leaving.move_gateways(doomed)
         orders = any(pool.spec.provider.embedded is not None for pool in pools)
         left = await self._leaving.release(orders=orders)

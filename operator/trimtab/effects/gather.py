@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -138,7 +138,7 @@ class Gatherer:
             name_taken=service is not None and not _ours(service),
             traffic=_traffic(stats, key.name),
             pools=pools,
-            doomed_nodes=self.doomed(now),
+            doomed_nodes=self.doomed(now, pools),
             bad_pools=bad_pools,
         )
 
@@ -162,9 +162,8 @@ class Gatherer:
                 good.append(pool)
         return tuple(sorted(good, key=lambda pool: (-pool.spec.weight, pool.name))), bad
 
-    def doomed(self, now: datetime) -> dict[str, datetime]:
+    def doomed(self, now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
         """Return the nodes that go away, and when; the time counts from when a notice was first seen."""
-        pools, _ = self.pools()
         notices = {taint: pool for pool in pools for taint in pool.spec.interruption.taints}
         found: dict[str, datetime] = {}
         for name in self._world.nodes:
