@@ -6,17 +6,19 @@ from datetime import datetime
 from typing import Any
 
 from trimtab.local import evicting, patching, scaling, statuses
+from trimtab.local.access import PodAccess
 from trimtab.local.addresses import ServiceRange
 from trimtab.local.catalog import Catalog
 from trimtab.local.deleting import DeleteOptions
+from trimtab.local.fieldselectors import field_matcher
 from trimtab.local.incoming import Terms, applied_config, decoded, decoded_patch, presented
 from trimtab.local.kinds import pods
 from trimtab.local.kinds.served import Served
+from trimtab.local.labelselectors import label_matcher
 from trimtab.local.managed import Manager
 from trimtab.local.objects import Event, Object
 from trimtab.local.preparing import place
 from trimtab.local.resources import group_version
-from trimtab.local.selectors import field_matcher, label_matcher
 from trimtab.local.statuses import ApiError
 from trimtab.local.store import Store
 from trimtab.local.times import stamp
@@ -44,6 +46,7 @@ class Registry:
         ids: makes unique identifiers.
         pod_logs: set by the node agent: (namespace, pod, container, follow, tail_lines, previous,
             timestamps, since_seconds, limit_bytes) to the lines of a container.
+        pod_access: set by the node agent: the way into running pods.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Registry:
         self.ids = ids
         self.catalog = Catalog()
         self.pod_logs: PodLogs | None = None
+        self.pod_access: PodAccess | None = None
         self._store = Store()
         self._transactions = Transactions(self._store, self.catalog, ServiceRange(service_range), ids)
 
@@ -289,7 +293,7 @@ class Registry:
         return Filter(
             namespace if served.resource.namespaced else None,
             label_matcher(labels),
-            field_matcher(fields, served.resource.key, served.selectable_fields()),
+            field_matcher(fields, served.resource, served.selectable_fields()),
         )
 
     def _terms(
