@@ -1,4 +1,4 @@
-"""What every test finds: the process as it starts."""
+"""What every test finds: the process as it starts, and a cluster if it asks for one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+
+pytest_plugins = ["clusters.fixtures"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The whole product on a cluster: the one that KUBECONFIG names, else an embedded one; the operator is a process."""
+"""The whole product on the cluster under test; the operator is a process."""
 
 from __future__ import annotations
 
@@ -30,26 +30,6 @@ TRAIN = (
     "import sys; from pathlib import Path; from trimtab.cli.demo.train import write_customer_model; "
     "write_customer_model(Path(sys.argv[1]), Path(sys.argv[2]))"
 )
-
-
-@pytest.fixture(scope="session")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the cluster is."""
-    if given := os.environ.get("KUBECONFIG"):
-        yield Path(given)
-        return
-    folder = tmp_path_factory.mktemp("cluster")
-    target = folder / "kubeconfig"
-    up = [sys.executable, "-m", "trimtab", "local", "up", "--foreground", "--data-dir", str(folder / "data")]
-    process = subprocess.Popen([*up, "--kubeconfig", str(target)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    ready = process.stdout.readline()
-    assert b"ready" in ready, ready
-    yield target
-    process.send_signal(signal.SIGTERM)
-    process.stdout.read()
-    process.stdout.close()
-    assert process.wait(30) == 0
 
 
 @pytest.fixture(scope="session")
@@ -119,11 +99,11 @@ def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
 
 
 @pytest.fixture
-async def cluster(kubeconfig: Path) -> AsyncIterator[Cluster]:
-    async with await Cluster.connect(str(kubeconfig)) as connected:
-        for crd in crds().values():
-            await connected.apply(crd)
-        yield connected
+async def cluster(client: Cluster) -> Cluster:
+    """The operator's client of a cluster that knows our kinds."""
+    for crd in crds().values():
+        await client.apply(crd)
+    return client
 
 
 @dataclass
