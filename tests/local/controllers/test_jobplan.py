@@ -3,9 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trimtab.local.controllers.jobindexes import parse_indexes, written_indexes
-from trimtab.local.controllers.jobplan import TRACKING, BackOffRecord, expires_in, plan_job
+from trimtab.local.controllers.jobbackoff import BackOffRecord
+from trimtab.local.controllers.jobends import expires_in
+from trimtab.local.controllers.jobindexes import FAILURES, INDEX, failure_notes, parse_indexes, written_indexes
+from trimtab.local.controllers.jobplan import plan_job
+from trimtab.local.controllers.jobtally import TRACKING
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -15,8 +20,13 @@ def job(**spec):
     return {"metadata": {"name": "j", "namespace": "d"}, "spec": body, "status": {"startTime": "2026-01-01T12:00:00Z"}}
 
 
-def pod(phase, *, code=None, conditions=(), finalizer=True, deleting=False, restarts=0, name="j-x"):
-    metadata = {"name": name, "namespace": "d", "finalizers": [TRACKING] if finalizer else []}
+def pod(
+    phase, *, code=None, conditions=(), finalizer=True, deleting=False, restarts=0, name="j-x", index=None, failures=0
+):
+    metadata = {"name": name, "namespace": "d", "finalizers": [TRACKING] if finalizer else [], "uid": name}
+    metadata |= {"creationTimestamp": "2026-01-01T12:00:00Z", "annotations": {}}
+    if index is not None:
+        metadata["annotations"] = {INDEX: str(index), FAILURES: str(failures)}
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T12:00:00Z"
     state = {"terminated": {"exitCode": code}} if code is not None else {"running": {}}
@@ -75,14 +85,6 @@ def test_a_job_fails(spec, pods, reason):
     assert ("Failed" in conditions(found)) == (not found.delete)
 
 
-def test_what_is_not_supported_is_refused():
-    """A field that would be ignored fails the Job with a message that names it."""
-    found = plan(job(backoffLimitPerIndex=1))
-    wanted = "spec.backoffLimitPerIndex is not supported by the embedded cluster; remove it"
-    assert {c["message"] for c in found.status["conditions"]} == {wanted}
-    assert found.create == ()
-
-
 def test_the_failure_policy_says_which_rule_it_was():
     """The message names container, pod, exit code and rule."""
     rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]
@@ -125,9 +127,107 @@ def test_an_indexed_job_makes_the_missing_indexes():
     """Each index that has not succeeded and does not run gets a pod."""
     of = job(completions=4, parallelism=4, completionMode="Indexed")
     of["status"]["completedIndexes"] = "1"
+    assert plan(of, pod("Running", index=2)).create == (0, 3)
+
+
+PER_INDEX = {"completions": 3, "parallelism": 3, "completionMode": "Indexed", "backoffLimitPerIndex": 1}
+LIMITLESS = {**PER_INDEX, "backoffLimit": 2**31 - 1}
+
+
+def test_an_index_has_retries_of_its_own():
+    """A failed pod waits, uncounted, for its replacement, which takes its failures over; then its index fails."""
+    of = job(**LIMITLESS)
+    lost, others = pod("Failed", code=1, index=0, name="a"), [pod("Running", index=i, name=str(i)) for i in (1, 2)]
+    waiting = plan(of, lost, *others)
+    assert (waiting.create, waiting.requeue_after, waiting.release) == ((), 10, ())
+    assert waiting.status["failedIndexes"] == ""
+    due = plan(of, lost, *others, now=NOW + timedelta(seconds=10))
+    assert due.create == (0,)
+    assert failure_notes(of, due.replaced[0]) == {FAILURES: "1"}
+    again = pod("Running", index=0, failures=1, name="b")
+    assert plan(of, lost, again, *others).release == (lost,)
+    failed = plan(of, pod("Failed", code=1, index=0, failures=1, name="b"), *others)
+    assert (failed.status["failedIndexes"], failed.status["failed"], failed.create) == ("0", 1, ())
+
+
+@pytest.mark.parametrize(
+    ("spec", "phases", "target", "reason"),
+    [
+        pytest.param(LIMITLESS, "SSF", "FailureTarget", "FailedIndexes", id="the rest succeeded"),
+        pytest.param(
+            {**LIMITLESS, "maxFailedIndexes": 1}, "FFR", "FailureTarget", "MaxFailedIndexesExceeded", id="max"
+        ),
+        pytest.param(
+            {**PER_INDEX, "backoffLimitPerIndex": None, "successPolicy": {"rules": [{"succeededIndexes": "1-2"}]}},
+            "RSS",
+            "SuccessCriteriaMet",
+            "SuccessPolicy",
+            id="the leaders succeeded",
+        ),
+        pytest.param(
+            {**PER_INDEX, "backoffLimitPerIndex": None, "successPolicy": {"rules": [{"succeededCount": 1}]}},
+            "RRS",
+            "SuccessCriteriaMet",
+            "SuccessPolicy",
+            id="enough succeeded",
+        ),
+    ],
+)
+def test_an_indexed_job_ends_early(spec, phases, target, reason):
+    """By indexes that failed for good, or by its success policy; what still runs is deleted."""
+    words = {"S": "Succeeded", "F": "Failed", "R": "Running"}
+    mine = [pod(words[p], index=i, failures=1, name=str(i)) for i, p in enumerate(phases)]
+    found = plan(job(**spec), *mine)
+    assert conditions(found)[target] == reason
+    assert len(found.delete) == phases.count("R")
+
+
+def test_a_rule_can_fail_an_index_at_once():
+    """FailIndex leaves no retries."""
+    rules = [{"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [42]}}]
+    found = plan(job(**LIMITLESS, podFailurePolicy={"rules": rules}), pod("Failed", code=42, index=1))
+    assert (found.status["failedIndexes"], found.create) == ("1", (0, 2))
+
+
+def test_a_scaled_down_indexed_job_gives_up_the_highest_indexes():
+    """Pods with an index that is no longer asked for go, uncounted."""
+    running = [pod("Running", index=i, name=str(i)) for i in range(3)]
+    found = plan(job(completions=2, parallelism=2, completionMode="Indexed"), *running)
+    assert found.discard == (running[2],)
+    assert "failed" not in found.status
+
+
+def test_a_suspended_job_stops_and_starts_anew():
+    """Its pods go uncounted; its time starts with the resumption."""
     running = pod("Running")
-    running["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": "2"}
-    assert plan(of, running).create == (0, 3)
+    stopped = plan(job(suspend=True), running)
+    assert (stopped.discard, stopped.release, "startTime" in stopped.status) == ((running,), (), False)
+    assert (stopped.status["terminating"], conditions(stopped)) == (1, {"Suspended": "JobSuspended"})
+    later = NOW + timedelta(hours=1)
+    resumed = plan(job() | {"status": stopped.status}, now=later)
+    assert (resumed.status["startTime"], conditions(resumed)) == ("2026-01-01T13:00:00Z", {"Suspended": "JobResumed"})
+
+
+@given(
+    completions=st.integers(1, 6),
+    parallelism=st.integers(0, 6),
+    fates=st.lists(st.sampled_from(["Running", "Succeeded", "Failed", "gone"]), max_size=6),
+    indexed=st.booleans(),
+)
+def test_a_job_never_runs_more_than_it_may(completions, parallelism, fates, indexed):
+    """Nor more than are still to succeed; no index runs twice; nothing is made while pods are too many."""
+    spec = {"completions": completions, "parallelism": parallelism, "backoffLimit": 99}
+    spec |= {"completionMode": "Indexed"} if indexed else {}
+    mine = [
+        pod("Running" if f == "gone" else f, deleting=f == "gone", index=i if indexed else None, name=str(i))
+        for i, f in enumerate(fates)
+    ]
+    found = plan(job(**spec), *mine, now=NOW + timedelta(hours=1))
+    stay = [p for p, f in zip(mine, fates, strict=True) if f == "Running" and p not in (*found.discard, *found.delete)]
+    assert len(stay) + len(found.create) <= max(parallelism, 0)
+    assert not (found.create and (found.discard or found.delete))
+    held = [p["metadata"]["annotations"].get(INDEX) for p in stay]
+    assert not indexed or len({*held, *map(str, found.create)}) == len(held) + len(found.create)
 
 
 @pytest.mark.parametrize(

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from trimtab.local import pods
-from trimtab.local.controllers.jobfailures import Action, failure_action, finished_at
-from trimtab.local.controllers.jobindexes import index_of, parse_indexes, written_indexes
+from trimtab.local.controllers.jobbackoff import BackOffRecord
+from trimtab.local.controllers.jobends import COMPLETE, SUCCESS, Ending, ending_of, overdue_in
+from trimtab.local.controllers.jobfailures import replaces_only_failed
+from trimtab.local.controllers.jobindexes import due_indexes, has_limit_per_index, index_of, is_indexed, written_indexes
+from trimtab.local.controllers.jobtally import Tally, settled, tally
+from trimtab.local.controllers.scaledown import scale_down_order
 from trimtab.local.objects import Object
-from trimtab.local.times import parse_stamp, seconds_until, stamp
+from trimtab.local.times import stamp
 
-TRACKING = "batch.kubernetes.io/job-tracking"
-UNSUPPORTED = ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
-FIRST_BACK_OFF_S = 10.0
-LONGEST_BACK_OFF_S = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class BackOffRecord:
-    """Failures in a row since the last success, and when the last one was."""
-
-    failures: int = 0
-    last: datetime | None = None
-
-    def wait(self, now: datetime, scale: float) -> float:
-        """Seconds until the next pod may be made."""
-        if self.failures == 0 or self.last is None:
-            return 0.0
-        delay = min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** (self.failures - 1)) * scale
-        return seconds_until(self.last + timedelta(seconds=delay), now)
+BURST = 500  # pods made or deleted per look, as kube-controller-manager
 
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """What to do, in this order.
+    """What to do.
 
     Attributes:
-        release: pods whose tracking finalizer goes, as they are counted.
+        release: pods whose tracking finalizer goes, once the status that counts them is written.
         delete: pods to delete; `discard` are those that are deleted without being counted.
         create: completion indexes of pods to make, None for a Job without indexes.
+        replaced: failed pods by the index of the pod to make in their place.
         status: the new status.
         back_off: the record to keep.
         requeue_after: seconds until time alone changes the plan.
@@ -53,250 +40,174 @@ class JobPlan:
     delete: tuple[Object, ...] = ()
     discard: tuple[Object, ...] = ()
     create: tuple[int | None, ...] = ()
+    replaced: Mapping[int, Object] = field(default_factory=dict)
     requeue_after: float | None = None
     said: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """The pods of a Job, counted."""
+class _Change:
+    """How the number of pods changes; `active` is what the status then says."""
 
-    succeeded: int
-    failed: int
-    indexes: frozenset[int]
-    active: tuple[Object, ...]
-    terminating: int
-    counted: tuple[Object, ...]
-    verdict: Action | None
-    back_off: BackOffRecord
-
-
-def is_finished(job: Object) -> bool:
-    """Whether the Job is complete or has failed."""
-    return pods.condition_is_true(job, "Complete") or pods.condition_is_true(job, "Failed")
+    active: int
+    discard: tuple[Object, ...] = ()
+    create: tuple[int | None, ...] = ()
+    wait: float | None = None
 
 
 def plan_job(job: Object, mine: Sequence[Object], back_off: BackOffRecord, now: datetime, scale: float) -> JobPlan:
     """What follows from the Job and its pods; `scale` multiplies the waits between failures."""
-    spec = job["spec"]
-    tally = _counted(job, mine, back_off, now)
-    status: Object = dict(job.get("status") or {})
-    conditions: list[Object] = list(status.get("conditions") or ())
-    suspended = bool(spec.get("suspend"))
-    conditions, said = _suspension(conditions, suspended, now)
-    if not suspended and not status.get("startTime"):
+    spec, status = job["spec"], dict(job.get("status") or {})
+    found = tally(job, mine, back_off)
+    if not status.get("startTime") and not spec.get("suspend"):
         status["startTime"] = stamp(now)
-    elif suspended:
-        status.pop("startTime", None)
-    plan = JobPlan(status=status, back_off=tally.back_off, release=tally.counted, said=said)
-    ending = _ending(job, {**status, "conditions": conditions}, tally, mine, now)
+    ending = ending_of(job, status, found, mine, now)
+    delete: tuple[Object, ...] = ()
+    said = None
     if ending is not None:
-        plan = _ended(plan, conditions, ending, tally, now)
-    elif suspended:
-        plan = replace(plan, discard=tally.active, status={**status, "conditions": conditions})
-        tally = replace(tally, active=(), terminating=tally.terminating + len(plan.discard))
+        delete = found.active
+        change = _Change(active=0)
     else:
-        plan = _going_on(replace(plan, status={**status, "conditions": conditions}), spec, tally, now, scale)
-        tally = replace(tally, active=tuple(p for p in tally.active if p not in plan.discard))
-    return replace(plan, status=_numbers(plan, tally, spec), requeue_after=_next_look(job, plan, now))
-
-
-def _counted(job: Object, mine: Sequence[Object], back_off: BackOffRecord, now: datetime) -> Tally:
-    """Count what has ended since the last look; a pod is counted once, then its finalizer goes."""
-    status = job.get("status") or {}
-    over = any(pods.condition_is_true(job, kind) for kind in ("FailureTarget", "Failed"))
-    completions = job["spec"].get("completions")
-    indexed = job["spec"].get("completionMode") == "Indexed"
-    indexes = set(parse_indexes(status.get("completedIndexes", "")))
-    succeeded, failed = int(status.get("succeeded", 0)), int(status.get("failed", 0))
-    counted: list[Object] = []
-    verdict: Action | None = None
-    ended: list[tuple[datetime, bool]] = []
-    for pod in mine:
-        if TRACKING not in (pod["metadata"].get("finalizers") or ()):
-            continue
-        if pods.phase(pod) == "Succeeded":
-            counted.append(pod)
-            if not indexed:
-                succeeded += 1
-            elif (index := index_of(pod)) is not None and index < int(completions or 0):
-                indexes.add(index)
-            ended.append((finished_at(pod, now), True))
-        elif _has_failed(job, pod) or over:
-            counted.append(pod)
-            action = failure_action(job, pod)
-            ended.append((finished_at(pod, now), False))
-            if action.kind == "FailJob" and verdict is None:
-                verdict = action
-            if action.kind != "Ignore":
-                failed += 1
-    for moment, good in sorted(ended):
-        back_off = BackOffRecord() if good else BackOffRecord(back_off.failures + 1, moment)
-    return Tally(
-        succeeded=len(indexes) if indexed else succeeded,
-        failed=failed,
-        indexes=frozenset(indexes),
-        active=tuple(p for p in mine if pods.is_active(p)),
-        terminating=sum(pods.is_terminating(p) and not pods.is_finished(p) for p in mine),
-        counted=tuple(counted),
-        verdict=verdict,
-        back_off=back_off,
+        change = _change(job, found, now, scale)
+        if _is_complete(spec, found, change.active):
+            ending = COMPLETE
+        else:
+            status, said = _suspension(status, suspended=bool(spec.get("suspend")), now=now)
+    release, failures = settled(job, found, ending=ending.target if ending else None)
+    leaving = (*delete, *change.discard)
+    terminating = found.terminating + len(leaving)
+    if ending is not None:
+        status, said = _ended(status, ending, terminating, now)
+    plan = JobPlan(status, found.back_off, release, delete, change.discard, change.create, found.delayed, said=said)
+    ready = sum(pods.is_ready(p) for p in found.active if p not in leaving)
+    counts = _Counts(change.active, int(status.get("failed", 0)) + failures, terminating, ready)
+    waits = (change.wait, None if ending else overdue_in(spec, status, now))
+    return replace(
+        plan, status=_numbers(status, found, counts, job), requeue_after=min((w for w in waits if w), default=None)
     )
 
 
-def _has_failed(job: Object, pod: Object) -> bool:
-    """A pod that was told to go counts as failed at once, unless its replacement waits for its end."""
-    if pods.phase(pod) == "Failed":
-        return True
-    waits = job["spec"].get("podReplacementPolicy") == "Failed" or "podFailurePolicy" in job["spec"]
-    return pods.is_terminating(pod) and not waits
+def _is_complete(spec: Object, found: Tally, active: int) -> bool:
+    """All asked for have succeeded; without a number, one has and the others are done too."""
+    completions = spec.get("completions")
+    enough = found.succeeded > 0 if completions is None else found.succeeded >= int(completions)
+    return enough and active == 0
 
 
-def _suspension(
-    conditions: list[Object], suspended: bool, now: datetime
-) -> tuple[list[Object], tuple[str, str] | None]:
+def _suspension(status: Object, *, suspended: bool, now: datetime) -> tuple[Object, tuple[str, str] | None]:
+    conditions = status.get("conditions") or []
     old = next((c for c in conditions if c["type"] == "Suspended"), None)
-    if suspended and (old is None or old["status"] != "True"):
-        return _with(conditions, "Suspended", "True", "JobSuspended", "Job suspended", now), (
-            "Suspended",
-            "Job suspended",
-        )
-    if not suspended and old is not None and old["status"] == "True":
-        return _with(conditions, "Suspended", "False", "JobResumed", "Job resumed", now), ("Resumed", "Job resumed")
-    return conditions, None
+    if suspended:
+        status = {k: v for k, v in status.items() if k != "startTime"}
+        if old is not None and old["status"] == "True":
+            return status, None
+        changed = _with(conditions, "Suspended", "True", "JobSuspended", "Job suspended", now)
+        return {**status, "conditions": changed}, ("Suspended", "Job suspended")
+    if old is None or old["status"] != "True":
+        return status, None
+    changed = _with(conditions, "Suspended", "False", "JobResumed", "Job resumed", now)
+    # The deadline counts from the resumption.
+    return {**status, "conditions": changed, "startTime": stamp(now)}, ("Resumed", "Job resumed")
 
 
-def _with(conditions: list[Object], kind: str, value: str, reason: str, message: str, now: datetime) -> list[Object]:
+def _with(
+    conditions: Sequence[Object], kind: str, value: str, reason: str, message: str, now: datetime
+) -> list[Object]:
     at = stamp(now)
     new = {"type": kind, "status": value, "lastProbeTime": at, "reason": reason, "message": message}
     return pods.with_condition(conditions, new, at)
 
 
-def _ending(
-    job: Object, status: Object, tally: Tally, mine: Sequence[Object], now: datetime
-) -> tuple[str, str, str] | None:
-    """Target condition, reason and message when the Job is to end, the first cause kept."""
-    for target in ("FailureTarget", "SuccessCriteriaMet"):
-        for c in status["conditions"]:
-            if c["type"] == target and c["status"] == "True":
-                return target, c["reason"], c["message"]
-    spec = job["spec"]
-    if unsupported := [f for f in UNSUPPORTED if f in spec]:
-        message = f"spec.{unsupported[0]} is not supported by the embedded cluster; remove it"
-        return "FailureTarget", "Unsupported", message
-    if tally.verdict is not None:
-        return "FailureTarget", "PodFailurePolicy", tally.verdict.message
-    limit = int(spec.get("backoffLimit", 6))
-    if tally.failed > limit or _restarted_too_often(spec, limit, mine):
-        return "FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
-    if not spec.get("suspend") and _overdue(spec, status, now) == 0:
-        return "FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline"
-    completions = spec.get("completions")
-    done = tally.succeeded >= int(completions) if completions is not None else tally.succeeded > 0 and not tally.active
-    if done:
-        return "SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods"
-    return None
-
-
-def _restarted_too_often(spec: Object, limit: int, mine: Sequence[Object]) -> bool:
-    """With restartPolicy OnFailure the failures are restarts inside the pods."""
-    if spec["template"]["spec"].get("restartPolicy") != "OnFailure":
-        return False
-    restarts = sum(pods.restarts(p) for p in mine if pods.phase(p) in ("Running", "Pending"))
-    return restarts > 0 if limit == 0 else restarts >= limit
-
-
-def _overdue(spec: Object, status: Object, now: datetime) -> float | None:
-    """Seconds until activeDeadlineSeconds are over, 0 once they are; None without a deadline."""
-    if spec.get("activeDeadlineSeconds") is None or not status.get("startTime"):
-        return None
-    end = parse_stamp(status["startTime"]) + timedelta(seconds=int(spec["activeDeadlineSeconds"]))
-    return seconds_until(end, now)
-
-
-def _ended(
-    plan: JobPlan, conditions: list[Object], ending: tuple[str, str, str], tally: Tally, now: datetime
-) -> JobPlan:
-    """Stop what still runs; the Job is finished only once everything has gone."""
+def _ended(status: Object, ending: Ending, terminating: int, now: datetime) -> tuple[Object, tuple[str, str] | None]:
+    """The Job is finished only once every pod has ended; until then it has the interim condition."""
     target, reason, message = ending
-    said = plan.said
+    conditions = status.get("conditions") or []
     if not any(c["type"] == target for c in conditions):
         conditions = _with(conditions, target, "True", reason, message, now)
-    status = dict(plan.status)
-    if not tally.active and not tally.terminating:
-        final = "Complete" if target == "SuccessCriteriaMet" else "Failed"
-        conditions = _with(conditions, final, "True", reason, message, now)
-        if final == "Complete":
-            status["completionTime"] = stamp(now)
-            said = ("Completed", "Job completed")
-        else:
-            said = (reason, message)
-    return replace(plan, status={**status, "conditions": conditions}, delete=tally.active, said=said)
+    status = {**status, "conditions": conditions}
+    if terminating:
+        return status, None
+    final = "Complete" if target == SUCCESS else "Failed"
+    status["conditions"] = _with(conditions, final, "True", reason, message, now)
+    if final == "Failed":
+        return status, (reason, message)
+    return {**status, "completionTime": stamp(now)}, ("Completed", "Job completed")
 
 
-def _going_on(plan: JobPlan, spec: Object, tally: Tally, now: datetime, scale: float) -> JobPlan:
+def _change(job: Object, found: Tally, now: datetime, scale: float) -> _Change:
+    spec = job["spec"]
+    active = len(found.active)
+    wanted = 0 if spec.get("suspend") else _wanted(spec, found)
+    discard = _to_discard(job, found.active, max(0, active - wanted), now)[:BURST]
+    if discard:
+        return _Change(active - len(discard), discard=discard)
+    missing = min(BURST, wanted - active - (found.terminating if replaces_only_failed(job) else 0))
+    if missing <= 0:
+        return _Change(active)
+    if has_limit_per_index(job):
+        indexes, wait = due_indexes(_missing_indexes(job, found, missing), found.delayed, now, scale)
+        return _Change(0 if wait else active + len(indexes), create=indexes, wait=wait)
+    if wait := found.back_off.wait(now, scale):
+        return _Change(0, wait=wait)  # Kubernetes reports nothing as active while it waits
+    if not is_indexed(job):
+        return _Change(active + missing, create=(None,) * missing)
+    free = _missing_indexes(job, found, missing)
+    return _Change(active + len(free), create=free)
+
+
+def _wanted(spec: Object, found: Tally) -> int:
     parallelism = int(spec.get("parallelism", 1))
     completions = spec.get("completions")
     if completions is None:
-        wanted = len(tally.active) if tally.succeeded else parallelism
-    else:
-        wanted = min(parallelism, int(completions) - tally.succeeded)
-    surplus = len(tally.active) - wanted
-    if surplus > 0:
-        return replace(plan, discard=_first_to_go(tally.active)[:surplus])
-    missing = wanted - len(tally.active)
-    if spec.get("podReplacementPolicy") == "Failed" or "podFailurePolicy" in spec:
-        missing -= tally.terminating
-    if missing <= 0:
-        return plan
-    wait = tally.back_off.wait(now, scale)
-    if wait > 0:
-        return replace(plan, requeue_after=wait)
-    if spec.get("completionMode") != "Indexed":
-        return replace(plan, create=(None,) * missing)
-    taken = tally.indexes | {i for p in tally.active if (i := index_of(p)) is not None}
-    free = [i for i in range(int(completions or 0)) if i not in taken]
-    return replace(plan, create=tuple(free[:missing]))
+        return len(found.active) if found.succeeded else parallelism
+    return max(0, min(parallelism, int(completions) - found.succeeded))
 
 
-def _first_to_go(active: Sequence[Object]) -> tuple[Object, ...]:
-    return tuple(
-        sorted(active, key=lambda p: (pods.node_name(p) is not None, pods.phase(p) == "Running", pods.is_ready(p)))
-    )
+def _missing_indexes(job: Object, found: Tally, count: int) -> tuple[int, ...]:
+    held = found.active
+    if replaces_only_failed(job):
+        held = (*held, *(p for p in found.uncounted if pods.is_terminating(p) and not pods.is_finished(p)))
+    taken = found.indexes | (found.failed_indexes or frozenset()) | {i for p in held if (i := index_of(p)) is not None}
+    free = (i for i in range(int(job["spec"].get("completions") or 0)) if i not in taken)
+    return tuple(i for i, _ in zip(free, range(count), strict=False))
 
 
-def _numbers(plan: JobPlan, tally: Tally, spec: Object) -> Object:
+def _to_discard(job: Object, active: Sequence[Object], surplus: int, now: datetime) -> tuple[Object, ...]:
+    """Pods too many: of an Indexed Job those without a place of their own first."""
+    left = list(active)
+    gone: list[Object] = []
+    if is_indexed(job):
+        completions = int(job["spec"].get("completions") or 0)
+        kept: dict[int, Object] = {}
+        for pod in reversed(scale_down_order(active, active, now)):
+            index = index_of(pod)
+            if index is None or index >= completions or index in kept:
+                gone.append(pod)
+            else:
+                kept[index] = pod
+        left = list(kept.values())
+    more = surplus - len(gone)
+    return (*gone, *(scale_down_order(left, left, now)[:more] if more > 0 else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    active: int
+    failed: int
+    terminating: int
+    ready: int
+
+
+def _numbers(status: Object, found: Tally, counts: _Counts, job: Object) -> Object:
     """The status with its counts, as Kubernetes writes them: active, succeeded and failed without zeros."""
-    leaving = len(plan.delete) + (0 if spec.get("suspend") else len(plan.discard))
-    active = len(tally.active) - len(plan.delete) + len(plan.create)
-    staying = [p for p in tally.active if p not in plan.delete]
-    counts = {"active": active, "succeeded": tally.succeeded, "failed": tally.failed}
-    status = {k: v for k, v in plan.status.items() if k not in (*counts, "completedIndexes")}
-    status |= {name: count for name, count in counts.items() if count}
-    if spec.get("completionMode") == "Indexed" and tally.indexes:
-        status["completedIndexes"] = written_indexes(tally.indexes)
-    status |= {
-        "terminating": tally.terminating + leaving,
-        "uncountedTerminatedPods": {},
-        "ready": sum(pods.is_ready(p) for p in staying),
-    }
-    if not status.get("conditions"):
-        status.pop("conditions", None)
-    return status
-
-
-def _next_look(job: Object, plan: JobPlan, now: datetime) -> float | None:
-    waits: Mapping[str, float | None] = {
-        "back-off": plan.requeue_after,
-        "deadline": None if plan.delete else _overdue(job["spec"], plan.status, now),
-    }
-    return min((w for w in waits.values() if w), default=None)
-
-
-def expires_in(job: Object, now: datetime) -> float | None:
-    """Seconds until a finished Job is to be removed, 0 for at once; None without a time to live."""
-    ttl = job["spec"].get("ttlSecondsAfterFinished")
-    if ttl is None or not is_finished(job):
-        return None
-    finished = next(c for c in job["status"]["conditions"] if c["type"] in ("Complete", "Failed"))
-    return seconds_until(parse_stamp(finished["lastTransitionTime"]) + timedelta(seconds=int(ttl)), now)
+    numbers = {"active": counts.active, "succeeded": found.succeeded, "failed": counts.failed}
+    out = {k: v for k, v in status.items() if k not in (*numbers, "completedIndexes", "failedIndexes")}
+    out |= {name: count for name, count in numbers.items() if count}
+    if is_indexed(job) and found.indexes:
+        out["completedIndexes"] = written_indexes(found.indexes)
+    if found.failed_indexes is not None:
+        out["failedIndexes"] = written_indexes(found.failed_indexes)
+    out |= {"terminating": counts.terminating, "uncountedTerminatedPods": {}, "ready": counts.ready}
+    if not out.get("conditions"):
+        out.pop("conditions", None)
+    return out

@@ -7,14 +7,20 @@ from datetime import datetime
 
 from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.feed import Change, Feed
-from trimtab.local.controllers.jobindexes import INDEX
-from trimtab.local.controllers.jobplan import TRACKING, BackOffRecord, JobPlan, expires_in, is_finished, plan_job
+from trimtab.local.controllers.jobbackoff import BackOffRecord
+from trimtab.local.controllers.jobends import expires_in, is_finished
+from trimtab.local.controllers.jobindexes import INDEX, failure_notes, has_limit_per_index
+from trimtab.local.controllers.jobplan import JobPlan, plan_job
+from trimtab.local.controllers.jobtally import TRACKING
 from trimtab.local.controllers.owners import controller_of, is_controlled_by
 from trimtab.local.controllers.queue import Key
 from trimtab.local.controllers.templates import pod_from_template
 from trimtab.local.objects import Object, key_of
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError
+
+_OURS = "kubernetes.io/job-controller"
+_NAME_BASE = 58  # what a generated name may start with, so that it stays a label
 
 
 class Jobs(Controller):
@@ -53,6 +59,8 @@ class Jobs(Controller):
         if job is None:
             self._release_orphans(key)
             return None
+        if job["spec"].get("managedBy", _OURS) != _OURS:
+            return None  # somebody else's controller runs it
         now = self.clock()
         mine = [p for p in self.registry.list("pods", key.namespace)[0] if is_controlled_by(p, job)]
         if is_finished(job) or "deletionTimestamp" in job["metadata"]:
@@ -70,22 +78,40 @@ class Jobs(Controller):
         return plan.requeue_after
 
     def _act(self, job: Object, plan: JobPlan) -> None:
-        """Status first: what is counted there may lose its finalizer, never the other way round."""
-        self.write_status("jobs.batch", job, plan.status)
-        for pod in plan.release:
-            self._release(pod)
+        """Pods first, then the status, then the finalizers: what is counted there may lose its own, never before."""
         for pod in plan.discard:
             self._release(pod)
-            self.drop("pods", pod)
-            self._say(job, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
+            self._remove(job, pod)
         for pod in plan.delete:
-            self.drop("pods", pod)
-            self._say(job, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
-        for index in plan.create:
-            made = self.registry.create("pods", job_pod(job, index), job["metadata"]["namespace"])
-            self._say(job, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+            self._remove(job, pod)
+        failure, made = self._create(job, plan)
+        status = plan.status
+        if failure is not None:
+            active = int(status.get("active", 0)) - (len(plan.create) - made)
+            status = {**{k: v for k, v in status.items() if k != "active"}, **({"active": active} if active else {})}
+        self.write_status("jobs.batch", job, status)
+        for pod in plan.release:
+            self._release(pod)
         if plan.said is not None:
             self._say(job, *plan.said)
+        if failure is not None:
+            raise failure  # the queue tries again with back-off
+
+    def _create(self, job: Object, plan: JobPlan) -> tuple[ApiError | None, int]:
+        """Make pods until one is refused; returns the refusal and how many were made."""
+        for number, index in enumerate(plan.create):
+            try:
+                pod = job_pod(job, index, plan.replaced.get(index) if index is not None else None)
+                made = self.registry.create("pods", pod, job["metadata"]["namespace"])
+            except ApiError as error:
+                self.events.record(job, "Warning", "FailedCreate", f"Error creating: {error.message}")
+                return error, number
+            self._say(job, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+        return None, len(plan.create)
+
+    def _remove(self, job: Object, pod: Object) -> None:
+        self.drop("pods", pod)
+        self._say(job, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
 
     def _say(self, job: Object, reason: str, message: str) -> None:
         good = ("SuccessfulCreate", "SuccessfulDelete", "Completed", "Suspended", "Resumed")
@@ -117,16 +143,22 @@ class Jobs(Controller):
                 self._release(pod)
 
 
-def job_pod(job: Object, index: int | None) -> Object:
-    """A pod of a Job; one with a completion index knows it by label, annotation, hostname and environment."""
+def job_pod(job: Object, index: int | None, replaced: Object | None = None) -> Object:
+    """A pod of a Job; one with a completion index knows it by label, annotation, hostname and environment.
+
+    `replaced` is the failed pod of the same index, whose count of failures goes on.
+    """
     name = job["metadata"]["name"]
-    template = job["spec"]["template"]
-    pod = pod_from_template(job, template, f"{name}-" if index is None else f"{name}-{index}-")
-    pod["metadata"].setdefault("finalizers", []).append(TRACKING)
+    pod = pod_from_template(job, job["spec"]["template"], f"{name}-" if index is None else _indexed_prefix(name, index))
+    pod["metadata"].setdefault("finalizers", [])
+    if TRACKING not in pod["metadata"]["finalizers"]:
+        pod["metadata"]["finalizers"].append(TRACKING)
     if index is None:
         return pod
     pod["metadata"]["labels"][INDEX] = str(index)
     pod["metadata"]["annotations"][INDEX] = str(index)
+    if has_limit_per_index(job):
+        pod["metadata"]["annotations"] |= failure_notes(job, replaced)
     pod["spec"]["hostname"] = f"{name}-{index}"
     variable = {
         "name": "JOB_COMPLETION_INDEX",
@@ -136,3 +168,9 @@ def job_pod(job: Object, index: int | None) -> Object:
         if not any(e["name"] == variable["name"] for e in container.get("env") or ()):
             container["env"] = [*(container.get("env") or []), variable]
     return pod
+
+
+def _indexed_prefix(name: str, index: int) -> str:
+    """The start of the pod's name, short enough that the index is never cut off."""
+    end = f"-{index}-"
+    return name[: _NAME_BASE - len(end)] + end

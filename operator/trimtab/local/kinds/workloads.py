@@ -103,8 +103,7 @@ def _default_job(obj: Object) -> None:
         spec["completions"] = spec["parallelism"] = 1
     spec.setdefault("parallelism", 1)
     spec.setdefault("completionMode", "NonIndexed")
-    if spec.get("backoffLimitPerIndex") is None:
-        spec.setdefault("backoffLimit", 6)
+    spec.setdefault("backoffLimit", 6 if spec.get("backoffLimitPerIndex") is None else 2**31 - 1)
     spec.setdefault("suspend", False)
     spec.setdefault("manualSelector", False)
     spec.setdefault("podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
