@@ -72,6 +72,11 @@ def offered(*, controllers: bool, scheduler: bool, ready_nodes: int, embedded: b
     )
 
 
+def is_given(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment names a cluster; else an embedded one is started."""
+    return any(environment.get(name) for name in ("KUBECONFIG", "KUBEBUILDER_ASSETS"))
+
+
 @contextlib.contextmanager
 def cluster_for(environment: Mapping[str, str], folder: Path) -> Iterator[ClusterUnderTest]:
     """The cluster that the environment chooses: KUBECONFIG, KUBEBUILDER_ASSETS, else an embedded one."""
@@ -127,18 +132,32 @@ def is_ready(node: Mapping[str, Any]) -> bool:
 
 
 async def _controllers_act(cluster: Cluster) -> bool:
-    """Whether a new namespace gets its service account, which is a controller's work."""
+    """Whether somebody takes note of a Deployment."""
     name = f"trimtab-test-{secrets.token_hex(4)}"
     await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     try:
+        await cluster.apply(_empty_deployment(name))
         end = time.monotonic() + _CONTROLLERS_ACT_WITHIN_S
         while time.monotonic() < end:
-            if await cluster.get(kinds.SERVICE_ACCOUNTS, "default", name):
+            found = await cluster.get(kinds.DEPLOYMENTS, "probe", name)
+            if found and found.get("status", {}).get("observedGeneration"):
                 return True
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
         return False
     finally:
+        await cluster.delete(kinds.DEPLOYMENTS, "probe", name)
         await cluster.delete(kinds.NAMESPACES, name)
+
+
+def _empty_deployment(namespace: str) -> dict[str, Any]:
+    labels = {"app": "probe"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "probe", "image": "probe:1"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }
 
 
 @contextlib.contextmanager
