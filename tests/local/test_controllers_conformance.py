@@ -40,7 +40,6 @@ SETTLES_WITHIN_S = 120.0 if is_given() else 13.0  # a Job's first back-off is 10
 ROOT_CA = "kube-root-ca.crt"  # Kubernetes puts it into every namespace
 # What deliberately differs, by recording and step; nothing where the controllers are real.
 DIFFERENCES = {
-    ("scheduling", 13): "pods of a vanished node are collected at once here, after about 40 s there",
     ("eviction-and-pdb", 7): "the eviction API does not write the DisruptionTarget condition",
 }
 

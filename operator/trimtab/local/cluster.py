@@ -23,6 +23,7 @@ import structlog
 from trimtab.local.agent import warden
 from trimtab.local.agent.addresses import PodAddresses
 from trimtab.local.agent.agent import NodeAgent
+from trimtab.local.agent.heartbeats import Heartbeats
 from trimtab.local.agent.launching import Host, inherited
 from trimtab.local.agent.processes import MARKER, kill_marked
 from trimtab.local.apiserver.server import ApiServer
@@ -135,6 +136,7 @@ class EmbeddedCluster:
             groups,
         ]
         tasks = [asyncio.create_task(c.run(), name=c.name) for c in working]
+        tasks.append(asyncio.create_task(Heartbeats(self.registry, config.clock).run(), name="heartbeats"))
         for task in tasks:
             task.add_done_callback(_log_end)
         stack.push_async_callback(_end, tasks)
@@ -145,7 +147,7 @@ class EmbeddedCluster:
         log.info("cluster.started", cluster=self.identity, url=self.api.url)
 
     def _seed(self, loopback: LoopbackRange) -> None:
-        for name in ("default", "kube-system"):
+        for name in ("default", "kube-node-lease", "kube-public", "kube-system"):
             self.registry.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         self.registry.create("customresourcedefinitions.apiextensions.k8s.io", definition())
         base = node_object(BASE_NODE, self.config.capacity, host_address=loopback.host, now=self.config.clock())

@@ -52,7 +52,7 @@ def node_object(
                 {"type": "InternalIP", "address": host_address},
                 {"type": "Hostname", "address": name},
             ],
-            "conditions": [_ready(since)],
+            "conditions": posted_conditions(since),
             "nodeInfo": {
                 "kubeletVersion": "v1.36.0",
                 "kubeProxyVersion": "",
@@ -69,12 +69,22 @@ def node_object(
     }
 
 
-def _ready(since: str) -> Object:
-    return {
-        "type": "Ready",
-        "status": "True",
-        "lastHeartbeatTime": since,
-        "lastTransitionTime": since,
-        "reason": "KubeletReady",
-        "message": "the node agent is ready",
-    }
+def posted_conditions(now: str) -> list[Object]:
+    """What the agent of a healthy node posts about it, all since `now`."""
+    words = (
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    )
+    return [
+        {
+            "type": kind,
+            "status": status,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        }
+        for kind, status, reason, message in words
+    ]

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from trimtab.local.controllers.disruptions import budget_status, expected_pods
-from trimtab.local.controllers.nodes import wanted_taints
 from trimtab.local.controllers.ownership import verdict
 from trimtab.local.controllers.queue import WorkQueue
-from trimtab.local.controllers.taints import evicted_in
+from trimtab.local.controllers.taints import tolerated_s
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KINDS = frozenset({("", "ConfigMap")})
@@ -45,39 +44,33 @@ def test_dependents_follow_their_owners(obj, present, delete, lose):
     assert (found.delete, set(found.lose)) == (delete, lose)
 
 
-TAINT = {"key": "k", "effect": "NoExecute", "timeAdded": "2026-01-01T11:59:50Z"}
+TAINTS = [
+    {"key": "k", "effect": "NoExecute"},
+    {"key": "l", "effect": "NoExecute"},
+    {"key": "m", "effect": "NoSchedule"},
+]
 
 
 @pytest.mark.parametrize(
-    ("tolerations", "left"),
+    ("tolerations", "seconds"),
     [
         pytest.param([], 0, id="not tolerated"),
-        pytest.param([{"key": "k", "operator": "Exists"}], None, id="for ever"),
-        pytest.param([{"key": "k", "operator": "Exists", "tolerationSeconds": 30}], 20, id="for a while"),
-        pytest.param([{"key": "k", "operator": "Exists", "tolerationSeconds": 5}], 0, id="no longer"),
+        pytest.param([{"operator": "Exists", "key": "k"}], 0, id="one of two not tolerated"),
+        pytest.param([{"operator": "Exists"}], None, id="for ever"),
+        pytest.param([{"operator": "Exists", "tolerationSeconds": -1}], 0, id="less than nothing"),
+        pytest.param(
+            [{"operator": "Exists", "key": "k", "tolerationSeconds": 30}, {"operator": "Exists"}],
+            30,
+            id="the shortest of two taints",
+        ),
+        pytest.param(
+            [{"operator": "Exists"}, {"operator": "Exists", "tolerationSeconds": 5}], None, id="the first toleration"
+        ),
     ],
 )
-def test_eviction_by_taint(tolerations, left):
-    """A pod stays as long as it tolerates the taint, counted from when it was put there."""
-    assert evicted_in({"spec": {"tolerations": tolerations}}, {"spec": {"taints": [TAINT]}}, NOW) == left
-
-
-@pytest.mark.parametrize(
-    ("ready", "unschedulable", "taints"),
-    [
-        ("True", False, set()),
-        ("True", True, {("unschedulable", "NoSchedule")}),
-        ("False", False, {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")}),
-        (None, False, {("unreachable", "NoSchedule"), ("unreachable", "NoExecute")}),
-    ],
-)
-def test_a_node_is_tainted_by_its_conditions(ready, unschedulable, taints):
-    """The controller's taints follow the conditions; others stay."""
-    conditions = [{"type": "Ready", "status": ready}] if ready else []
-    present = [{"key": "mine", "effect": "NoSchedule"}, {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
-    node = {"spec": {"taints": present, "unschedulable": unschedulable}, "status": {"conditions": conditions}}
-    found = {(t["key"].removeprefix("node.kubernetes.io/"), t["effect"]) for t in wanted_taints(node, NOW)}
-    assert found == {("mine", "NoSchedule"), *taints}
+def test_eviction_by_taint(tolerations, seconds):
+    """A pod stays as long as it tolerates every taint."""
+    assert tolerated_s({"spec": {"tolerations": tolerations}}, {"spec": {"taints": TAINTS}}) == seconds
 
 
 @pytest.mark.parametrize(

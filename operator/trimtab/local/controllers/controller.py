@@ -58,7 +58,9 @@ class Controller(ABC):
             return obj
         return self.registry.update(resource, {**obj, "status": status}, subresource="status", manager=self.name)
 
-    def drop(self, resource: str, obj: Object, *, propagation: str | None = None) -> None:
+    def drop(
+        self, resource: str, obj: Object, *, propagation: str | None = None, grace_seconds: int | None = None
+    ) -> None:
         """Delete this very object; one that is gone already is as good."""
         metadata = obj["metadata"]
         try:
@@ -67,6 +69,7 @@ class Controller(ABC):
                 metadata["name"],
                 metadata.get("namespace"),
                 propagation=propagation,
+                grace_seconds=grace_seconds,
                 preconditions={"uid": metadata["uid"]},
             )
         except ApiError as error:

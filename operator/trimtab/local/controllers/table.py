@@ -13,6 +13,7 @@ from trimtab.local.controllers.feed import Feed
 from trimtab.local.controllers.garbage import GarbageCollector
 from trimtab.local.controllers.jobs import Jobs
 from trimtab.local.controllers.namespaces import Namespaces
+from trimtab.local.controllers.nodehealth import NodeTiming
 from trimtab.local.controllers.nodes import Nodes, OrphanedPods
 from trimtab.local.controllers.replicasets import ReplicaSets
 from trimtab.local.controllers.taints import TaintEvictions
@@ -21,7 +22,11 @@ from trimtab.local.scheduler.scheduler import Scheduler
 
 
 def controllers(
-    registry: Registry, feed: Feed, clock: Callable[[], datetime], back_off_scale: float
+    registry: Registry,
+    feed: Feed,
+    clock: Callable[[], datetime],
+    back_off_scale: float,
+    timing: NodeTiming | None = None,
 ) -> Sequence[Controller]:
     """New controllers on one registry; `back_off_scale` multiplies the wait before a Job's next pod."""
     plain: tuple[type[Controller], ...] = (
@@ -31,9 +36,12 @@ def controllers(
         Disruptions,
         GarbageCollector,
         Namespaces,
-        Nodes,
-        OrphanedPods,
         TaintEvictions,
         Scheduler,
     )
-    return [*(make(registry, feed, clock) for make in plain), Jobs(registry, feed, clock, back_off_scale)]
+    return [
+        *(make(registry, feed, clock) for make in plain),
+        Nodes(registry, feed, clock, timing),
+        OrphanedPods(registry, feed, clock, timing),
+        Jobs(registry, feed, clock, back_off_scale),
+    ]

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from trimtab.local import pods
 from trimtab.local.controllers.controller import Controller
-from trimtab.local.controllers.feed import Change
-from trimtab.local.controllers.nodes import disrupted, was_bound
+from trimtab.local.controllers.departures import disrupted, was_bound
+from trimtab.local.controllers.feed import Change, Feed
 from trimtab.local.controllers.queue import Key
 from trimtab.local.objects import Object, key_of
+from trimtab.local.registry import Registry
 from trimtab.local.scheduler.fitting import tolerates
-from trimtab.local.times import parse_stamp, seconds_until
+from trimtab.local.times import seconds_until
 
 
-def evicted_in(pod: Object, node: Object, now: datetime) -> float | None:
-    """Seconds until the pod must go, 0 for at once; None while it may stay."""
-    earliest: float | None = None
+def tolerated_s(pod: Object, node: Object) -> float | None:
+    """For how long the pod may stay, counted from when it met the taints; None for ever.
+
+    Of several tolerations for a taint the first one counts; of several taints the shortest time.
+    """
+    shortest: float | None = None
+    tolerations = pod["spec"].get("tolerations") or ()
     for taint in node["spec"].get("taints") or ():
         if taint["effect"] != "NoExecute":
             continue
-        covering = [t for t in pod["spec"].get("tolerations") or () if tolerates([t], taint)]
-        if not covering:
+        covering = next((t for t in tolerations if tolerates([t], taint)), None)
+        if covering is None:
             return 0.0
-        limits = [t["tolerationSeconds"] for t in covering if t.get("tolerationSeconds") is not None]
-        if len(limits) < len(covering):
-            continue  # one of them is for ever
-        since = parse_stamp(taint["timeAdded"]) if taint.get("timeAdded") else now
-        left = seconds_until(since + timedelta(seconds=max(0, min(limits))), now)
-        earliest = left if earliest is None else min(earliest, left)
-    return earliest
+        limit = covering.get("tolerationSeconds")
+        if limit is not None:
+            shortest = min(max(0.0, float(limit)), shortest if shortest is not None else float("inf"))
+    return shortest
 
 
 class TaintEvictions(Controller):
     """The taint eviction controller."""
 
     name = "taint-eviction-controller"
+
+    def __init__(self, registry: Registry, feed: Feed, clock: Callable[[], datetime]) -> None:
+        super().__init__(registry, feed, clock)
+        self._met: dict[Key, tuple[str, datetime]] = {}  # uid and since when its time runs
 
     def subscribe(self) -> None:
         """Wake pods when they are bound and when their node changes."""
@@ -52,7 +59,9 @@ class TaintEvictions(Controller):
                 self.queue.add(Key(*key_of(pod)))
 
     def _pod_changed(self, change: Change) -> None:
-        if was_bound(change):
+        if change.type == "DELETED":
+            self._met.pop(Key(*key_of(change.object)), None)
+        elif was_bound(change) or _tolerates_otherwise(change):
             self.queue.add(Key(*key_of(change.object)))
 
     def reconcile(self, key: Key) -> float | None:
@@ -64,14 +73,21 @@ class TaintEvictions(Controller):
         node = self.find("nodes", Key("", name))
         if node is None:
             return None
-        left = evicted_in(pod, node, self.clock())
-        if left is None or left > 0:
+        limit, now = tolerated_s(pod, node), self.clock()
+        if limit is None:
+            self._forget(pod, key)
+            return None
+        uid, since = self._met.get(key, ("", now))
+        if uid != pod["metadata"]["uid"]:
+            since = now
+            self._met[key] = (pod["metadata"]["uid"], now)
+        if (left := seconds_until(since + timedelta(seconds=limit), now)) > 0:
             return left
         status = disrupted(
             pod.get("status", {}),
             "DeletionByTaintManager",
             "Taint manager: deleting due to NoExecute taint",
-            self.clock(),
+            now,
             observedGeneration=pod["metadata"].get("generation", 1),
         )
         pod = self.write_status("pods", pod, status)
@@ -80,3 +96,12 @@ class TaintEvictions(Controller):
         )
         self.drop("pods", pod)
         return None
+
+    def _forget(self, pod: Object, key: Key) -> None:
+        if self._met.pop(key, None) is not None:
+            message = f"Cancelling deletion of Pod {key.namespace}/{key.name}"
+            self.events.record(pod, "Normal", "TaintManagerEviction", message)
+
+
+def _tolerates_otherwise(change: Change) -> bool:
+    return change.old is not None and change.old["spec"].get("tolerations") != change.object["spec"].get("tolerations")

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from trimtab.local import pods
 from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.departures import disrupted, orphaned
 from trimtab.local.controllers.feed import Change, Feed
-from trimtab.local.controllers.nodes import disrupted
 from trimtab.local.controllers.owners import controller_reference
 from trimtab.local.controllers.queue import Key
 from trimtab.local.machines import node_object
@@ -129,10 +129,15 @@ class NodeGroups(Controller):
                 self.drop("pods", self.write_status("pods", pod, status))
 
     def _remove(self, name: str) -> None:
+        """Take the machine away, and with it what ran there: nobody has to wait until it is missed."""
         self._kill_node(name)
         node = self.find("nodes", Key("", name))
         if node is not None:
             self.drop("nodes", node)
+        for pod in self.registry.list("pods")[0]:
+            if pods.node_name(pod) == name:
+                status = pod.get("status", {}) if pods.is_finished(pod) else orphaned(pod, self.clock())
+                self.drop("pods", self.write_status("pods", pod, status), grace_seconds=0)
 
     def _remove_all(self, group: str) -> None:
         for node in self.registry.list("nodes", label_selector=f"{GROUP_LABEL}={group}")[0]:
