@@ -9,7 +9,8 @@ from trimtab.local.schema.defaulting import fill_defaults
 from trimtab.local.schema.formats import has_format
 from trimtab.local.schema.pruning import pruned
 from trimtab.local.schema.structural import structural_errors
-from trimtab.local.schema.validation import blocks_rules, python_pattern, schema_errors
+from trimtab.local.schema.patterns import python_pattern
+from trimtab.local.schema.validation import blocks_rules, schema_errors
 
 INTEGER = {"type": "integer"}
 TEXT = {"type": "string"}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from trimtab.local import statuses
 from trimtab.local.kinds.columns import AGE, Column
@@ -10,17 +11,16 @@ from trimtab.local.kinds.rules import Rules
 from trimtab.local.names import immutable_metadata_errors, metadata_errors
 from trimtab.local.objects import Object, quote
 from trimtab.local.resources import Resource, Subresource, group_version
-from trimtab.local.scaling import ScalePaths, value_at
+from trimtab.local.scaling import ScalePaths
 from trimtab.local.schema import builtin
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.decoding import Decoded, decode
-from trimtab.local.schema.defaulting import fill_defaults
-from trimtab.local.schema.pruning import pruned
-from trimtab.local.schema.rules import rule_errors
-from trimtab.local.schema.validation import blocks_rules, schema_errors
+from trimtab.local.schema.judging import SchemaVersion
+from trimtab.local.schema.numbers import go_float
 from trimtab.local.statuses import FieldError, invalid_value
 
 _RULES = Rules(unconditional=False)
+_MAX_INT32 = 2**31 - 1
 
 
 def resource_of(definition: Object) -> Resource:
@@ -74,6 +74,7 @@ class Custom:
         self.definition = definition
         self._versions: dict[str, Object] = {v["name"]: v for v in definition["spec"]["versions"]}
         self._nodes = {name: _whole(version) for name, version in self._versions.items()}
+        self._schemas = {name: SchemaVersion(_schema(version)) for name, version in self._versions.items()}
 
     def schema(self, version: str) -> Node:
         return self._nodes[version]
@@ -98,24 +99,24 @@ class Custom:
 
     def decode(self, obj: Object, version: str) -> Decoded:
         api_version = group_version(self.resource.group, version)
-        given = obj.setdefault("apiVersion", api_version)
+        given = obj.get("apiVersion", api_version)
         if given != api_version:
             raise statuses.bad_request(
                 f"the API version in the data ({given}) does not match the expected API version ({api_version})"
             )
-        kind = obj.setdefault("kind", self.resource.kind)
+        kind = obj.get("kind", self.resource.kind)
         if kind != self.resource.kind:
             name = (obj.get("metadata") or {}).get("name", "")
             error = invalid_value("kind", quote(kind), f"must be {self.resource.kind}")
             raise statuses.invalid(self.resource.group, kind, name, [error])
         metadata = decode(obj.get("metadata") or {}, builtin.node_of("ObjectMeta"))
         unknown = [f"metadata.{path}" for path in metadata.unknown]
-        rest = {k: v for k, v in obj.items() if k != "metadata"}
-        out = pruned(rest, self.schema(version), "", unknown)
+        rest = {"apiVersion": given, "kind": kind, **{k: v for k, v in obj.items() if k != "metadata"}}
+        out = self._schemas[version].pruned(rest, unknown)
         return Decoded({**out, "metadata": metadata.object}, unknown)
 
     def default(self, obj: Object, version: str) -> None:
-        fill_defaults(obj, self.schema(version))
+        self._schemas[version].fill(obj)
 
     def revive(self, obj: Object, version: str) -> None:
         """Stored objects show the defaults of the schema of today, those of a status included."""
@@ -127,35 +128,83 @@ class Custom:
         if old is not None:
             # A real server looks at the metadata of a custom resource twice, and says so.
             errors += 2 * immutable_metadata_errors(metadata, old["metadata"])
-        node = self.schema(version)
-        before: list[Object] = [] if old is None else [old]
-        errors += schema_errors(new, node, "", *before)
-        if not subresource:
-            errors += self._scale_errors(new, version)
-        if blocks_rules(errors):
-            errors.append(statuses.unchecked())
-        elif not errors:
-            errors += rule_errors(new, node, "", *before)
+        schema = self._schemas[version]
+        errors += schema.shape_errors(new, old)
+        errors += self._scale_errors(new, version, subresource)
+        errors += schema.member_errors(new, old)
+        errors += schema.broken_rules(new, old, errors)
         if not errors:
             return None
         return statuses.invalid(resource.group, resource.kind, metadata.get("name", ""), errors)
 
-    def _scale_errors(self, new: Object, version: str) -> list[FieldError]:
-        """The number of replicas has to be where the scale subresource looks for it."""
+    def _scale_errors(self, new: Object, version: str, subresource: str) -> list[FieldError]:
+        """The numbers and the selector have to be what the scale subresource can show."""
         declared = (self._versions[version].get("subresources") or {}).get("scale")
         if declared is None:
             return []
-        path = declared["specReplicasPath"]
-        holder = value_at(new, path.rpartition(".")[0])
-        if holder is not None and not isinstance(holder, dict):
-            text = f"{path} accessor error: {holder} is of the type string, expected map[string]interface{{}}"
-            return [invalid_value(path, "0", text)]
-        return []
+        errors = [] if subresource else _count_errors(new, declared["specReplicasPath"])
+        errors += _count_errors(new, declared["statusReplicasPath"])
+        if selector := declared.get("labelSelectorPath"):
+            _, problem = _reached(new, selector, str, "string")
+            errors += [invalid_value(selector, '""', problem)] if problem else []
+        return errors
+
+
+def _count_errors(obj: Object, path: str) -> list[FieldError]:
+    count, problem = _reached(obj, path, int, "int64")
+    if problem:
+        return [invalid_value(path, "0", problem)]
+    if count is not None and count < 0:
+        return [invalid_value(path, str(count), "should be a non-negative integer")]
+    if count is not None and count > _MAX_INT32:
+        return [invalid_value(path, str(count), f"should be less than or equal to {_MAX_INT32}")]
+    return []
+
+
+def _reached(obj: Any, path: str, kind: type, kind_name: str) -> tuple[Any, str]:
+    """What is at a path, or what is in the way; a null is as good as nothing."""
+    names = path.removeprefix(".").split(".")
+    for index, name in enumerate(names):
+        if obj is None:
+            return None, ""
+        if not isinstance(obj, dict):
+            where = "." + ".".join(names[: index + 1])
+            return None, f"{where} accessor error: {_typed(obj)}, expected map[string]interface{{}}"
+        if name not in obj:
+            return None, ""
+        obj = obj[name]
+    if type(obj) is not kind:
+        return None, f".{'.'.join(names)} accessor error: {_typed(obj)}, expected {kind_name}"
+    return obj, ""
+
+
+def _typed(value: Any) -> str:
+    """A value and its type in Go's words."""
+    match value:
+        case None:
+            return "<nil> is of the type <nil>"
+        case bool():
+            return f"{str(value).lower()} is of the type bool"
+        case str():
+            return f"{value} is of the type string"
+        case int():
+            return f"{value} is of the type int64"
+        case float():
+            return f"{go_float(value)} is of the type float64"
+        case list():
+            return f"{quote(value)} is of the type []interface {{}}"
+        case _:
+            return f"{quote(value)} is of the type map[string]interface {{}}"
+
+
+def _schema(version: Object) -> Node:
+    schema: Node = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    return schema
 
 
 def _whole(version: Object) -> Node:
     """The schema of a version with the metadata that every object has."""
-    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    schema = _schema(version)
     properties = dict(schema.get("properties") or {})
     text: Node = {"type": "string"}
     properties |= {"apiVersion": text, "kind": text, "metadata": builtin.node_of("ObjectMeta")}

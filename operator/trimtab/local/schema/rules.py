@@ -209,3 +209,12 @@ def _children(value: Any, node: Node, path: str, old: Any) -> Iterator[tuple[Any
         for index, item in enumerate(value):
             previous = before.get(item_element(item, node), _MISSING) if keyed else _MISSING
             yield item, node["items"], f"{path}[{index}]", previous
+
+
+def has_rules(node: Node) -> bool:
+    """Whether a schema has validation rules anywhere."""
+    if node.get("x-kubernetes-validations"):
+        return True
+    inside = [*(node.get("properties") or {}).values(), node.get("items"), node.get("additionalProperties")]
+    inside += node.get("allOf") or []
+    return any(isinstance(child, dict) and has_rules(child) for child in inside)

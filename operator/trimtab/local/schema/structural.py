@@ -1,13 +1,13 @@
 """What a custom resource's schema has to be itself: structural, with defaults that hold and rules that compile."""
 
 import json
-import re
 from collections.abc import Iterator
 
 from trimtab.local.objects import quote
 from trimtab.local.schema.builtin import Node
+from trimtab.local.schema.patterns import BadPattern, compiled_pattern
 from trimtab.local.schema.rules import Uncompilable, check_rule, rule_errors
-from trimtab.local.schema.validation import python_pattern, schema_errors
+from trimtab.local.schema.validation import schema_errors
 from trimtab.local.statuses import FieldError, forbidden_field, invalid_value, required, unsupported
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -78,22 +78,13 @@ def _pattern_errors(node: Node, at: str) -> Iterator[FieldError]:
     if not pattern:
         return
     try:
-        re.compile(python_pattern(pattern))
-    except re.error as error:
+        compiled_pattern(pattern)
+    except BadPattern as error:
         yield invalid_value(
             f"{at}.pattern",
             quote(pattern),
-            f"must be a valid regular expression, but isn't: error parsing regexp: {_regexp_problem(pattern, error)}",
+            f"must be a valid regular expression, but isn't: {error}",
         )
-
-
-def _regexp_problem(pattern: str, error: re.error) -> str:
-    rest = pattern[error.pos or 0 :]
-    if "unterminated character set" in error.msg:
-        return f"missing closing ]: `{rest}`"
-    if "unterminated subpattern" in error.msg:
-        return f"missing closing ): `{pattern}`"
-    return f"{error.msg}: `{rest}`"
 
 
 def _list_errors(node: Node, at: str) -> Iterator[FieldError]:

@@ -1,16 +1,20 @@
-"""Validation of a value against a structural schema, with the texts a real server answers with."""
+"""Validation of a value against a structural schema, with the texts a real server answers with.
 
-import re
-from functools import lru_cache
+Whether a value is valid is asked on every write, so that question is compiled (`schema.compiling`). Only a
+value that is not is looked at here, to say what is wrong with it and where.
+"""
+
+import json
 from typing import Any
 
 from trimtab.local.fieldsets import item_element
 from trimtab.local.objects import quote
 from trimtab.local.schema.builtin import Node
-from trimtab.local.schema.formats import has_format
+from trimtab.local.schema.formats import format_check
+from trimtab.local.schema.numbers import go_float, is_whole
+from trimtab.local.schema.patterns import BadPattern, compiled_pattern
 from trimtab.local.statuses import (
     FieldError,
-    duplicate,
     invalid_value,
     required,
     too_long,
@@ -18,7 +22,9 @@ from trimtab.local.statuses import (
     unsupported,
 )
 
-_MISSING = object()
+MISSING: Any = object()
+"""Stands for an old value that is not there."""
+
 _BLOCKING = {
     "FieldValueRequired",
     "FieldValueTypeInvalid",
@@ -26,7 +32,7 @@ _BLOCKING = {
     "FieldValueTooMany",
     "FieldValueNotSupported",
 }
-_INTEGER_BOUNDS = {"int32": 2**31, "int64": 2**63}
+_NOWHERE = "<nil>"
 
 
 def blocks_rules(errors: list[FieldError]) -> bool:
@@ -34,32 +40,26 @@ def blocks_rules(errors: list[FieldError]) -> bool:
     return any(error.reason in _BLOCKING for error in errors)
 
 
-def schema_errors(value: Any, node: Node, path: str, old: Any = _MISSING) -> list[FieldError]:
+def schema_errors(value: Any, node: Node, path: str, old: Any = MISSING) -> list[FieldError]:
     """Everything wrong with `value`.
 
     What has not changed since `old` is not judged again, so that tightening a schema breaks no object.
     """
-    if old is not _MISSING and old == value and type(old) is type(value):
+    found = _errors(value, node, path, old)
+    if found and old is not MISSING and same(value, old):
         return []
-    if value is None and node.get("nullable"):
-        return []
-    errors = _type_errors(value, node, path)
-    if errors:
-        return errors
-    if (allowed := node.get("enum")) is not None and value not in allowed:
-        errors.append(unsupported(path, quote(value), [quote(choice) for choice in allowed]))
-    match value:
-        case bool() | None:
-            pass
-        case str():
-            errors += _string_errors(value, node, path)
-        case int() | float():
-            errors += _number_errors(value, node, path)
-        case list():
-            errors += _list_errors(value, node, path, old)
-        case dict():
-            errors += _object_errors(value, node, path, old)
-    return errors + _combination_errors(value, node, path)
+    return found
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; true is not 1 here."""
+    if type(value) is not type(other):
+        return False
+    if isinstance(value, dict):
+        return value.keys() == other.keys() and all(same(inner, other[name]) for name, inner in value.items())
+    if isinstance(value, list):
+        return len(value) == len(other) and all(map(same, value, other))
+    return bool(value == other)
 
 
 def kind_of(value: Any) -> str:
@@ -71,32 +71,82 @@ def kind_of(value: Any) -> str:
             return "boolean"
         case str():
             return "string"
-        case int():
-            return "integer"
-        case float():
-            return "integer" if value.is_integer() else "number"
+        case int() | float():
+            return "integer" if is_whole(value) else "number"
         case list():
             return "array"
         case _:
             return "object"
 
 
-def _type_errors(value: Any, node: Node, path: str) -> list[FieldError]:
-    found = kind_of(value)
+def shown(value: Any) -> str:
+    """A value as an error shows it."""
+    return go_float(value) if isinstance(value, float) else quote(value)
+
+
+def _errors(value: Any, node: Node, path: str, old: Any) -> list[FieldError]:
+    errors = _type_errors(value, node, path)
+    if value is not None:
+        errors += _combination_errors(value, node, path)
+    match value:
+        case bool() | None:
+            pass
+        case str():
+            errors += _string_errors(value, node, path)
+        case int() | float():
+            errors += _number_errors(value, node, path)
+        case list():
+            errors += _list_errors(value, node, path, old)
+        case dict():
+            errors += _object_errors(value, node, path, old)
+    return errors + _enum_errors(value, node, path)
+
+
+def wanted_types(node: Node) -> tuple[str, ...]:
+    """The JSON types that a node admits; none means all."""
     if node.get("x-kubernetes-int-or-string"):
-        wanted = "integer,string"
-        fits = found in ("integer", "string")
-    else:
-        wanted = node.get("type", "")
-        fits = not wanted or found == wanted or (wanted == "number" and found == "integer")
-    if fits:
+        return ("integer", "string")
+    return (node["type"],) if node.get("type") else ()
+
+
+def checked_format(node: Node) -> str:
+    """The format, if it is one that is checked."""
+    name = node.get("format") or ""
+    return name if name and format_check(name) else ""
+
+
+def _type_errors(value: Any, node: Node, path: str) -> list[FieldError]:
+    wanted = wanted_types(node)
+    if not wanted or (value is None and node.get("nullable")):
         return []
-    text = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
-    errors = [FieldError(path, "FieldValueTypeInvalid", text)]
-    if wanted == "integer" and found == "number":
-        text = f"Checked value must be of type integer (default format) in {path}"
-        errors.append(invalid_value("<nil>", '""', text))
-    return errors
+    found = kind_of(value)
+    if found in wanted or (found == "integer" and "number" in wanted):
+        return []
+    numeric = "number" in wanted or "integer" in wanted
+    form = checked_format(node)
+    if form and not numeric and value is not None:
+        if isinstance(value, str | list):
+            return []  # to real servers, lists are strings with a format as well
+        text = f'Invalid value: "": {path} in body must be of type {form}: ""'
+        return [FieldError(path, "FieldValueTypeInvalid", text)]
+    text = f'Invalid value: "{found}": {path} in body must be of type {",".join(wanted)}: "{found}"'
+    return [FieldError(path, "FieldValueTypeInvalid", text)]
+
+
+def equals_choice(value: Any, choice: Any) -> bool:
+    """Whether a value is a member of an enumeration: 1 is 1.0, and true is neither."""
+    if isinstance(value, bool) or isinstance(choice, bool):
+        return value is choice
+    return bool(value == choice)
+
+
+def _enum_errors(value: Any, node: Node, path: str) -> list[FieldError]:
+    allowed = node.get("enum")
+    # A null is in no enumeration, not even in one that lists it.
+    if not allowed or (value is not None and any(equals_choice(value, choice) for choice in allowed)):
+        return []
+    choices = [choice if isinstance(choice, str) else quote(choice) for choice in allowed]
+    return [unsupported(path, shown(value), [quote(choice) for choice in choices])]
 
 
 def _string_errors(value: str, node: Node, path: str) -> list[FieldError]:
@@ -108,138 +158,157 @@ def _string_errors(value: str, node: Node, path: str) -> list[FieldError]:
     if least is not None and len(value) < least:
         errors.append(invalid_value(path, quote(value), f"{path} in body should be at least {least} chars long"))
     pattern = node.get("pattern")
-    if pattern and not _compiled(pattern).search(value):
-        errors.append(invalid_value(path, quote(value), f"{path} in body should match '{pattern}'"))
-    form = node.get("format")
-    if form and not has_format(value, form):
+    if pattern and (problem := _mismatch(value, pattern)):
+        errors.append(invalid_value(path, quote(value), f"{path} in body should match '{problem}'"))
+    form = checked_format(node)
+    check = format_check(form) if form else None
+    if check and not check(value):
         text = f"Invalid value: {quote(value)}: {path} in body must be of type {form}: {quote(value)}"
         errors.append(FieldError(path, "FieldValueTypeInvalid", text))
     return errors
 
 
-def python_pattern(pattern: str) -> str:
-    """An RE2 pattern for Python, whose `$` would also match before a final newline."""
-    out, in_class, at = [], False, 0
-    while at < len(pattern):
-        character = pattern[at]
-        if character == "\\":
-            pair = pattern[at : at + 2]
-            out.append(r"\Z" if pair == r"\z" else pair)
-            at += 2
-            continue
-        if character == "[":
-            in_class = True
-        elif character == "]":
-            in_class = False
-        out.append(r"\Z" if character == "$" and not in_class else character)
-        at += 1
-    return "".join(out)
-
-
-@lru_cache(1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(python_pattern(pattern))
+def _mismatch(value: str, pattern: str) -> str:
+    try:
+        return "" if compiled_pattern(pattern).search(value) else pattern
+    except BadPattern as error:
+        return f"{pattern}, but pattern is invalid: {error}"
 
 
 def _number_errors(value: float, node: Node, path: str) -> list[FieldError]:
     errors = []
-    shown = quote(value)
-    maximum, minimum = node.get("maximum"), node.get("minimum")
-    if maximum is not None and (value > maximum or (node.get("exclusiveMaximum") and value == maximum)):
-        bound = "less than" if node.get("exclusiveMaximum") else "less than or equal to"
-        errors.append(invalid_value(path, shown, f"{path} in body should be {bound} {quote(maximum)}"))
-    if minimum is not None and (value < minimum or (node.get("exclusiveMinimum") and value == minimum)):
-        bound = "greater than" if node.get("exclusiveMinimum") else "greater than or equal to"
-        errors.append(invalid_value(path, shown, f"{path} in body should be {bound} {quote(minimum)}"))
+    integer = "integer" in wanted_types(node)
+    if integer and not is_whole(value):
+        text = f"Checked value must be of type integer (default format) in {path}"
+        errors.append(invalid_value(_NOWHERE, '""', text))
+    for keyword, word, name in (("maximum", "less than", "Maximum"), ("minimum", "greater than", "Minimum")):
+        bound = node.get(keyword)
+        if bound is None:
+            continue
+        if integer and not is_whole(bound):
+            text = f"{name} boundary value must be of type integer (default format) in {path}"
+            errors.append(invalid_value(_NOWHERE, '""', text))
+        elif isinstance(value, int):
+            bound = int(bound)
+        exclusive = node.get(f"exclusive{name}")
+        if outside(value, bound, keyword, exclusive=bool(exclusive)):
+            relation = word if exclusive else f"{word} or equal to"
+            text = f"{path} in body should be {relation} {shown(bound)}"
+            errors.append(invalid_value(path, shown(value), text))
     step = node.get("multipleOf")
-    if step and value % step:
-        errors.append(invalid_value(path, shown, f"{path} in body should be a multiple of {quote(step)}"))
-    limit = _INTEGER_BOUNDS.get(node.get("format", "")) if node.get("type") == "integer" else None
-    if limit is not None and not -limit <= value < limit:
-        text = f"Checked value must be of type integer with format {node['format']} in {path}"
-        errors.append(invalid_value(path, shown, text))
+    if step and not is_multiple(value, step):
+        errors.append(invalid_value(path, shown(value), f"{path} in body should be a multiple of {shown(step)}"))
     return errors
+
+
+def outside(value: float, bound: float, keyword: str, *, exclusive: bool) -> bool:
+    if value == bound:
+        return exclusive
+    return value > bound if keyword == "maximum" else value < bound
+
+
+def is_multiple(value: float, step: float) -> bool:
+    if isinstance(value, int) and float(step).is_integer():
+        return value % int(step) == 0
+    times = value / step if step >= 1 else 1 / step * value
+    return abs(times - round(times)) < 1e-9 * max(1.0, abs(times))
 
 
 def _list_errors(value: list[Any], node: Node, path: str, old: Any) -> list[FieldError]:
     errors = []
-    most, least = node.get("maxItems"), node.get("minItems")
-    if most is not None and len(value) > most:
-        errors.append(too_many(path, len(value), most))
-    if least is not None and len(value) < least:
-        errors.append(invalid_value(path, str(len(value)), f"{path} in body should have at least {least} items"))
     items = node.get("items")
     if isinstance(items, dict):
-        before = _by_key(old, node)
+        before = counterparts(value, node, old)
         for index, item in enumerate(value):
-            previous = before.get(item_element(item, node), _MISSING) if before else _MISSING
-            errors += schema_errors(item, items, f"{path}[{index}]", previous)
-    return errors + _duplicate_errors(value, node, path)
-
-
-def _by_key(old: Any, node: Node) -> dict[str, Any]:
-    if not isinstance(old, list) or node.get("x-kubernetes-list-type") != "map":
-        return {}
-    return {item_element(item, node): item for item in old}
-
-
-def _duplicate_errors(value: list[Any], node: Node, path: str) -> list[FieldError]:
-    kind = node.get("x-kubernetes-list-type")
-    if kind not in ("set", "map"):
-        return []
-    errors = []
-    seen: set[str] = set()
-    for index, item in enumerate(value):
-        element = item_element(item, node)
-        if element in seen:
-            shown = element.partition(":")[2]
-            errors.append(duplicate(f"{path}[{index}]", shown))
-        seen.add(element)
+            errors += schema_errors(item, items, f"{path}[{index}]", before[index])
+    least, most = node.get("minItems"), node.get("maxItems")
+    if least is not None and len(value) < least:
+        errors.append(invalid_value(path, str(len(value)), f"{path} in body should have at least {least} items"))
+    if most is not None and len(value) > most:
+        errors.append(too_many(path, len(value), most))
+    if node.get("uniqueItems") and any(same(a, b) for i, a in enumerate(value) for b in value[:i]):
+        errors.append(invalid_value(path, '""', f"{path} in body shouldn't contain duplicates"))
     return errors
 
 
+def counterparts(value: list[Any], node: Node, old: Any) -> list[Any]:
+    """For each item the one it was before: by key where the list has keys, else by place."""
+    if not isinstance(old, list):
+        return [MISSING] * len(value)
+    match node.get("x-kubernetes-list-type"):
+        case "map":
+            before = {item_element(item, node): item for item in reversed(old)}
+            return [before.get(item_element(item, node), MISSING) for item in value]
+        case "set" | "atomic":
+            return [MISSING] * len(value)
+        case _:
+            return [*old[: len(value)], *[MISSING] * (len(value) - len(old))]
+
+
 def _object_errors(value: dict[str, Any], node: Node, path: str, old: Any) -> list[FieldError]:
-    errors = []
     most, least = node.get("maxProperties"), node.get("minProperties")
-    if most is not None and len(value) > most:
-        errors.append(too_many(path, len(value), most))
     if least is not None and len(value) < least:
         text = f"{path} in body should have at least {least} properties"
-        errors.append(invalid_value(path, str(len(value)), text))
-    errors += [required(_join(path, name)) for name in node.get("required") or () if name not in value]
+        return [invalid_value(path, str(len(value)), text)]
+    if most is not None and len(value) > most:
+        return [too_many(path, len(value), most)]
+    errors = []
     properties = node.get("properties") or {}
     additional = node.get("additionalProperties")
     before = old if isinstance(old, dict) else {}
     for name in sorted(value):
         child = properties.get(name, additional)
         if isinstance(child, dict):
-            errors += schema_errors(value[name], child, _join(path, name), before.get(name, _MISSING))
-    return errors
+            errors += schema_errors(value[name], child, join(path, name), before.get(name, MISSING))
+        elif child is False:
+            text = f"{join(path, name)} in body is a forbidden property"
+            errors.append(invalid_value(path or _NOWHERE, quote(name), text))
+    return errors + [required(join(path, name)) for name in node.get("required") or () if name not in value]
 
 
-def _join(path: str, name: str) -> str:
+def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
 def _combination_errors(value: Any, node: Node, path: str) -> list[FieldError]:
     errors: list[FieldError] = []
-    where = path or "<nil>"
-    for inner in node.get("allOf") or ():
-        errors += schema_errors(value, inner, path)
+    name = json.dumps(path, ensure_ascii=False)
     if choices := node.get("anyOf"):
         results = [schema_errors(value, inner, path) for inner in choices]
         if all(results):
-            errors.append(invalid_value(where, '""', f'"{path}" must validate at least one schema (anyOf)'))
-            errors += results[0]
+            errors.append(invalid_value(_NOWHERE, '""', f"{name} must validate at least one schema (anyOf)"))
+            errors += _best(value, choices, results)
     if choices := node.get("oneOf"):
         results = [schema_errors(value, inner, path) for inner in choices]
         valid = sum(1 for result in results if not result)
         if valid != 1:
             found = "Found none valid" if not valid else f"Found {valid} valid alternatives"
-            text = f'"{path}" must validate one and only one schema (oneOf). {found}'
-            errors.append(invalid_value(where, '""', text))
-            errors += results[0] if not valid else []
+            text = f"{name} must validate one and only one schema (oneOf). {found}"
+            errors.append(invalid_value(_NOWHERE, '""', text))
+            errors += _best(value, choices, results) if not valid else []
+    if parts := node.get("allOf"):
+        results = [schema_errors(value, inner, path) for inner in parts]
+        errors += [error for result in results for error in result]
+        if any(results):
+            none = "" if not all(results) else ". None validated"
+            errors.append(invalid_value(_NOWHERE, '""', f"{name} must validate all the schemas (allOf){none}"))
     inner = node.get("not")
     if inner is not None and not schema_errors(value, inner, path):
-        errors.append(invalid_value(where, '""', f'"{path}" must not validate the schema (not)'))
+        errors.append(invalid_value(_NOWHERE, '""', f"{name} must not validate the schema (not)"))
     return errors
+
+
+def _best(value: Any, choices: list[Node], results: list[list[FieldError]]) -> list[FieldError]:
+    """The errors of the alternative that had most to check; the first of several."""
+    reach = [_reach(value, choice) for choice in choices]
+    return results[reach.index(max(reach))]
+
+
+def _reach(value: Any, node: Node) -> int:
+    """How many values a schema says something about."""
+    if isinstance(value, dict):
+        properties = node.get("properties") or {}
+        return 1 + sum(_reach(inner, properties[name]) for name, inner in value.items() if name in properties)
+    if isinstance(value, list) and isinstance(node.get("items"), dict):
+        return 1 + sum(_reach(item, node["items"]) for item in value)
+    return 1
