@@ -6,12 +6,15 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes.aio import client, config, watch
 
+from trimtab.local.access.keys import Keys
 from trimtab.local.apiserver.server import ApiServer
 from trimtab.local.patching import MERGE
 from trimtab.local.registry import Registry
@@ -42,6 +45,15 @@ async def created(body, patch, **_):
     patch.status["phase"] = "Seen"
     kopf.event(body, type="Normal", reason="Seen", message="an operator was here")
 """
+
+
+@pytest.fixture
+async def api_server(registry: Registry) -> AsyncIterator[ApiServer]:
+    """The registry over TLS: clients show no credentials without it."""
+    server = ApiServer(registry, host="127.0.0.1", port=0, keys=Keys.new(datetime.now(UTC)))
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture

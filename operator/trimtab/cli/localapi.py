@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -25,10 +27,13 @@ class LocalApi:
 
     def __init__(self, kubeconfig: Path) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
-        self._url = str(config["clusters"][0]["cluster"]["server"])
+        cluster = config["clusters"][0]["cluster"]
+        self._url = str(cluster["server"])
         self._token = str(config["users"][0]["user"]["token"])
+        trust = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        secure = urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=trust))
         # A proxy of the user's environment has no way to this machine's loopback addresses.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), secure)
 
     def items(self, path: str) -> Sequence[Object]:
         """The objects of a list."""
@@ -71,5 +76,5 @@ class LocalApi:
             message = json.load(error).get("message", error.reason)
             raise Stalled("ApiRefused", f"{method} {path}: {message}") from error
         except OSError as error:
-            raise Stalled("ApiUnreachable", f"the API server at {self._url.split('/token/')[0]}: {error}") from error
+            raise Stalled("ApiUnreachable", f"the API server at {self._url}: {error}") from error
         return found

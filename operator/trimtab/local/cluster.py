@@ -20,11 +20,12 @@ from typing import Self
 import aiohttp
 import structlog
 
+from trimtab.local.access.keys import Keys
 from trimtab.local.agent import warden
 from trimtab.local.agent.addresses import PodAddresses
 from trimtab.local.agent.agent import NodeAgent
 from trimtab.local.agent.heartbeats import Heartbeats
-from trimtab.local.agent.launching import Host, inherited
+from trimtab.local.agent.launching import Host, folder_name, inherited
 from trimtab.local.agent.processes import MARKER, kill_marked
 from trimtab.local.apiserver.server import ApiServer
 from trimtab.local.controllers.controller import Controller
@@ -36,6 +37,9 @@ from trimtab.local.nodegroups.controller import NodeGroups
 from trimtab.local.nodegroups.definition import definition
 from trimtab.local.proxy.services import ServiceProxy
 from trimtab.local.registry import Registry
+from trimtab.local.state import file as statefile
+from trimtab.local.state.journal import Journal
+from trimtab.local.state.records import Saved
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +52,7 @@ class ClusterConfig:
     """What an embedded cluster is made of.
 
     Attributes:
-        directory: for kubeconfig, logs and volumes; short, as socket paths inside have 107 bytes at most.
+        directory: for keys, kubeconfig, logs and volumes; short, as socket paths inside have 107 bytes at most.
         images: patterns of image names (`fnmatch`) and the start of the command line each stands for.
         capacity: what the permanent node offers.
         pass_through: variables of this process that containers inherit besides PATH.
@@ -56,6 +60,7 @@ class ClusterConfig:
         stop_grace_s: how long pods get to end when the cluster stops.
         kubeconfig: where to write it; in the directory by default.
         clock: tells the time; aware datetimes.
+        keep_state: whether objects are kept in the directory, for the next cluster that is started on it.
     """
 
     directory: Path
@@ -66,6 +71,7 @@ class ClusterConfig:
     stop_grace_s: float = 3.0
     kubeconfig: Path | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    keep_state: bool = False
 
 
 class EmbeddedCluster:
@@ -104,13 +110,24 @@ class EmbeddedCluster:
 
     async def _start(self) -> None:
         config, stack = self.config, self._stack
-        loopback = claim_range(random.SystemRandom())
+        saved = self._saved()
+        loopback = claim_range(random.SystemRandom(), saved.network if saved else None)
         stack.callback(loopback.release)
         stack.callback(self._start_warden())
-        self.registry = Registry(config.clock, lambda: str(uuid.uuid4()), service_range=loopback.services)
+        journal = Journal(config.directory / statefile.NAME, loopback.number) if config.keep_state else None
+        if journal is not None:
+            stack.push_async_callback(journal.close)
+        self.registry = Registry(
+            config.clock,
+            lambda: str(uuid.uuid4()),
+            service_range=loopback.services,
+            journal=journal,
+            saved=saved,
+        )
         stack.callback(self.registry.close)
         self._seed(loopback)
-        self.api = ApiServer(self.registry, host=loopback.host, port=API_PORT, token=secrets.token_urlsafe(32))
+        keys = Keys.kept(config.directory / "pki", datetime.now(UTC))
+        self.api = ApiServer(self.registry, host=loopback.host, port=API_PORT, keys=keys)
         await self.api.start()
         stack.push_async_callback(self.api.stop)
         self._write_kubeconfig()
@@ -146,17 +163,48 @@ class EmbeddedCluster:
         stack.push_async_callback(self.agent.stop, config.stop_grace_s)
         log.info("cluster.started", cluster=self.identity, url=self.api.url)
 
+    def _saved(self) -> Saved | None:
+        """What an earlier cluster left; from here on nobody else may use the folder's state.
+
+        Raises:
+            Stalled: It is in use or damaged.
+        """
+        if not self.config.keep_state:
+            return None
+        self._stack.enter_context(statefile.locked(self.config.directory))
+        return statefile.read(self.config.directory / statefile.NAME)
+
     def _seed(self, loopback: LoopbackRange) -> None:
         for name in ("default", "kube-node-lease", "kube-public", "kube-system"):
-            self.registry.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        self.registry.create("customresourcedefinitions.apiextensions.k8s.io", definition())
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            if self.registry.find("namespaces", "", name) is None:
+                self.registry.create("namespaces", namespace)
+        self._seed_groups()
         base = node_object(BASE_NODE, self.config.capacity, host_address=loopback.host, now=self.config.clock())
-        self.registry.create("nodes", base)
+        if (known := self.registry.find("nodes", "", BASE_NODE)) is None:
+            self.registry.create("nodes", base)
+        else:
+            self.registry.update("nodes", {**known, "status": base["status"]}, subresource="status", manager="kubelet")
+
+    def _seed_groups(self) -> None:
+        """Node groups are as this release defines them, whichever one kept the state."""
+        resource, wanted = "customresourcedefinitions.apiextensions.k8s.io", definition()
+        known = self.registry.find(resource, "", wanted["metadata"]["name"])
+        if known is None:
+            self.registry.create(resource, wanted)
+        else:
+            self.registry.update(resource, {**known, "spec": wanted["spec"]})
 
     def _host(self, http: aiohttp.ClientSession) -> Host:
         directory = self.config.directory / "p"
         directory.mkdir(parents=True, exist_ok=True)
-        self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        if self.config.keep_state:  # as after a reboot: what a pod keeps on its node is there again
+            known = {folder_name(pod) for pod in self.registry.list("pods")[0]}
+            for folder in directory.iterdir():
+                if folder.name not in known:
+                    shutil.rmtree(folder, ignore_errors=True)
+        else:
+            self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
         return Host(
             cluster=self.identity,
             images=self.config.images,

@@ -1,24 +1,33 @@
 """The HTTP server of the API on one loopback address."""
 
 import asyncio
-import hmac
+import base64
 import socket
+import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 import yaml
 from aiohttp import web
 
+from trimtab.local.access import bootstrap
+from trimtab.local.access.gate import Caller, Gate
+from trimtab.local.access.keys import Keys
+from trimtab.local.access.policy import Policy
+from trimtab.local.access.tokens import TokenIssuer
+from trimtab.local.access.users import ADMIN_NAME
 from trimtab.local.apiserver.documents import Documents
-from trimtab.local.apiserver.encoding import EventEncoder, error_response
+from trimtab.local.apiserver.encoding import error_response
 from trimtab.local.apiserver.routes import Routes
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError
 
 log = structlog.get_logger()
 
-_OPEN = ("/healthz", "/livez", "/readyz", "/version")
-_SHOWN_IN_PATH = "/token/"  # kubectl sends no credentials over plain HTTP; the address carries them instead
+_SERVICE = "kubernetes.default.svc.cluster.local"
+_SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", _SERVICE)
 _LARGEST_BODY = 3 * 1024 * 1024  # bytes, as on a real server
 
 
@@ -28,23 +37,46 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
 
 
 class ApiServer:
-    """Serves a registry over HTTP to whoever shows the token.
+    """Serves a registry: over TLS with the certificates of its keys, or in the clear, for tests, without any.
 
     Attributes:
         url: where it listens, once started; with port 0 the kernel chooses.
+        gate: lets requests in; it knows the users and what they may do.
+        trust: PEM of the authority that clients are to trust; empty without TLS.
     """
 
-    def __init__(self, registry: Registry, *, host: str, port: int, token: str) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        host: str,
+        port: int,
+        token: str = "",
+        keys: Keys | None = None,
+        addresses: Sequence[str] = (),
+    ) -> None:
+        """`token` is the administrator's where there are no keys; the certificate also holds for `addresses`."""
         self._host = host
         self._port = port
-        self._token = token
+        self._registry = registry
+        self._secure = keys is not None
+        self._keys = keys or Keys.new(registry.clock(), token)
+        self._addresses = (host, *addresses)
+        self.trust = self._keys.authority.certificate if self._secure else b""
+        tokens = TokenIssuer(self._keys.account_key, registry.find, registry.clock, registry.ids)
+        self.gate = Gate(Policy(registry), tokens, self._keys.admin_token)
         self._documents = Documents(registry)
-        self._routes = Routes(registry, EventEncoder())
+        self._routes = Routes(registry)
         self._runner: web.ServerRunner | None = None
-        self.url = f"http://{host}:{port}"
+        self.url = f"{self._scheme}://{host}:{port}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self._secure else "http"
 
     async def start(self) -> None:
         """Listen. Raises OSError when the address is taken."""
+        bootstrap.seed(self._registry)
         server = web.Server(
             self._handle,
             request_factory=_request,
@@ -54,9 +86,9 @@ class ApiServer:
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         listening = socket.create_server((self._host, self._port), backlog=1024)
-        await web.SockSite(self._runner, listening).start()
+        await web.SockSite(self._runner, listening, ssl_context=self._tls()).start()
         self._port = listening.getsockname()[1]
-        self.url = f"http://{self._host}:{self._port}"
+        self.url = f"{self._scheme}://{self._host}:{self._port}"
         log.info("apiserver.started", url=self.url)
 
     async def stop(self) -> None:
@@ -66,25 +98,45 @@ class ApiServer:
             await self._runner.cleanup()
             self._runner = None
 
-    def kubeconfig(self) -> str:
-        """A kubeconfig (YAML) for this server, with its token: in the address for kubectl, and as a bearer token."""
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self._secure:
+            return None
+        # Clients check the certificate by the machine's clock, whatever the cluster's says.
+        return self._keys.authority.server_context(_SERVER_NAMES, self._addresses, datetime.now(UTC))
+
+    def kubeconfig(self, token: str | None = None, *, user: str = ADMIN_NAME, namespace: str = "default") -> str:
+        """A kubeconfig (YAML) for whoever the token stands for; for the administrator without one."""
         name = "trimtab-local"
+        cluster = {"server": self.url}
+        if self.trust:
+            cluster["certificate-authority-data"] = base64.b64encode(self.trust).decode()
         config: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": self.url + _SHOWN_IN_PATH + self._token}}],
-            "users": [{"name": name, "user": {"token": self._token}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": token or self._keys.admin_token}}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": user, "namespace": namespace}}],
             "current-context": name,
         }
         return yaml.safe_dump(config, sort_keys=False)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._answer(request)
         try:
-            path = self._authenticated(request)
+            await self._registry.durable()  # what an answer tells must not be forgotten in a crash
+        except ApiError as error:
+            return response if response.prepared else error_response(error)
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            path = request.path
+            transport = request.transport
+            peer = transport.get_extra_info("peercert") if self._secure and transport is not None else None
+            user = self.gate.enter(request.method, path, request.query, request.headers, peer)
             if (document := self._documents.find(request, path)) is not None:
                 return document
-            return await self._routes.answer(request, path)
+            return await self._routes.answer(request, path, Caller(user, self.gate))
         except ApiError as error:
             return error_response(error)
         except web.HTTPRequestEntityTooLarge:
@@ -94,19 +146,3 @@ class ApiServer:
             log.exception("request.failed", method=request.method, path=request.path)
             text = f"Internal error occurred: {error}"
             return error_response(ApiError(500, "InternalError", text, {"causes": [{"message": str(error)}]}))
-
-    def _authenticated(self, request: web.BaseRequest) -> str:
-        """The path that is asked for, without the token in it. Raises ApiError 401."""
-        path = request.path
-        if path.startswith(_SHOWN_IN_PATH):
-            token, slash, rest = path.removeprefix(_SHOWN_IN_PATH).partition("/")
-            return self._checked(token, slash + rest)
-        if path.startswith(_OPEN):
-            return path
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        return self._checked(token.strip() if scheme.lower() == "bearer" else "", path)
-
-    def _checked(self, token: str, path: str) -> str:
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise ApiError(401, "Unauthorized", "Unauthorized")
-        return path
