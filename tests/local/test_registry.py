@@ -75,7 +75,7 @@ def test_bound_pods_wait_for_their_node_and_others_go_at_once(registry: Registry
     registry.create("pods", a_pod("bound", terminationGracePeriodSeconds=7), "default")
     registry.bind("bound", "default", "node-1")
     marked = registry.delete("pods", "bound", "default")
-    assert marked["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:00Z"
+    assert marked["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:07Z"
     assert marked["metadata"]["deletionGracePeriodSeconds"] == 7
     registry.delete("pods", "bound", "default", grace_seconds=0)
     assert registry.find("pods", "default", "bound") is None
@@ -145,7 +145,8 @@ def test_evictions_ask_the_budget(registry: Registry):
     """A budget that allows no disruption refuses; one that does is charged."""
     registry.create("pods", a_pod() | {"metadata": {"name": "p", "labels": {"app": "x"}}}, "default")
     registry.bind("p", "default", "node-1")
-    registry.patch("pods", "p", "default", {"status": {"phase": "Running"}}, MERGE, subresource="status", manager="m")
+    running = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    registry.patch("pods", "p", "default", running, MERGE, subresource="status", manager="m")
     budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}}
     registry.create("poddisruptionbudgets.policy", budget, "default")
     counted = {"status": {"observedGeneration": 1, "disruptionsAllowed": 0, "desiredHealthy": 1, "currentHealthy": 1}}

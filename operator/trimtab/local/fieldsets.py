@@ -183,6 +183,8 @@ def shown(path: Path) -> str:
         elif kind == "k":
             keys = json.loads(rest)
             out += "[" + ",".join(f"{k}={json.dumps(v)}" for k, v in sorted(keys.items())) + "]"
+        elif kind == "i":
+            out += f"[{rest}]"
         else:
             out += f"[={rest}]"
     return out

@@ -1,6 +1,6 @@
 """The steps before a write that hold for every kind: names, identity, generation, and the status apart."""
 
-from typing import Any
+from collections.abc import Callable
 
 from trimtab.local import statuses
 from trimtab.local.kinds.served import Served
@@ -10,15 +10,11 @@ from trimtab.local.resources import Resource
 _GENERATED = 5  # characters behind generateName
 _NAME_BASE = 58  # so that generated names stay labels
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels and look-alikes: no words, no confusion
-_KEPT_METADATA = (
-    "uid",
-    "creationTimestamp",
-    "generation",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generateName",
-    "selfLink",
-)
+_NAME_ATTEMPTS = 8  # as often as a real server draws another name when one is taken
+_KEPT_METADATA = ("creationTimestamp", "generation", "generateName", "selfLink")
+_KEPT_ONCE_SET = ("uid", "deletionTimestamp", "deletionGracePeriodSeconds")
+# Where a real server keeps kinds under another name than their plural.
+_STORAGE_NAMES = {"services": "services/specs", "endpoints": "services/endpoints", "nodes": "minions"}
 
 
 def place(resource: Resource, obj: Object, namespace: str | None) -> None:
@@ -33,9 +29,7 @@ def place(resource: Resource, obj: Object, namespace: str | None) -> None:
         return
     given = metadata.get("namespace")
     if namespace and given and given != namespace:
-        raise statuses.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
+        raise statuses.other_namespace()
     chosen = namespace or given
     if not chosen:
         raise statuses.bad_request("an empty namespace may not be set during creation")
@@ -54,13 +48,22 @@ def generated_name(base: str, unique: str) -> str:
     return base[:_NAME_BASE] + suffix
 
 
-def prepare_new(served: Served, new: Object, version: str, ids: Any, now: str) -> None:
-    """Give a new object its identity and take away what its creator may not set, in place."""
+def prepare_new(
+    served: Served, new: Object, version: str, ids: Callable[[], str], now: str, taken: Callable[[str], bool]
+) -> None:
+    """Give a new object its identity and take away what its creator may not set, in place.
+
+    `taken` says whether another object has a name already.
+    """
     metadata = new["metadata"]
     if metadata.get("resourceVersion"):
         raise statuses.ApiError(500, "", "resourceVersion should not be set on objects to be created")
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = generated_name(metadata["generateName"], ids())
+        for _ in range(_NAME_ATTEMPTS - 1):
+            if not taken(metadata["name"]):
+                break
+            metadata["name"] = generated_name(metadata["generateName"], ids())
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"):
         metadata.pop(name, None)
     metadata["uid"] = ids()
@@ -72,17 +75,34 @@ def prepare_new(served: Served, new: Object, version: str, ids: Any, now: str) -
     served.rules.create(new)
 
 
+def check_identity(resource: Resource, metadata: Object, old: Object | None) -> None:
+    """Refuse a replacement that is meant for another object of the same name. Raises ApiError 409."""
+    uid, known = metadata.get("uid"), "" if old is None else old["metadata"]["uid"]
+    if not uid or uid == known:
+        return
+    place_, name = metadata.get("namespace") or "", metadata.get("name") or ""
+    qualified = resource.custom or resource.group == "apiextensions.k8s.io"
+    kept = f"{resource.group}/{resource.plural}" if qualified else _STORAGE_NAMES.get(resource.key, resource.plural)
+    key = "/".join(part for part in ("/registry", kept, place_, name) if part)
+    raise statuses.conflict(
+        resource,
+        name,
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {uid}, UID in object meta: {known}",
+    )
+
+
 def _keep_identity(new: Object, old: Object) -> None:
     metadata, before = new["metadata"], old["metadata"]
-    name = before["name"]
-    if (uid := metadata.get("uid")) and uid != before["uid"]:
-        text = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}"
-        raise statuses.ApiError(409, "Conflict", text, {"name": name})
     for field in _KEPT_METADATA:
         if field in before:
             metadata[field] = before[field]
         else:
             metadata.pop(field, None)
+    # Another value is not kept from being written in silence: validation refuses it.
+    for field in _KEPT_ONCE_SET:
+        if field in before and (field == "deletionTimestamp" or not metadata.get(field)):
+            metadata[field] = before[field]
     metadata["resourceVersion"] = before["resourceVersion"]
     for field in ("labels", "annotations", "finalizers", "ownerReferences"):
         if field in metadata and not metadata[field]:

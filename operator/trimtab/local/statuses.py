@@ -72,20 +72,24 @@ class ApiError(Exception):
         status: HTTP status code.
         reason: machine-readable reason, such as NotFound; empty where Kubernetes gives none.
         details: the Status' details, or None where it has none.
+        listed: the Status' metadata, that of a list.
     """
 
-    def __init__(self, status: int, reason: str, message: str, details: Object | None = None) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, details: Object | None = None, *, listed: Object | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
         self.details = details
+        self.listed = listed or {}
 
     def to_status(self) -> Object:
         status: Object = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.listed,
             "status": "Failure",
             "message": self.message,
         }
@@ -158,6 +162,10 @@ def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
 
 
+def other_namespace() -> ApiError:
+    return bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
 def forbidden(resource: Resource, name: str, detail: str, causes: list[Any] | None = None) -> ApiError:
     details = details_of(resource, name)
     if causes:
@@ -179,3 +187,19 @@ def too_large_version(version: int, current: int) -> ApiError:
         "retryAfterSeconds": 1,
     }
     return ApiError(504, "Timeout", f"Timeout: Too large resource version: {version}, current: {current}", details)
+
+
+_LIST_EXPIRED = "The resourceVersion for the provided list is too old."
+_CONTINUE_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+def list_expired(token: str = "") -> ApiError:
+    """A list of a time that the history no longer reaches; `token` goes on with a list of today."""
+    if not token:
+        return ApiError(410, "Expired", _LIST_EXPIRED)
+    return ApiError(410, "Expired", _CONTINUE_EXPIRED, listed={"continue": token})

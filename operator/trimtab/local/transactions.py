@@ -2,19 +2,21 @@
 
 import copy
 from collections.abc import Callable
+from datetime import datetime
 
 from trimtab.local import deleting, managed, statuses
 from trimtab.local.addresses import ServiceRange
 from trimtab.local.catalog import Catalog
 from trimtab.local.definitions import CRDS, Definitions
 from trimtab.local.deleting import DeleteOptions
-from trimtab.local.incoming import Terms, presented
+from trimtab.local.incoming import Terms, check_name, presented
 from trimtab.local.kinds.definitions import CLEANUP
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
 from trimtab.local.preparing import place, prepare_new, prepare_status, prepare_update
 from trimtab.local.statuses import ApiError
 from trimtab.local.store import Store
+from trimtab.local.times import stamp
 
 
 class Transactions:
@@ -26,6 +28,13 @@ class Transactions:
         self._services = services
         self._definitions = Definitions(catalog, store)
         self._ids = ids
+
+    def resume(self) -> None:
+        """Go on with what an earlier run stored: serve its custom kinds, reserve the addresses of its Services."""
+        self._definitions.resume()
+        for service in self._store.all("services"):
+            if (address := service["spec"].get("clusterIP") or "None") != "None":
+                self._services.allocate(address)
 
     # What rules of kinds may look at (kinds.rules.Neighbours).
 
@@ -54,7 +63,10 @@ class Transactions:
         """Store a new object, given with its defaults; `entries` says who owns what, if that is known already."""
         resource, version = served.resource, terms.version
         self._admit_place(served, new)
-        prepare_new(served, new, version, self._ids, now)
+        where = new["metadata"].get("namespace", "")
+        prepare_new(
+            served, new, version, self._ids, now, lambda name: self._store.find(resource.key, where, name) is not None
+        )
         served.rules.admit(new, self)
         if error := served.validate(new, None, version, ""):
             raise error
@@ -106,17 +118,24 @@ class Transactions:
         return presented(served, self.keep(served, new, now), version)
 
     def apply(
-        self, served: Served, namespace: str | None, config: Object, terms: Terms, now: str, *, force: bool
+        self, served: Served, namespace: str | None, name: str, config: Object, terms: Terms, now: str, *, force: bool
     ) -> Object:
         """Server-side apply; creates the object where it is not there. Raises ApiError 409 on conflicts."""
         place(served.resource, config, namespace)
-        name, node = config["metadata"]["name"], served.schema(terms.version)
+        node = served.schema(terms.version)
         old = self._store.find(served.resource.key, config["metadata"].get("namespace", ""), name)
         if old is None:
             if terms.subresource:
                 raise statuses.not_found(served.resource, name)
+            check_name(config, name)
             if config["metadata"].get("resourceVersion"):
                 raise statuses.modified(served.resource, name)
+            if uid := config["metadata"].get("uid"):
+                raise statuses.conflict(
+                    served.resource,
+                    name,
+                    f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
+                )
             applied = managed.apply({"metadata": {}}, config, node, terms.manager, force=force, now=now)
             served.default(applied.object, terms.version)
             return self.create(served, applied.object, terms, now, applied.entries)
@@ -174,28 +193,28 @@ class Transactions:
         return last
 
     def remove(
-        self, served: Served, old: Object, options: DeleteOptions, now: str, *, dry_run: bool
+        self, served: Served, old: Object, options: DeleteOptions, now: datetime, *, dry_run: bool
     ) -> tuple[Object, bool]:
         """Delete or mark an object; returns its state and whether it is gone. Raises ApiError 403, 409."""
         deleting.check_preconditions(served.resource, old, options.preconditions)
         served.rules.may_delete(old)
-        new, gone = deleting.marked(served.resource, old, options, now)
-        new, gone = served.rules.on_delete(new, gone, now)
+        new, gone = deleting.marked(served, old, options, now)
+        new, gone = served.rules.on_delete(new, gone, stamp(now))
         if dry_run:
             return new, gone
         if gone:
-            return self.drop(served, new, now), True
-        marked = old if new == old else self.keep(served, new, now)
+            return self.drop(served, new, stamp(now)), True
+        kept = old if new == old else self.keep(served, new, stamp(now))
         if served.resource.key == CRDS:
             self._remove_instances(old["metadata"]["name"], options, now)
-        return marked, False
+        return kept, False
 
-    def _remove_instances(self, definition: str, options: DeleteOptions, now: str) -> None:
+    def _remove_instances(self, definition: str, options: DeleteOptions, now: datetime) -> None:
         """Delete every object of a kind that goes away; the definition follows the last one."""
         served = self._catalog.get(definition)
         for obj in self._store.all(definition):
             self.remove(served, obj, DeleteOptions(options.propagation), now, dry_run=False)
-        self._finish_definition(definition, now)
+        self._finish_definition(definition, stamp(now))
 
     def _finish_definition(self, name: str, now: str) -> None:
         """Remove a definition that waits for nothing but its own cleanup."""

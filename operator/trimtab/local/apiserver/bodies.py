@@ -1,12 +1,11 @@
-"""Reading request bodies: JSON or YAML into plain data, with the errors that clients know."""
+"""Reading request bodies into plain data, with the errors that clients know."""
 
-import json
 from typing import Any
 
-import yaml
-
+from trimtab.local.apiserver.jsontexts import Document, Unreadable, read_json, read_yaml
 from trimtab.local.apiserver.protobuf import CONTENT_TYPE, decode_protobuf
 from trimtab.local.objects import Object
+from trimtab.local.patching import JSON, STRATEGIC
 from trimtab.local.statuses import ApiError, bad_request
 
 _JSON_TYPES = ("", "application/json", "application/octet-stream")
@@ -15,120 +14,122 @@ _UNKNOWN_FORMAT = (
     "the body of the request was in an unknown format - accepted media types include: "
     "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 )
+_TYPE_META = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
+_MAP = "map[string]interface {}"
+_SUMMARY = 30  # bytes of an unreadable body that its refusal shows
 
 
 def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def decode_object(body: bytes, content_type: str, kind: str) -> Object:
-    """The object in a body.
+def decode_object(body: bytes, content_type: str, kind: str) -> Document:
+    """The object in a body, and the fields that occur twice in it.
 
     Raises:
         ApiError: 415 for another format, 400 for what cannot be read.
     """
     format_ = media_type(content_type)
-    if format_ in _YAML_TYPES:
-        return decode_yaml(body)
     if format_ == CONTENT_TYPE:
-        return decode_protobuf(body)
-    if format_ not in _JSON_TYPES:
+        return Document(decode_protobuf(body), [])
+    if format_ not in _JSON_TYPES and format_ not in _YAML_TYPES:
         raise ApiError(415, "UnsupportedMediaType", _UNKNOWN_FORMAT)
-    text = body.decode("utf-8", "replace")
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
+        found = _strict_yaml(read_yaml(body)) if format_ in _YAML_TYPES else read_json(body)
+        _check_type_meta(found.value)
+    except Unreadable as error:
+        complaint = (
+            str(error) if str(error).startswith("yaml:") else f"couldn't get version/kind; json parse error: {error}"
+        )
         raise bad_request(
-            f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"json parse error: {_go_error(error, text)} ({text or '<empty>'})"
+            f"the object provided is unrecognized (must be of type {kind}): {complaint} ({_summary(body)})"
         ) from None
-    if not isinstance(found, dict):
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind}): it is not an object")
     return found
 
 
-def decode_options(body: bytes) -> Object:
-    """DeleteOptions, which may be left out."""
+def _strict_yaml(document: Document) -> Document:
+    """What a YAML body says twice is one complaint, as the converter makes it."""
+    if not document.twice:
+        return document
+    return Document(document.value, ["yaml: unmarshal errors:\n" + "\n".join(f"  {line}" for line in document.twice)])
+
+
+def _check_type_meta(value: Any) -> None:
+    if not isinstance(value, dict):
+        raise Unreadable(f"json: cannot unmarshal {json_type(value)} into Go value of type {_TYPE_META}")
+    for name in ("apiVersion", "kind"):
+        if not isinstance(value.get(name), str | None):
+            shown = json_type(value[name])
+            raise Unreadable(f"json: cannot unmarshal {shown} into Go struct field .{name} of type string")
+
+
+def json_type(value: Any) -> str:
+    """What the Go decoder calls the type of a value."""
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case int() | float():
+            return "number"
+        case list():
+            return "array"
+        case None:
+            return "null"
+    return "object"
+
+
+def _summary(body: bytes) -> str:
+    if not body:
+        return "<empty>"
+    shown = body[:_SUMMARY].decode("utf-8", "replace") if body.startswith(b"{") else body[:_SUMMARY].hex()
+    return shown if len(body) <= _SUMMARY else f"{shown} ..."
+
+
+def decode_options(body: bytes, content_type: str) -> Object:
+    """DeleteOptions, which may be left out. Raises ApiError 400 for what cannot be read, 415 for another format."""
     if not body.strip():
         return {}
-    try:
-        found = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise bad_request(f"unable to decode DeleteOptions: {error}") from None
-    return found if isinstance(found, dict) else {}
-
-
-def decode_patch(body: bytes) -> Any:
-    """A JSON document of a patch."""
-    try:
-        return json.loads(body)
-    except json.JSONDecodeError as error:
-        text = body.decode("utf-8", "replace")
-        raise bad_request(f"error decoding patch: {_go_error(error, text)}") from None
-
-
-def decode_yaml(body: bytes) -> Object:
-    """A YAML (or JSON) document of an apply."""
-    try:
-        found = yaml.load(body, Loader=_Loader)  # noqa: S506 - a safe loader, see below
-    except yaml.YAMLError as error:
-        raise bad_request(f"error decoding YAML: {error}") from None
-    if not isinstance(found, dict):
-        raise bad_request("error decoding YAML: the document is not an object")
+    found: Object = decode_object(body, content_type, "DeleteOptions").value
+    version, kind = found.get("apiVersion") or "v1", found.get("kind") or "DeleteOptions"
+    if kind != "DeleteOptions":
+        raise bad_request(
+            f'no kind "{kind}" is registered for version "{version}" in scheme '
+            '"pkg/apis/meta/internalversion/scheme/register.go:28"'
+        )
     return found
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader, but timestamps stay text, as JSON has no other type for them."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
-
-
-def _go_error(error: json.JSONDecodeError, text: str) -> str:
-    """The parser's complaint in the words of the Go decoder, where it has the same one."""
-    at = error.pos
-    if at >= len(text.rstrip()):
-        return "unexpected end of JSON input"
-    character = "'" + text[at].replace("'", "\\'") + "'"
-    if error.msg.startswith("Expecting property name"):
-        return f"invalid character {character} looking for beginning of object key string"
-    if error.msg.startswith("Expecting ',' delimiter"):
-        return f"invalid character {character} after object key:value pair"
-    if error.msg.startswith("Expecting ':'"):
-        return f"invalid character {character} after object key"
-    return f"invalid character {character} looking for beginning of value"
-
-
-def duplicate_fields(body: bytes) -> list[str]:
-    """Fields that occur twice in a JSON object, as Strict and Warn report them."""
-    found: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> Object:
-        seen: Object = {}
-        for name, value in items:
-            if name in seen:
-                seen.setdefault(_TWICE, []).append(name)
-            seen[name] = value
-        return seen
-
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, dict):
-            found.extend(f'duplicate field "{path}{name}"' for name in value.pop(_TWICE, []))
-            for name, inner in value.items():
-                walk(inner, f"{path}{name}.")
-        elif isinstance(value, list):
-            for index, inner in enumerate(value):
-                walk(inner, f"{path.rstrip('.')}[{index}].")
-
+def decode_patch(body: bytes, content_type: str) -> Document:
+    """A JSON document of a patch: a list of operations for a JSON patch, else an object. Raises ApiError 400."""
+    prefix = "" if content_type == STRATEGIC else "error decoding patch: "
     try:
-        walk(json.loads(body, object_pairs_hook=pairs), "")
-    except json.JSONDecodeError:
-        return []
+        found = read_json(body)
+    except Unreadable as error:
+        raise bad_request(f"{prefix}{error}") from None
+    wanted, go_type = (list, "[]handlers.jsonPatchOp") if content_type == JSON else (dict, _MAP)
+    if not isinstance(found.value, wanted):
+        raise bad_request(f"{prefix}json: cannot unmarshal {json_type(found.value)} into Go value of type {go_type}")
+    if content_type == JSON:
+        for step in found.value:
+            if not isinstance(step, dict):
+                problem = f"json: cannot unmarshal {json_type(step)} into Go value of type handlers.jsonPatchOp"
+                raise bad_request(prefix + problem)
+            for name in ("op", "path", "from"):
+                if not isinstance(step.get(name), str | None):
+                    shown = json_type(step[name])
+                    problem = f"json: cannot unmarshal {shown} into Go struct field jsonPatchOp.{name} of type string"
+                    raise bad_request(prefix + problem)
     return found
 
 
-_TWICE = "\x00twice"
+def decode_yaml(body: bytes) -> Document:
+    """A YAML (or JSON) document of an apply. Raises ApiError 400."""
+    try:
+        found = read_yaml(body)
+    except Unreadable as error:
+        raise bad_request(f"error decoding YAML: error converting YAML to JSON: {error}") from None
+    if not isinstance(found.value, dict | None):
+        problem = f"json: cannot unmarshal {json_type(found.value)} into Go value of type {_MAP}"
+        raise bad_request(f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {problem}")
+    return Document(found.value or {}, found.twice)

@@ -1,23 +1,26 @@
 """One request, read: who sends it, what it is about, and its options."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from aiohttp import web
 
+from trimtab.local.access.gate import Caller
 from trimtab.local.apiserver import eventviews
-from trimtab.local.apiserver.representation import Form, one
+from trimtab.local.apiserver.listoptions import is_set
+from trimtab.local.apiserver.negotiation import TABLE, Form, negotiated
+from trimtab.local.apiserver.representation import one
 from trimtab.local.apiserver.targets import Target
+from trimtab.local.fieldselectors import of_core_events
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
 from trimtab.local.registry import Registry
 from trimtab.local.resources import group_version
-from trimtab.local.statuses import ApiError, FieldError, bad_request, invalid
-
-_MANAGER_LENGTH = 128
+from trimtab.local.statuses import bad_request
 
 
-@dataclass(slots=True)
+@dataclass
 class Call:
     """A request for a resource, with the kind it is about and the warnings its answer will carry."""
 
@@ -25,6 +28,7 @@ class Call:
     registry: Registry
     served: Served
     target: Target
+    caller: Caller
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -40,11 +44,41 @@ class Call:
         """An object of the registry, as the client knows it."""
         return eventviews.from_core(obj) if self.target.group == eventviews.GROUP else obj
 
-    def shown(self, form: Form, obj: Object) -> Object:
+    @property
+    def method(self) -> str:
+        """The method; custom kinds answer HEAD as they answer GET."""
+        method = self.request.method
+        return "GET" if method == "HEAD" and self.served.resource.custom else method
+
+    @property
+    def watches(self) -> bool:
+        """Whether the query asks for a watch."""
+        return is_set(self.request.query, "watch")
+
+    def check_form(self) -> None:
+        """Refuse a client that takes nothing we have, before anything is done. Raises ApiError 406."""
+        _ = self.form
+
+    def selected_fields(self, selector: str) -> str:
+        """A field selector in the registry's names. Raises ApiError 400."""
+        return of_core_events(selector) if selector and self.target.group == eventviews.GROUP else selector
+
+    @property
+    def accept(self) -> str:
+        return self.request.headers.get("Accept", "")
+
+    @cached_property
+    def form(self) -> Form:
+        """The form that the client wants. Raises ApiError 406."""
+        listed = not self.target.name and self.request.method == "GET"
+        return negotiated(self.accept, custom=self.served.resource.custom, listed=listed).form
+
+    def shown(self, obj: Object) -> Object:
         """An object in the form that the client wants; tables read the object as it is kept."""
-        if form.name != "Table":
+        if self.form.name != TABLE:
             obj = self.outbound(obj)
-        return one(form, self.served, obj, self.target.version, self.registry.now())
+        include = self.option("includeObject")
+        return one(self.form, self.served, obj, self.target.version, self.registry.now(), include)
 
     @property
     def kind(self) -> str:
@@ -70,38 +104,7 @@ class Call:
         try:
             return int(text) if text else None
         except ValueError:
-            raise bad_request(f'{name}: Invalid value: "{text}": must be a number') from None
-
-    @property
-    def dry_run(self) -> bool:
-        """Whether nothing is to be kept. Raises ApiError 422 for anything but All."""
-        values = self.request.query.getall("dryRun", [])
-        if any(value != "All" for value in values):
-            error = FieldError(
-                "dryRun", "FieldValueNotSupported", f'Unsupported value: "{values[0]}": supported values: "All"'
-            )
-            raise invalid("meta.k8s.io", "CreateOptions", "", [error])
-        return bool(values)
-
-    @property
-    def field_validation(self) -> str:
-        value = self.option("fieldValidation") or "Warn"
-        if value not in ("Strict", "Warn", "Ignore"):
-            error = FieldError(
-                "fieldValidation",
-                "FieldValueNotSupported",
-                f'Unsupported value: "{value}": supported values: "Ignore", "Strict", "Warn"',
-            )
-            raise invalid("meta.k8s.io", "CreateOptions", "", [error])
-        return value
-
-    @property
-    def manager(self) -> str:
-        """The field manager: the one the request names, else the client's name from its User-Agent."""
-        name = self.option("fieldManager")
-        if len(name) > _MANAGER_LENGTH:
-            raise ApiError(422, "Invalid", f"fieldManager may not be more than {_MANAGER_LENGTH} bytes", {})
-        return name or self.request.headers.get("User-Agent", "").partition("/")[0] or "unknown"
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
     async def body(self) -> bytes:
         return await self.request.read()

@@ -3,93 +3,83 @@
 from aiohttp import web
 
 from trimtab.local import patching, statuses
-from trimtab.local.apiserver.bodies import (
-    decode_object,
-    decode_options,
-    decode_patch,
-    decode_yaml,
-    duplicate_fields,
-    media_type,
-)
+from trimtab.local.apiserver.bodies import decode_object, decode_patch, decode_yaml, media_type
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import json_response
-from trimtab.local.apiserver.representation import form_of
+from trimtab.local.apiserver.jsontexts import Document
+from trimtab.local.apiserver.options import delete_options, write_options
 from trimtab.local.deleting import DeleteOptions
+from trimtab.local.incoming import check_name
 from trimtab.local.objects import Object
 from trimtab.local.statuses import ApiError
 
-_PROPAGATION = ("Background", "Foreground", "Orphan")
 
-
-async def _object(call: Call, kind: str | None = None) -> Object:
-    body = await call.body()
-    kind = kind or call.kind
-    obj = decode_object(body, call.request.headers.get("Content-Type", ""), kind)
-    if body[:1] == b"{" and call.field_validation != "Ignore" and (twice := duplicate_fields(body)):
-        if call.field_validation == "Strict":
-            raise statuses.bad_request(
-                f'{kind} in version "{call.target.version}" cannot be handled as a {kind}: '
-                f"strict decoding error: {', '.join(twice)}"
-            )
-        call.warnings.extend(twice)
-    return obj if kind != call.kind else _core(call, obj)
-
-
-def _core(call: Call, obj: Object) -> Object:
-    found: Object = call.inbound(obj)
-    return found
+async def _object(call: Call, kind: str | None = None) -> Document:
+    found = decode_object(await call.body(), call.request.headers.get("Content-Type", ""), kind or call.kind)
+    if kind is not None and kind != call.kind:
+        return found
+    return Document(call.inbound(found.value), found.twice)
 
 
 def _answer(call: Call, obj: Object, status: int = 200) -> web.Response:
-    form = form_of(call.request.headers.get("Accept", ""), call.option("includeObject"))
-    return json_response(call.shown(form, obj), status, call.warnings)
+    return json_response(call.shown(obj), status, call.warnings)
 
 
 async def create(call: Call) -> web.Response:
+    if call.served.resource.namespaced and not call.target.namespace:
+        raise statuses.method_not_allowed()
+    options = write_options(call, "CreateOptions")
+    document = await _object(call)
     if call.served.resource.kind == "SelfSubjectAccessReview":
-        return json_response({**await _object(call), "status": {"allowed": True}}, 201)
-    obj = await _object(call)
+        return json_response({**document.value, "status": {"allowed": True}}, 201)
     created = call.registry.create(
         call.resource,
-        obj,
+        document.value,
         call.namespace,
-        manager=call.manager,
-        dry_run=call.dry_run,
-        field_validation=call.field_validation,
+        manager=options.manager,
+        dry_run=options.dry_run,
+        field_validation=options.validation,
         version=call.target.version,
         warnings=call.warnings,
+        complaints=document.twice,
     )
     return _answer(call, created, 201)
 
 
 async def replace(call: Call) -> web.Response:
     target = call.target
-    obj = await _object(call, "Scale" if target.subresource == "scale" else None)
-    metadata = obj.setdefault("metadata", {})
-    if metadata.setdefault("name", target.name) != target.name:
-        raise statuses.bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL ({target.name})"
-        )
-    if metadata.get("namespace") not in (None, "", target.namespace):
-        raise statuses.bad_request(
-            f"the namespace of the object ({metadata['namespace']}) does not match "
-            f"the namespace on the URL ({target.namespace})"
-        )
-    if target.namespace:
-        metadata["namespace"] = target.namespace
+    options = write_options(call, "UpdateOptions")
+    document = await _object(call, "Scale" if target.subresource == "scale" else None)
+    obj = _addressed(call, document.value)
+    known = call.registry.find(call.resource, target.namespace, target.name)
     updated = call.registry.update(
         call.resource,
         obj,
         subresource=target.subresource or None,
-        manager=call.manager,
-        dry_run=call.dry_run,
-        field_validation=call.field_validation,
+        manager=options.manager,
+        dry_run=options.dry_run,
+        field_validation=options.validation,
         version=target.version,
         warnings=call.warnings,
+        complaints=document.twice,
     )
     if target.subresource == "scale":
-        return json_response(call.registry.scale(call.resource, target.name, call.namespace, target.version))
-    return _answer(call, updated)
+        return json_response(updated, 200, call.warnings)
+    return _answer(call, updated, 201 if known is None else 200)
+
+
+def _addressed(call: Call, obj: Object) -> Object:
+    """What a PUT sends, under the name and in the namespace of its path. Raises ApiError 400."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict | None):
+        return obj
+    metadata = dict(metadata or {})
+    if call.served.resource.namespaced:
+        if metadata.get("namespace") not in (None, "", call.target.namespace):
+            raise statuses.other_namespace()
+        metadata["namespace"] = call.target.namespace
+    check_name({"metadata": metadata}, call.target.name)
+    return {**obj, "metadata": metadata}
 
 
 async def patch(call: Call) -> web.Response:
@@ -98,58 +88,45 @@ async def patch(call: Call) -> web.Response:
     if content_type not in patching.CONTENT_TYPES:
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     body = await call.body()
-    applies = content_type == patching.APPLY
-    if applies and not call.option("fieldManager"):
-        error = statuses.required("fieldManager", "is required for apply patch")
-        raise statuses.invalid("meta.k8s.io", "PatchOptions", "", [error])
+    options = write_options(call, "PatchOptions", content_type)
+    document = decode_yaml(body) if content_type == patching.APPLY else decode_patch(body, content_type)
     known = call.registry.find(call.resource, target.namespace, target.name)
     changed = call.registry.patch(
         call.resource,
         target.name,
         call.namespace,
-        call.inbound(decode_yaml(body) if applies else decode_patch(body)),
+        call.inbound(document.value),
         content_type,
         subresource=target.subresource or None,
-        manager=call.manager,
-        force=call.flag("force"),
-        dry_run=call.dry_run,
-        field_validation=call.field_validation,
+        manager=options.manager,
+        force=options.force,
+        dry_run=options.dry_run,
+        field_validation=options.validation,
         version=target.version,
         warnings=call.warnings,
+        complaints=document.twice,
     )
     if target.subresource == "scale":
-        return json_response(call.registry.scale(call.resource, target.name, call.namespace, target.version))
+        return json_response(changed, 200, call.warnings)
     return _answer(call, changed, 201 if known is None else 200)
 
 
-async def _delete_options(call: Call) -> DeleteOptions:
-    sent = decode_options(await call.body())
-    propagation = sent.get("propagationPolicy") or call.option("propagationPolicy") or None
-    orphans = sent.get("orphanDependents")
-    if propagation is None and orphans is not None:
-        propagation = "Orphan" if orphans else "Background"
-    if propagation is not None and propagation not in _PROPAGATION:
-        shown = [f'"{name}"' for name in _PROPAGATION]
-        error = statuses.unsupported("propagationPolicy", f'"{propagation}"', shown)
-        raise statuses.invalid("meta.k8s.io", "DeleteOptions", "", [error])
-    grace = sent.get("gracePeriodSeconds")
-    if grace is None:
-        grace = call.number("gracePeriodSeconds")
-    return DeleteOptions(propagation, grace, sent.get("preconditions"))
-
-
 async def delete(call: Call) -> web.Response:
-    options = await _delete_options(call)
+    options, dry_run = await delete_options(call)
     name = call.target.name
-    last, gone = call.registry.remove(call.resource, name, call.namespace, options, dry_run=call.dry_run)
+    last, gone = call.registry.remove(
+        call.resource, name, call.namespace, options, dry_run=dry_run, warnings=call.warnings
+    )
     if not gone or call.served.rules.returns_deleted:
         return _answer(call, last)
     details = statuses.details_of(call.served.resource, name)
-    return json_response(statuses.success({**details, "uid": last["metadata"]["uid"]}))
+    return json_response(statuses.success({**details, "uid": last["metadata"]["uid"]}), 200, call.warnings)
 
 
 async def delete_collection(call: Call) -> web.Response:
-    options = await _delete_options(call)
+    if call.served.resource.namespaced and not call.target.namespace:
+        raise statuses.method_not_allowed()
+    options, dry_run = await delete_options(call)
     items, version = call.registry.list(
         call.resource,
         call.namespace,
@@ -159,12 +136,13 @@ async def delete_collection(call: Call) -> web.Response:
     )
     for obj in items:
         metadata = obj["metadata"]
-        call.registry.remove(call.resource, metadata["name"], metadata.get("namespace"), options, dry_run=call.dry_run)
+        call.registry.remove(call.resource, metadata["name"], metadata.get("namespace"), options, dry_run=dry_run)
     resource = call.served.resource
     listed: Object = {"resourceVersion": version}
     if resource.custom:
         listed = {"continue": "", **listed}
-    bare = [{k: v for k, v in o.items() if resource.custom or k not in ("kind", "apiVersion")} for o in items]
+    shown = [call.outbound(o) for o in items]
+    bare = [{k: v for k, v in o.items() if resource.custom or k not in ("kind", "apiVersion")} for o in shown]
     return json_response(
         {"apiVersion": call.api_version, "items": bare, "kind": resource.list_name, "metadata": listed}
     )
@@ -172,19 +150,26 @@ async def delete_collection(call: Call) -> web.Response:
 
 async def bind(call: Call) -> web.Response:
     """POST pods/NAME/binding: assign a pod to a node."""
-    binding = await _object(call, "Binding")
+    options = write_options(call, "CreateOptions")
+    binding = (await _object(call, "Binding")).value
+    if (binding.get("metadata") or {}).get("name") != call.target.name:
+        raise statuses.bad_request("name in URL does not match name in Binding object")
     node = (binding.get("target") or {}).get("name")
     if not node:
         error = statuses.required("target.name")
         raise statuses.invalid("", "Binding", call.target.name, [error])
-    call.registry.bind(call.target.name, call.target.namespace, node)
+    call.registry.bind(call.target.name, call.target.namespace, node, dry_run=options.dry_run)
     return json_response(statuses.success(code=201), 201)
 
 
 async def evict(call: Call) -> web.Response:
     """POST pods/NAME/eviction: delete a pod, if its budgets allow it."""
-    eviction = await _object(call, "Eviction")
+    options = write_options(call, "CreateOptions")
+    eviction = (await _object(call, "Eviction")).value
+    if (eviction.get("metadata") or {}).get("name") != call.target.name:
+        raise statuses.bad_request("name in URL does not match name in Eviction object")
     sent = eviction.get("deleteOptions") or {}
-    options = DeleteOptions(sent.get("propagationPolicy"), sent.get("gracePeriodSeconds"), sent.get("preconditions"))
-    call.registry.evict(call.target.name, call.target.namespace, options, dry_run=call.dry_run)
+    dry_run = options.dry_run or bool(sent.get("dryRun"))
+    deletion = DeleteOptions(sent.get("propagationPolicy"), sent.get("gracePeriodSeconds"), sent.get("preconditions"))
+    call.registry.evict(call.target.name, call.target.namespace, deletion, dry_run=dry_run)
     return json_response(statuses.success(code=201), 201)

@@ -8,7 +8,7 @@ from trimtab.local import statuses
 from trimtab.local.kinds.columns import AGE, Column
 from trimtab.local.kinds.printing import printer_column
 from trimtab.local.kinds.rules import Rules
-from trimtab.local.names import immutable_metadata_errors, metadata_errors
+from trimtab.local.names import metadata_change_errors, metadata_errors
 from trimtab.local.objects import Object, quote
 from trimtab.local.resources import Resource, Subresource, group_version
 from trimtab.local.scaling import ScalePaths
@@ -126,8 +126,8 @@ class Custom:
         resource, metadata = self.resource, new["metadata"]
         errors = metadata_errors(resource.key, metadata)
         if old is not None:
-            # A real server looks at the metadata of a custom resource twice, and says so.
-            errors += 2 * immutable_metadata_errors(metadata, old["metadata"])
+            # A real server looks at the changes of a custom resource's metadata twice, and says so.
+            errors += 2 * metadata_change_errors(metadata, old["metadata"])
         schema = self._schemas[version]
         errors += schema.shape_errors(new, old)
         errors += self._scale_errors(new, version, subresource)

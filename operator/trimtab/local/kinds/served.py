@@ -6,13 +6,18 @@ from typing import Any, Protocol
 from trimtab.local import statuses
 from trimtab.local.kinds.columns import COLUMNS, Column
 from trimtab.local.kinds.rules import NO_RULES, Rules
-from trimtab.local.names import immutable_metadata_errors, metadata_errors
+from trimtab.local.names import legacy_finalizer_errors, metadata_change_errors, metadata_errors
 from trimtab.local.objects import Object
-from trimtab.local.resources import Resource, group_version
+from trimtab.local.resources import BUILT_IN, Resource, group_version
 from trimtab.local.scaling import ScalePaths
 from trimtab.local.schema import builtin
 from trimtab.local.schema.builtin import Node
-from trimtab.local.schema.decoding import Decoded, decode
+from trimtab.local.schema.decoding import Decoded, Undecodable, decode
+from trimtab.local.statuses import FieldError
+
+# Names of kinds that have no rule of their own only have to fit into a URL.
+_ANY_PATH_SEGMENT = "rbac.authorization.k8s.io"
+_SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
 
 
 class Served(Protocol):
@@ -60,8 +65,7 @@ class BuiltIn:
         return builtin.node_of(self.resource.schema)
 
     def decode(self, obj: Object, version: str) -> Decoded:
-        kind = self.resource.kind
-        check_type_meta(obj, group_version(self.resource.group, version), kind)
+        check_type_meta(obj, self.resource, version)
         return decode(obj, self.schema(version))
 
     def default(self, obj: Object, version: str) -> None:  # noqa: ARG002
@@ -89,32 +93,62 @@ class BuiltIn:
         new: Object,
         old: Object | None,
         version: str,  # noqa: ARG002
-        subresource: str,  # noqa: ARG002
+        subresource: str,
     ) -> statuses.ApiError | None:
-        errors = metadata_errors(self.resource.key, new["metadata"])
-        if old is not None:
-            errors += immutable_metadata_errors(new["metadata"], old["metadata"])
-        errors += self.rules.validate(new, old)
+        metadata = new["metadata"]
+        if old is None:
+            errors = self._creation_errors(new)
+        else:
+            errors = self._metadata_update_errors(metadata, old["metadata"], subresource)
+            errors += self.rules.validate_status(new, old) if subresource == "status" else self.rules.validate(new, old)
         if not errors:
             return None
-        name = new["metadata"].get("name", "")
-        return statuses.invalid(self.resource.group, self.resource.kind, name, errors)
+        return statuses.invalid(self.resource.group, self.resource.kind, metadata.get("name", ""), errors)
+
+    def _creation_errors(self, new: Object) -> list[FieldError]:
+        checks = self.rules.metadata
+        metadata = new["metadata"]
+        errors = []
+        if checks.on_create:
+            errors += metadata_errors(self.resource.key, metadata)
+            errors += legacy_finalizer_errors(metadata) if checks.legacy_finalizers else []
+        errors += self.rules.validate(new, None)
+        # What every object has is checked last, once the kind finds nothing wrong.
+        return errors or ([] if checks.on_create else metadata_errors(_ANY_PATH_SEGMENT, metadata))
+
+    def _metadata_update_errors(self, new: Object, old: Object, subresource: str) -> list[FieldError]:
+        """A real server looks at the metadata as often as the kind does, and once more; it repeats what it finds."""
+        checks = self.rules.metadata
+        whole, change = metadata_errors(_ANY_PATH_SEGMENT, new), metadata_change_errors(new, old)
+        legacy = legacy_finalizer_errors(new) if checks.legacy_finalizers else []
+        if not (whole or change or legacy):
+            return []
+        again = 0 if subresource == "status" else checks.whole_on_update
+        return whole + change + again * (whole + legacy) + checks.changes_on_update * (change + legacy)
 
 
-def check_type_meta(obj: Any, api_version: str, kind: str) -> None:
+def check_type_meta(obj: Any, resource: Resource, version: str) -> None:
     """Refuse a body of another version or kind.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400 for another version of the kind.
+        Undecodable: a kind that there is not, or that is another one.
     """
-    version = obj.setdefault("apiVersion", api_version)
-    given = obj.setdefault("kind", kind)
-    if version != api_version:
-        raise statuses.bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({api_version})"
-        )
-    if given != kind:
-        raise statuses.bad_request(
-            f'{given} in version "{version.rpartition("/")[2]}" cannot be handled as a {kind}: '
-            f'no kind "{given}" is registered for version "{version}" in scheme'
-        )
+    api_version = group_version(resource.group, version)
+    given_version, given = obj.get("apiVersion") or api_version, obj.get("kind") or resource.kind
+    obj["apiVersion"], obj["kind"] = given_version, given
+    if (given_version, given) == (api_version, resource.kind):
+        return
+    known = any(r.kind == given and given_version in [group_version(r.group, v) for v in r.versions] for r in BUILT_IN)
+    if not known:
+        raise Undecodable(f'no kind "{given}" is registered for version "{given_version}" in scheme {_SCHEME}')
+    if given != resource.kind:
+        ours = f"{_go_package(resource.group)}.{resource.kind}"
+        raise Undecodable(f"converting (v1.{given}) to ({ours}): unknown conversion")
+    raise statuses.bad_request(
+        f"the API version in the data ({given_version}) does not match the expected API version ({api_version})"
+    )
+
+
+def _go_package(group: str) -> str:
+    return group.partition(".")[0] or "core"

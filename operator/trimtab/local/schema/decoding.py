@@ -32,6 +32,12 @@ def decode(obj: Object, node: Node) -> Decoded:
     Raises:
         Undecodable: a value has the wrong type.
     """
+    if not isinstance(obj.get("metadata"), dict | None) and "metadata" in node.get("properties", ()):
+        shown = _json_type(obj["metadata"])
+        struct = node["x-go-type"]
+        raise Undecodable(
+            f"json: cannot unmarshal {shown} into Go struct field {struct}.metadata of type v1.ObjectMeta"
+        )
     decoded = Decoded({})
     decoded.object = _struct(obj, node, "", decoded.unknown)
     return decoded
