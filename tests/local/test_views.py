@@ -2,9 +2,8 @@
 
 import pytest
 
-from trimtab.local.apiserver.bodies import decode_object, decode_yaml, duplicate_fields
-from trimtab.local.apiserver.paging import page_of
-from trimtab.local.apiserver.representation import form_of
+from trimtab.local.apiserver.bodies import decode_object, decode_yaml
+from trimtab.local.apiserver.jsontexts import read_json
 from trimtab.local.apiserver.targets import Target, target_of
 from trimtab.local.jsonpaths import UnreadablePath, values_at
 from trimtab.local.kinds.columns import COLUMNS, human_duration
@@ -131,27 +130,6 @@ def test_restarts_tell_when_the_last_was():
     assert cells("pods", pod)["Restarts"] == "2 (5m ago)"
 
 
-def test_pages_join_to_the_whole_list():
-    """Following the tokens shows every object once."""
-    items = [{"metadata": {"namespace": "n", "name": f"o{i}"}} for i in range(7)]
-    seen, token = [], ""
-    while True:
-        page = page_of(items, 3, token)
-        seen += page.items
-        token = page.token
-        if not token:
-            break
-        assert page.remaining == len(items) - len(seen)
-    assert seen == items
-
-
-@pytest.mark.parametrize("token", ["garbage", "a", "e30"])
-def test_a_token_of_somebody_else_is_refused(token):
-    """A token that was never handed out continues nothing."""
-    with pytest.raises(ApiError, match="continue key is not valid"):
-        page_of([], 3, token)
-
-
 @pytest.mark.parametrize(
     ("text", "number"),
     [
@@ -194,38 +172,15 @@ def test_generated_names_differ_and_stay_labels():
     assert all(not label_problems(name) for name in names)
 
 
-@pytest.mark.parametrize(
-    ("accept", "form"),
-    [
-        ("", ""),
-        ("application/json", ""),
-        ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "Table"),
-        ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", "PartialObjectMetadata"),
-        ("application/vnd.kubernetes.protobuf,application/json", ""),
-        ("*/*", ""),
-    ],
-)
-def test_forms(accept, form):
-    """The first form of the Accept header that can be served is."""
-    assert form_of(accept, "").name == form
-
-
-def test_no_form_that_can_be_served():
-    """A client that takes nothing we have is told what there is."""
-    with pytest.raises(ApiError, match="only the following media types") as refused:
-        form_of("image/png", "")
-    assert refused.value.status == 406
-
-
 def test_fields_that_occur_twice_are_found():
     """A duplicate is reported with its path; the last value counts."""
     body = b'{"a":1,"a":2,"b":[{"c":1,"c":1}]}'
-    assert duplicate_fields(body) == ['duplicate field "a"', 'duplicate field "b[0].c"']
+    assert read_json(body).twice == ['duplicate field "a"', 'duplicate field "b[0].c"']
 
 
 def test_yaml_timestamps_stay_text():
     """An unquoted time in an applied document is what it was, a string."""
-    assert decode_yaml(b"when: 2026-01-01T00:00:00Z") == {"when": "2026-01-01T00:00:00Z"}
+    assert decode_yaml(b"when: 2026-01-01T00:00:00Z").value == {"when": "2026-01-01T00:00:00Z"}
 
 
 def varint_field(number: int, value: int) -> bytes:
@@ -244,7 +199,7 @@ def test_protobuf_bodies():
     """What kubectl create sends reads like the JSON of it."""
     pair = text_field(1, b"k") + text_field(2, b"v")
     raw = text_field(1, text_field(1, b"c")) + text_field(2, pair) + varint_field(4, 1)
-    found = decode_object(a_protobuf(b"ConfigMap", raw), "application/vnd.kubernetes.protobuf", "ConfigMap")
+    found = decode_object(a_protobuf(b"ConfigMap", raw), "application/vnd.kubernetes.protobuf", "ConfigMap").value
     assert found == {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -6,7 +6,8 @@ from typing import Any
 from aiohttp import web
 
 from trimtab.local.apiserver import discovery, openapi
-from trimtab.local.apiserver.encoding import json_response, not_found_page, to_json
+from trimtab.local.apiserver.encoding import json_response, not_found_page
+from trimtab.local.encodings import to_json
 from trimtab.local.registry import Registry
 from trimtab.version import __version__
 

@@ -1,23 +1,21 @@
-"""Answers as bytes; what several watchers are sent is serialised once."""
+"""Answers as bytes."""
 
-import json
-from collections import OrderedDict
 from typing import Any
 
 from aiohttp import web
 
-from trimtab.local.objects import Event, Object
+from trimtab.local.encodings import Encodings, to_json
+from trimtab.local.objects import Event
 from trimtab.local.statuses import ApiError
-
-_REMEMBERED = 256  # watch events whose bytes are kept; a burst of writes reaches all watchers within that
-
-
-def to_json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def json_response(value: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
-    response = web.Response(body=to_json(value), status=status, content_type="application/json")
+    return bytes_response(to_json(value), status, warnings)
+
+
+def bytes_response(body: bytes, status: int = 200, warnings: list[str] | None = None) -> web.Response:
+    """An answer whose JSON is known already."""
+    response = web.Response(body=body, status=status, content_type="application/json")
     for text in warnings or []:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
@@ -38,23 +36,9 @@ def not_found_page() -> web.Response:
     return web.Response(text="404 page not found\n", status=404)
 
 
-class EventEncoder:
-    """Serialises watch events, each object once however many watch it."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str, int], tuple[Object, bytes]] = OrderedDict()
-
-    def encode(self, event: Event, api_version: str) -> bytes:
-        """One line of a watch; `api_version` is the version that the watcher speaks."""
-        key = (event.type, api_version, id(event.object))
-        if (known := self._known.get(key)) is not None:
-            return known[1]
-        obj = event.object
-        if obj.get("apiVersion") != api_version:
-            obj = {**obj, "apiVersion": api_version}
-        line = to_json({"type": event.type, "object": obj}) + b"\n"
-        # The object is kept beside its bytes, as its id is the key.
-        self._known[key] = (event.object, line)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return line
+def event_line(event: Event, api_version: str, encodings: Encodings) -> bytes:
+    """One line of a watch; `api_version` is the version that the watcher speaks."""
+    obj = event.object
+    same = obj.get("apiVersion") == api_version
+    encoded = encodings.bytes_of(obj) if same else to_json({**obj, "apiVersion": api_version})
+    return b'{"type":"%b","object":%b}\n' % (event.type.encode(), encoded)

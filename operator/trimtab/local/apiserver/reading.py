@@ -2,42 +2,54 @@
 
 from aiohttp import web
 
+from trimtab.local import statuses
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import json_response
-from trimtab.local.apiserver.paging import check_list_version, page_of
-from trimtab.local.apiserver.representation import form_of, many
+from trimtab.local.apiserver.listoptions import list_options, version_number
+from trimtab.local.apiserver.paging import start_of, token_of
+from trimtab.local.apiserver.representation import many
 from trimtab.local.objects import Object
-
-
-def _form(call: Call) -> tuple[str, str]:
-    return call.request.headers.get("Accept", ""), call.option("includeObject")
+from trimtab.local.statuses import ApiError
 
 
 def get(call: Call) -> web.Response:
+    """Answer with one object. Raises ApiError 404, and 500 or 504 for a version that is none or not there yet."""
     target = call.target
-    form = form_of(*_form(call))
     if target.subresource == "scale":
         return json_response(call.registry.scale(call.resource, target.name, call.namespace, target.version))
+    wanted = version_number(call.option("resourceVersion"))
+    if wanted > call.registry.version:
+        raise statuses.too_large_version(wanted, call.registry.version)
     obj = call.registry.get(call.resource, target.name, call.namespace, version=target.version)
-    return json_response(call.shown(form, obj))
+    return json_response(call.shown(obj))
 
 
 def list_(call: Call) -> web.Response:
-    check_list_version(call.option("resourceVersion"), call.option("resourceVersionMatch"), call.registry.version)
-    form = form_of(*_form(call))
-    items, version = call.registry.list(
-        call.resource,
-        call.namespace,
-        call.option("labelSelector"),
-        call.option("fieldSelector"),
-        version=call.target.version,
-    )
-    page = page_of(items, call.number("limit"), call.option("continue"))
+    """Answer with a list or a piece of it. Raises ApiError 400, 406, 410, 422, 504."""
+    options = list_options(call.request.query)
+    fields = call.selected_fields(options.fields)
+    start = start_of(options, call.registry.version)
+    try:
+        piece, version = call.registry.page(
+            call.resource,
+            call.namespace,
+            options.labels,
+            fields,
+            version=call.target.version,
+            at=start.at,
+            limit=start.limit,
+            start=start.key,
+        )
+    except ApiError as error:
+        if error.status == 410 and options.token:
+            raise statuses.list_expired(token_of(start.key, None)) from None
+        raise
     metadata: Object = {"resourceVersion": version}
-    if page.token:
-        metadata["continue"] = page.token
-        if not call.option("labelSelector") and not call.option("fieldSelector"):
-            metadata["remainingItemCount"] = page.remaining
-    items = page.items if form.name == "Table" else [call.outbound(obj) for obj in page.items]
-    answer = many(form, call.served, items, metadata, call.target.version, call.registry.now())
-    return json_response(answer)
+    if piece.next_key:
+        metadata["continue"] = token_of(piece.next_key, int(version))
+        if not options.selects:
+            metadata["remainingItemCount"] = piece.left
+    form = call.form
+    items = piece.items if form.name == "Table" else [call.outbound(obj) for obj in piece.items]
+    include = call.option("includeObject")
+    return json_response(many(form, call.served, items, metadata, call.target.version, call.registry.now(), include))

@@ -1,66 +1,50 @@
-"""In which form an answer is wanted: the objects themselves, a table, or their metadata alone."""
+"""One object or many in the form that a client wants: as they are, as a table, or their metadata alone."""
 
-from dataclasses import dataclass
-
+from trimtab.local.apiserver.negotiation import METADATA, METADATA_LIST, TABLE, Form
 from trimtab.local.apiserver.tables import table_of
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
+from trimtab.local.resources import Resource, group_version
 from trimtab.local.statuses import ApiError
 
-_METADATA = "PartialObjectMetadata"
-_META = "meta.k8s.io/v1"
+_PACKAGES = {"": "core", "apiextensions.k8s.io": "apiextensions", "apiregistration.k8s.io": "apiregistration"}
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What the Accept header chose: "" for the object, else Table or PartialObjectMetadata."""
+def one(form: Form, served: Served, obj: Object, version: str, now: str, include: str) -> Object:
+    """A single object in the wanted form. Raises ApiError 400, 406."""
+    match form.name:
+        case "Table":
+            metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            return table_of(form, served, [obj], version, metadata, include, now)
+        case "PartialObjectMetadata":
+            return metadata_of(form, obj)
+        case "PartialObjectMetadataList":
+            shown = _go_type(served.resource)
+            text = f"you requested {METADATA_LIST}, but the requested object is not a list ({shown})"
+            raise ApiError(406, "NotAcceptable", text)
+    return obj
 
-    name: str = ""
-    include: str = "Metadata"
 
-
-def form_of(accept: str, include: str) -> Form:
-    """Choose the first form of the header that can be served.
+def many(
+    form: Form, served: Served, items: list[Object], metadata: Object, version: str, now: str, include: str
+) -> Object:
+    """A list in the wanted form; items of built-in kinds leave out the kind, as the list says it.
 
     Raises:
-        ApiError: 406 when there is none.
+        ApiError: 400, 406.
     """
-    if not accept:
-        return Form()
-    for choice in accept.split(","):
-        media, *parameters = [part.strip() for part in choice.split(";")]
-        values = dict(p.split("=", 1) for p in parameters if "=" in p)
-        wanted = values.get("as", "")
-        if media not in ("application/json", "application/*", "*/*", "application/yaml", "text/plain"):
-            continue
-        if wanted in ("", "Table"):
-            return Form(wanted, include or "Metadata")
-        if wanted.removesuffix("List") == _METADATA:
-            return Form(_METADATA)
-    raise ApiError(
-        406,
-        "NotAcceptable",
-        "only the following media types are accepted: application/json, application/json;stream=watch",
-    )
-
-
-def one(form: Form, served: Served, obj: Object, version: str, now: str) -> Object:
-    """A single object in the wanted form."""
-    if form.name == "Table":
-        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        return table_of(served, [obj], version, metadata, form.include, now)
-    return _metadata_of(obj) if form.name == _METADATA else obj
-
-
-def many(form: Form, served: Served, items: list[Object], metadata: Object, version: str, now: str) -> Object:
-    """A list in the wanted form; items of built-in kinds leave out the kind, as the list says it."""
     resource = served.resource
-    if form.name == "Table":
-        return table_of(served, items, version, metadata, form.include, now)
-    if form.name == _METADATA:
-        found = [_metadata_of(obj) for obj in items]
-        return {"kind": f"{_METADATA}List", "apiVersion": _META, "metadata": metadata, "items": found}
-    api_version = f"{resource.group}/{version}" if resource.group else version
+    match form.name:
+        case "Table":
+            return table_of(form, served, items, version, metadata, include, now)
+        case "PartialObjectMetadataList":
+            found = [metadata_of(form, obj) for obj in items]
+            return {"kind": METADATA_LIST, "apiVersion": form.api_version, "metadata": metadata, "items": found}
+        case "PartialObjectMetadata":
+            shown = _go_type(resource, "List")
+            text = f"you requested {METADATA}, but the requested object is a list ({shown})"
+            raise ApiError(406, "NotAcceptable", text)
+    api_version = group_version(resource.group, version)
     if resource.custom:
         listed: Object = {"continue": "", **metadata}
         return {"apiVersion": api_version, "items": items, "kind": resource.list_name, "metadata": listed}
@@ -68,5 +52,17 @@ def many(form: Form, served: Served, items: list[Object], metadata: Object, vers
     return {"kind": resource.list_name, "apiVersion": api_version, "metadata": metadata, "items": bare}
 
 
-def _metadata_of(obj: Object) -> Object:
-    return {"kind": _METADATA, "apiVersion": _META, "metadata": obj["metadata"]}
+def metadata_of(form: Form, obj: Object) -> Object:
+    return {"kind": METADATA, "apiVersion": form.api_version, "metadata": obj["metadata"]}
+
+
+def is_transformed(form: Form) -> bool:
+    return form.name in (TABLE, METADATA, METADATA_LIST)
+
+
+def _go_type(resource: Resource, suffix: str = "") -> str:
+    """What a real server's messages call the kind."""
+    if resource.custom:
+        return f"*unstructured.Unstructured{suffix}"
+    package = _PACKAGES.get(resource.group, resource.group.partition(".")[0])
+    return f"*{package}.{resource.kind}{suffix}"

@@ -5,20 +5,19 @@ import weakref
 from aiohttp import web
 
 from trimtab.local import statuses
-from trimtab.local.apiserver import reading, streams, writing
+from trimtab.local.access.gate import Caller
+from trimtab.local.apiserver import reading, reviews, streams, tokenrequests, watches, writing
 from trimtab.local.apiserver.calls import Call
-from trimtab.local.apiserver.encoding import EventEncoder, not_found_page
+from trimtab.local.apiserver.connecting.commands import command
+from trimtab.local.apiserver.connecting.portforward import port_forward
+from trimtab.local.apiserver.encoding import not_found_page
 from trimtab.local.apiserver.targets import Target, target_of
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError
 from trimtab.local.watching import Watch
 
-_WAYS_IN = {
-    "exec": "run the command here, or read kubectl logs",
-    "attach": "read kubectl logs -f",
-    "portforward": "connect to the pod's address itself, see kubectl get pod -o wide",
-    "proxy": "connect to the pod's address itself, see kubectl get pod -o wide",
-    "ephemeralcontainers": "debug the process here",
+_NO_WAY_IN = {
+    "ephemeralcontainers": "debug the process here, or kubectl exec into a container",
     "resize": "replace the pod",
 }
 
@@ -26,12 +25,11 @@ _WAYS_IN = {
 class Routes:
     """Answers requests for resources."""
 
-    def __init__(self, registry: Registry, encoder: EventEncoder) -> None:
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._encoder = encoder
         self._open: weakref.WeakSet[Watch] = weakref.WeakSet()
 
-    async def answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest, path: str, caller: Caller) -> web.StreamResponse:
         """Raises ApiError for everything that is refused."""
         target = target_of(path)
         if target is None:
@@ -40,8 +38,10 @@ class Routes:
         if served is None:
             return self._unknown(target)
         if target.rest or not self._scoped(target, served.resource.namespaced):
-            raise statuses.no_such_resource()
-        call = Call(request, self._registry, served, target)
+            return self._unknown(target)
+        call = Call(request, self._registry, served, target, caller)
+        if target.watch:
+            return await self._watch(call)
         if target.subresource:
             return await self._subresource(call)
         return await (self._one(call) if target.name else self._collection(call))
@@ -58,6 +58,12 @@ class Routes:
             raise statuses.no_such_resource()
         return not_found_page()
 
+    def _across_namespaces(self, call: Call) -> web.StreamResponse:
+        """What is written belongs into a namespace."""
+        if not call.served.resource.custom:
+            raise statuses.method_not_allowed()
+        return not_found_page()
+
     def _scoped(self, target: Target, namespaced: bool) -> bool:
         """Whether the path names a namespace where, and only where, the kind has one."""
         return bool(target.namespace) == namespaced or (namespaced and not target.name)
@@ -65,25 +71,33 @@ class Routes:
     def _allow(self, call: Call, verb: str) -> None:
         if verb not in call.served.resource.verbs:
             raise statuses.method_not_allowed()
+        call.check_form()
+
+    async def _watch(self, call: Call) -> web.StreamResponse:
+        if call.method != "GET" or call.target.subresource:
+            raise statuses.method_not_allowed()
+        self._allow(call, "watch")
+        return await watches.watch(call, self._open)
 
     async def _collection(self, call: Call) -> web.StreamResponse:
-        match call.request.method:
-            case "GET" if call.flag("watch"):
-                self._allow(call, "watch")
-                return await streams.watch(call, self._encoder, self._open)
+        if call.served.resource.namespaced and not call.namespace and call.method != "GET":
+            return self._across_namespaces(call)
+        match call.method:
+            case "GET" if call.watches:
+                return await self._watch(call)
             case "GET":
                 self._allow(call, "list")
                 return reading.list_(call)
             case "POST":
                 self._allow(call, "create")
-                return await writing.create(call)
+                return await reviews.HANDLERS.get(call.resource, writing.create)(call)
             case "DELETE":
                 self._allow(call, "deletecollection")
                 return await writing.delete_collection(call)
         raise statuses.method_not_allowed()
 
     async def _one(self, call: Call) -> web.StreamResponse:
-        match call.request.method:
+        match call.method:
             case "GET":
                 self._allow(call, "get")
                 return reading.get(call)
@@ -102,10 +116,16 @@ class Routes:
         subresource = call.served.resource.subresource(call.target.subresource)
         if subresource is None:
             raise _not_served(call)
-        verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(call.request.method, "")
+        verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(call.method, "")
         if verb not in subresource.verbs:
-            raise statuses.method_not_allowed()
+            raise _unsupported(call, verb)
         match subresource.name, verb:
+            case (("exec" | "attach"), _):
+                return await command(call)
+            case "token", _:
+                return await tokenrequests.create(call)
+            case "portforward", _:
+                return await port_forward(call)
             case "log", _:
                 return await streams.logs(call)
             case "binding", _:
@@ -122,8 +142,19 @@ class Routes:
 def _not_served(call: Call) -> ApiError:
     """What asks for a way into a pod is told why there is none."""
     name = call.target.subresource
-    if call.resource == "pods" and name in _WAYS_IN:
+    if call.resource == "pods" and name in _NO_WAY_IN:
         why = "containers are processes of this machine"
-        text = f"pods/{name} is not served by the embedded cluster: {why}; {_WAYS_IN[name]}"
+        text = f"pods/{name} is not served by the embedded cluster: {why}; {_NO_WAY_IN[name]}"
         return ApiError(405, "MethodNotAllowed", text, {})
+    if call.served.resource.custom:
+        return statuses.not_found(call.served.resource, call.target.name)
     return statuses.no_such_resource()
+
+
+def _unsupported(call: Call, verb: str) -> ApiError:
+    """Custom kinds name the verb, built-in ones do not."""
+    resource = call.served.resource
+    if not resource.custom:
+        return statuses.method_not_allowed()
+    text = f'{verb or call.method.lower()} is not supported on resources of kind "{resource.key}"'
+    return ApiError(405, "MethodNotAllowed", text, {"group": resource.group, "kind": resource.plural})

@@ -2,37 +2,56 @@
 
 from collections.abc import Sequence
 
+from trimtab.local.apiserver.negotiation import METADATA, Form
+from trimtab.local.kinds.rows import ROW_CONDITIONS, no_conditions
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
+from trimtab.local.statuses import bad_request
 
 _NAME = {
     "name": "Name",
     "type": "string",
     "format": "name",
-    "description": "Name must be unique within a namespace.",
+    "description": "Unique among the objects of its kind in a namespace.",
     "priority": 0,
 }
+_INCLUDED = ("", "None", "Metadata", "Object")
 
 
-def table_of(served: Served, items: Sequence[Object], version: str, metadata: Object, include: str, now: str) -> Object:
-    """A Table with one row per object."""
+def table_of(
+    form: Form, served: Served, items: Sequence[Object], version: str, metadata: Object, include: str, now: str
+) -> Object:
+    """A Table with one row per object; `include` says how much of the object goes with its row.
+
+    Raises:
+        ApiError: 400 for another `include` than "", None, Metadata and Object.
+    """
+    if include not in _INCLUDED:
+        raise bad_request(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
+            "must be 'Metadata', 'Object', 'None', or empty"
+        )
     columns = served.columns(version)
+    conditions = ROW_CONDITIONS.get(served.resource.key, no_conditions)
     rows = []
     for obj in items:
         cells = [obj["metadata"].get("name", ""), *(column.cell(obj, now) for column in columns)]
-        rows.append({"cells": cells, "object": _included(obj, include)})
+        row: Object = {"cells": cells}
+        if found := conditions(obj):
+            row["conditions"] = found
+        rows.append({**row, "object": _included(form, obj, include)})
     return {
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": form.api_version,
         "metadata": metadata,
         "columnDefinitions": [_NAME, *(column.definition() for column in columns)],
         "rows": rows,
     }
 
 
-def _included(obj: Object, include: str) -> Object | None:
+def _included(form: Form, obj: Object, include: str) -> Object | None:
     if include == "None":
         return None
     if include == "Object":
         return obj
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {"kind": METADATA, "apiVersion": form.api_version, "metadata": obj["metadata"]}

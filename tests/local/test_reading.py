@@ -1,0 +1,404 @@
+"""Lists and gets over HTTP: versions, pages, selectors, forms, and what is refused."""
+
+import base64
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from trimtab.local.apiserver.negotiation import JSON, PROTOBUF, YAML, Form, Format, is_pretty, negotiated
+from trimtab.local.apiserver.server import ApiServer
+from trimtab.local.registry import Registry
+from trimtab.local.statuses import ApiError
+
+pytestmark = pytest.mark.integration
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
+@pytest.fixture
+async def http(api_server: ApiServer):
+    """A session that shows the token."""
+    async with aiohttp.ClientSession(api_server.url, headers={"Authorization": "Bearer secret"}) as session:
+        yield session
+
+
+@pytest.fixture
+def widgets(registry: Registry) -> None:
+    """A custom kind that takes anything."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    definition = {
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [version],
+        },
+    }
+    registry.create("customresourcedefinitions.apiextensions.k8s.io", definition)
+
+
+def create(registry: Registry, name: str, namespace: str = "default", **labels: str) -> dict[str, Any]:
+    return registry.create("configmaps", {"metadata": {"name": name, "labels": labels}}, namespace)
+
+
+async def answer(http: aiohttp.ClientSession, path: str, accept: str = "", **query: str) -> tuple[int, Any]:
+    headers = {"Accept": accept} if accept else {}
+    async with http.get(path, params=query, headers=headers) as response:
+        return response.status, await response.json()
+
+
+def names(listed: Any) -> list[str]:
+    return [item["metadata"]["name"] for item in listed["items"]]
+
+
+async def test_a_list_in_pieces_is_of_one_moment(http: aiohttp.ClientSession, registry: Registry):
+    """What changes between two pieces shows in neither; the count of what is left is of that moment, too."""
+    for name in "abcde":
+        create(registry, name)
+    _, first = await answer(http, CONFIG_MAPS, limit="2")
+    assert (names(first), first["metadata"]["remainingItemCount"]) == (["a", "b"], 3)
+    registry.delete("configmaps", "c", "default")
+    create(registry, "bb")
+    registry.patch("configmaps", "d", "default", {"data": {"x": "y"}}, "application/merge-patch+json", manager="test")
+    seen = []
+    token = first["metadata"]["continue"]
+    while token:
+        _, page = await answer(http, CONFIG_MAPS, **{"limit": "2", "continue": token})
+        assert page["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+        seen += page["items"]
+        token = page["metadata"].get("continue")
+    assert [item["metadata"]["name"] for item in seen] == ["c", "d", "e"]
+    assert "data" not in seen[1]
+
+
+async def test_a_list_in_pieces_may_be_too_old_to_go_on(http: aiohttp.ClientSession, registry: Registry):
+    """The refusal carries a token that goes on with the list of today."""
+    for name in "abc":
+        create(registry, name)
+    _, first = await answer(http, CONFIG_MAPS, limit="1")
+    create(registry, "d")
+    registry._store._forgotten = registry.version
+    status, refused = await answer(http, CONFIG_MAPS, **{"limit": "1", "continue": first["metadata"]["continue"]})
+    assert (status, refused["reason"]) == (410, "Expired")
+    assert refused["message"].startswith("The provided continue parameter is too old to display a consistent list")
+    _, rest = await answer(http, CONFIG_MAPS, **{"continue": refused["metadata"]["continue"]})
+    assert names(rest) == ["b", "c", "d"]
+
+
+async def test_pages_with_selectors_count_nothing(http: aiohttp.ClientSession, registry: Registry):
+    """Nobody knows how many of the rest would be selected; that something is left may be all there is to say."""
+    for name, tier in (("a", "x"), ("b", "y"), ("c", "x"), ("d", "y")):
+        create(registry, name, tier=tier)
+    _, first = await answer(http, CONFIG_MAPS, limit="2", labelSelector="tier=x")
+    assert names(first) == ["a", "c"]
+    assert set(first["metadata"]) == {"resourceVersion", "continue"}
+    _, rest = await answer(
+        http, CONFIG_MAPS, **{"limit": "2", "labelSelector": "tier=x", "continue": first["metadata"]["continue"]}
+    )
+    assert (rest["items"], set(rest["metadata"])) == ([], {"resourceVersion"})
+
+
+async def test_pages_across_namespaces(http: aiohttp.ClientSession, registry: Registry):
+    """Objects come ordered as NAMESPACE/NAME reads, and the token says where to go on."""
+    for namespace in ("default-2", "other"):
+        registry.create("namespaces", {"metadata": {"name": namespace}})
+    for namespace in ("default", "default-2", "other"):
+        create(registry, "m", namespace)
+    seen, token = [], ""
+    while True:
+        query = {"limit": "1", **({"continue": token} if token else {})}
+        _, page = await answer(http, "/api/v1/configmaps", **query)
+        seen += [item["metadata"]["namespace"] for item in page["items"]]
+        if not (token := page["metadata"].get("continue", "")):
+            break
+    assert seen == ["default-2", "default", "other"]
+
+
+async def test_lists_of_a_version(http: aiohttp.ClientSession, registry: Registry):
+    """Exact is the state of then, NotOlderThan that of now; a limit makes a bare version exact; 0 knows no limit."""
+    then = create(registry, "a")["metadata"]["resourceVersion"]
+    create(registry, "b")
+    for query, expected, exact in [
+        ({"resourceVersion": then, "resourceVersionMatch": "Exact"}, ["a"], True),
+        ({"resourceVersion": then, "limit": "5"}, ["a"], True),
+        ({"resourceVersion": then, "resourceVersionMatch": "NotOlderThan"}, ["a", "b"], False),
+        ({"resourceVersion": then}, ["a", "b"], False),
+        ({"resourceVersion": "0", "limit": "1"}, ["a", "b"], False),
+        ({"resourceVersion": "0", "resourceVersionMatch": "NotOlderThan"}, ["a", "b"], False),
+        ({"limit": "-1"}, ["a", "b"], False),
+    ]:
+        status, listed = await answer(http, CONFIG_MAPS, **query)
+        assert (status, names(listed)) == (200, expected), query
+        assert (listed["metadata"]["resourceVersion"] == then) is exact
+    registry._store._forgotten = registry.version
+    status, refused = await answer(http, CONFIG_MAPS, resourceVersion=then, resourceVersionMatch="Exact")
+    assert (status, refused["message"]) == (410, "The resourceVersion for the provided list is too old.")
+
+
+MATCH = "resourceVersionMatch"
+UNLESS = "is forbidden unless resourceVersion is provided"
+INVALID = 'ListOptions.meta.k8s.io "" is invalid: '
+
+
+def token(**fields: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+
+
+NO_TOKEN = "invalid continue token: continue key is not valid: "
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [
+        (
+            {MATCH: "Exact"},
+            422,
+            f"{INVALID}{MATCH}: Forbidden: {MATCH} is forbidden unless resourceVersion is provided",
+        ),
+        (
+            {MATCH: "Exact", "resourceVersion": "0"},
+            422,
+            f'{INVALID}{MATCH}: Forbidden: {MATCH} "exact" is forbidden for resourceVersion "0"',
+        ),
+        (
+            {MATCH: "Nearly", "resourceVersion": "1"},
+            422,
+            f'{INVALID}{MATCH}: Unsupported value: "Nearly": supported values: "Exact", "NotOlderThan", ""',
+        ),
+        (
+            {MATCH: "Exact", "resourceVersion": "1", "continue": "x"},
+            422,
+            f"{INVALID}{MATCH}: Forbidden: {MATCH} is forbidden when continue is provided",
+        ),
+        (
+            {"sendInitialEvents": "false"},
+            422,
+            f"{INVALID}sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list",
+        ),
+        ({"limit": "many"}, 400, 'strconv.ParseInt: parsing "many": invalid syntax'),
+        ({"limit": ""}, 400, 'strconv.ParseInt: parsing "": invalid syntax'),
+        ({"limit": "9" * 19 + "9"}, 400, f'strconv.ParseInt: parsing "{"9" * 20}": value out of range'),
+        (
+            {"resourceVersion": "-1"},
+            400,
+            (
+                'invalid resource version: resourceVersion: Invalid value: "-1": strconv.ParseUint: parsing "-1": '
+                "invalid syntax"
+            ),
+        ),
+        (
+            {"continue": token(v="meta.k8s.io/v1", rv=1, start="a"), "resourceVersion": "1"},
+            400,
+            "specifying resource version is not allowed when using continue",
+        ),
+        ({"continue": "a"}, 400, f"{NO_TOKEN}illegal base64 data at input byte 1"),
+        ({"continue": "a!b"}, 400, f"{NO_TOKEN}illegal base64 data at input byte 1"),
+        ({"continue": "e30"}, 400, f'{NO_TOKEN}server does not recognize this encoded version ""'),
+        (
+            {"continue": token(v="v2", rv=1, start="a")},
+            400,
+            f'{NO_TOKEN}server does not recognize this encoded version "v2"',
+        ),
+        (
+            {"continue": token(v="meta.k8s.io/v1", start="a")},
+            400,
+            f"{NO_TOKEN}incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+        ),
+        (
+            {"continue": token(v="meta.k8s.io/v1", rv=1)},
+            400,
+            f"{NO_TOKEN}encoded start key empty (version meta.k8s.io/v1)",
+        ),
+        ({"continue": token(v="meta.k8s.io/v1", rv=1, start="../x")}, 400, f"{NO_TOKEN}../x"),
+        ({"labelSelector": "a=b=c"}, 400, "found '=', expected: ',' or 'end of string'"),
+        ({"fieldSelector": "x"}, 400, "invalid selector: 'x'; can't understand 'x'"),
+    ],
+)
+async def test_refused_lists(http: aiohttp.ClientSession, query: dict[str, str], status: int, message: str):
+    """What cannot be read or does not go together is refused in Kubernetes' words."""
+    found, refused = await answer(http, CONFIG_MAPS, **query)
+    assert (found, refused["message"]) == (status, message)
+
+
+async def test_a_version_still_to_come(http: aiohttp.ClientSession, registry: Registry):
+    """Lists and gets of the future are asked to come again."""
+    create(registry, "a")
+    for path in (CONFIG_MAPS, f"{CONFIG_MAPS}/a"):
+        async with http.get(path, params={"resourceVersion": "999999"}) as response:
+            refused = await response.json()
+            assert (response.status, refused["reason"], response.headers["Retry-After"]) == (504, "Timeout", "1")
+            assert refused["message"] == f"Timeout: Too large resource version: 999999, current: {registry.version}"
+    status, refused = await answer(http, f"{CONFIG_MAPS}/a", resourceVersion="abc")
+    assert (status, "reason" in refused) == (500, False)
+
+
+async def test_tables_and_metadata(http: aiohttp.ClientSession, registry: Registry):
+    """A client gets tables or metadata alone where it asks for them, of one object and of many."""
+    create(registry, "a", tier="x")
+    create(registry, "b")
+    _, table = await answer(http, CONFIG_MAPS, f"{TABLE},application/json", limit="1")
+    assert (table["kind"], table["apiVersion"], len(table["rows"])) == ("Table", "meta.k8s.io/v1", 1)
+    assert set(table["metadata"]) == {"resourceVersion", "continue", "remainingItemCount"}
+    for include, kind in [("None", None), ("Object", "ConfigMap"), ("Metadata", "PartialObjectMetadata")]:
+        _, table = await answer(http, f"{CONFIG_MAPS}/a", TABLE, includeObject=include)
+        shown = table["rows"][0]["object"]
+        assert (shown and shown["kind"]) == kind
+    _, old = await answer(http, CONFIG_MAPS, TABLE.replace("v=v1", "v=v1beta1"))
+    assert (old["apiVersion"], old["rows"][0]["object"]["apiVersion"]) == ("meta.k8s.io/v1beta1",) * 2
+    _, one = await answer(http, f"{CONFIG_MAPS}/a", METADATA)
+    assert (one["kind"], one["metadata"]["labels"], "data" in one) == ("PartialObjectMetadata", {"tier": "x"}, False)
+    _, many = await answer(http, CONFIG_MAPS, METADATA_LIST)
+    assert (many["kind"], names(many)) == ("PartialObjectMetadataList", ["a", "b"])
+    assert many["items"][0]["kind"] == "PartialObjectMetadata"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status", "message"),
+    [
+        (
+            CONFIG_MAPS,
+            "image/png",
+            406,
+            (
+                "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+                "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
+                "application/vnd.kubernetes.protobuf;stream=watch"
+            ),
+        ),
+        (
+            WIDGETS,
+            "image/png",
+            406,
+            (
+                "only the following media types are accepted: application/json, application/yaml, "
+                "application/vnd.kubernetes.protobuf"
+            ),
+        ),
+        (
+            CONFIG_MAPS,
+            "application/json;as=Chair;v=v1;g=meta.k8s.io",
+            406,
+            (
+                "only the following media types are accepted: application/json, application/yaml, "
+                "application/vnd.kubernetes.protobuf"
+            ),
+        ),
+        (
+            CONFIG_MAPS,
+            METADATA,
+            406,
+            "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)",
+        ),
+        (
+            WIDGETS,
+            METADATA,
+            406,
+            "you requested PartialObjectMetadata, but the requested object is a list (*unstructured.UnstructuredList)",
+        ),
+        (
+            f"{CONFIG_MAPS}/a",
+            METADATA_LIST,
+            406,
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)",
+        ),
+        (
+            f"{CONFIG_MAPS}?includeObject=All",
+            TABLE,
+            400,
+            (
+                'Unable to convert to Table as requested: includeObject: Invalid value: "All": '
+                "must be 'Metadata', 'Object', 'None', or empty"
+            ),
+        ),
+    ],
+)
+async def test_refused_forms(
+    http: aiohttp.ClientSession, registry: Registry, widgets: None, path: str, accept: str, status: int, message: str
+):
+    """What cannot be sent is refused with what can."""
+    create(registry, "a")
+    found, refused = await answer(http, path, accept)
+    assert (found, refused["message"]) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("accept", "custom", "expected"),
+    [
+        ("", False, Format()),
+        ("*/*", False, Format()),
+        ("application/*", True, Format()),
+        ("application/vnd.kubernetes.protobuf,application/json", False, Format()),
+        ("application/vnd.kubernetes.protobuf", False, Format(media=PROTOBUF)),
+        ("application/yaml", False, Format(media=YAML)),
+        ("application/yaml;q=0.5,application/json;q=0.4", False, Format()),
+        ("text/html, */*;q=0.1", False, Format()),
+        ("application/json;pretty=1", False, Format(pretty=True)),
+        ("application/json;as=Chair;v=v1;g=meta.k8s.io,application/json", False, Format()),
+        (f"{TABLE},application/json", False, Format(Form("Table"))),
+        ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/yaml", False, Format(media=YAML)),
+        ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", True, None),
+    ],
+)
+def test_forms_of_accept_headers(accept: str, custom: bool, expected: Format | None):
+    """The first clause that can be served chooses the form, and JSON is the format where the client takes it."""
+    found = negotiated(accept, custom=custom, listed=False)
+    assert found == (expected or Format(Form("PartialObjectMetadata"), PROTOBUF))
+
+
+def test_custom_kinds_are_not_sent_as_protobuf():
+    """Nobody knows the numbers of their fields."""
+    with pytest.raises(ApiError) as refused:
+        negotiated("application/vnd.kubernetes.protobuf", custom=True, listed=False)
+    assert refused.value.status == 406
+
+
+def test_people_get_indented_answers():
+    """A browser or curl is read by a person, unless the request says otherwise."""
+    assert is_pretty("", None, "curl/8.1")
+    assert not is_pretty("", "false", "curl/8.1")
+    assert is_pretty(JSON, "1", "kubectl")
+    assert not is_pretty(JSON, None, "kubectl")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "page"),
+    [
+        ("HEAD", CONFIG_MAPS, 405, False),
+        ("HEAD", WIDGETS, 200, False),
+        ("OPTIONS", CONFIG_MAPS, 405, False),
+        ("POST", "/api/v1/configmaps", 405, False),
+        ("POST", "/apis/example.com/v1/widgets", 404, True),
+        ("GET", "/api/v1/configmaps/a", 404, False),
+        ("GET", "/api/v1/namespaces/default/nodes", 404, False),
+        ("GET", "/apis/example.com/v1/widgets/a", 404, True),
+        ("GET", f"{CONFIG_MAPS}/", 200, False),
+        ("GET", "/api/v1/namespaces//configmaps", 404, True),
+        ("GET", f"{CONFIG_MAPS}/a/b/c", 404, False),
+        ("GET", f"{WIDGETS}/a/nosuch", 404, False),
+        ("DELETE", "/apis/example.com/v1/nosuch", 404, True),
+    ],
+)
+async def test_paths_and_methods(
+    http: aiohttp.ClientSession, widgets: None, method: str, path: str, status: int, page: bool
+):
+    """Built-in kinds refuse with a Status, custom ones as if nothing were there."""
+    async with http.request(method, path) as response:
+        assert response.status == status
+        if method != "HEAD":
+            text = await response.text()
+            assert (text == "404 page not found\n") is page
+
+
+async def test_methods_of_custom_kinds(http: aiohttp.ClientSession, registry: Registry, widgets: None):
+    """The refusal names the verb and the kind."""
+    registry.create("widgets.example.com", {"metadata": {"name": "a"}}, "default")
+    async with http.get(f"{WIDGETS}/b/nosuch") as response:
+        assert (await response.json())["message"] == 'widgets.example.com "b" not found'
