@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from trimtab.cli import background
 from trimtab.cli.background import Running
@@ -30,7 +31,7 @@ _folder_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=background.default_folder,
     show_default="$XDG_STATE_HOME/trimtab/local",
-    help="Folder for the cluster's state, logs and volumes; one cluster per folder.",
+    help="Folder of the cluster; one cluster per folder. Given to `up`, the cluster's objects are kept there too.",
 )
 
 
@@ -43,29 +44,44 @@ def local() -> None:
 @_folder_option
 @click.option("--foreground", is_flag=True, help="Stay until SIGTERM or Ctrl-C instead of going to the background.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the kubeconfig.")
+@click.option("--in-memory", is_flag=True, help="Keep no objects in the folder, as when no --data-dir is given.")
 @click.option("--ready-fd", type=int, hidden=True)
-def up(folder: Path, *, foreground: bool, kubeconfig: Path | None, ready_fd: int | None) -> None:
-    """Start a cluster and say how to reach it."""
+@click.pass_context
+def up(
+    ctx: click.Context,
+    folder: Path,
+    *,
+    foreground: bool,
+    kubeconfig: Path | None,
+    in_memory: bool,
+    ready_fd: int | None,
+) -> None:
+    """Start a cluster and say how to reach it.
+
+    Without --data-dir its objects live in memory and are gone when it ends. With it they are kept in the folder: they
+    survive `down` and `kill -9`, and the next `up` with the same --data-dir goes on with them.
+    """
+    keep = ctx.get_parameter_source("folder") is not ParameterSource.DEFAULT and not in_memory
     folder = folder.resolve()
     target = (kubeconfig or folder / "kubeconfig").resolve()
     if foreground:
         with background.only_one(folder):
-            _run(folder, target, ready_fd)
+            _run(folder, target, ready_fd, keep=keep)
         return
     if background.running(folder) is not None:
         raise background.already_runs(folder)
-    _start_in_background(folder, target)
+    _start_in_background(folder, target, keep=keep)
     click.echo(f"export KUBECONFIG={target}")
 
 
-def _run(folder: Path, kubeconfig: Path, ready_fd: int | None) -> None:
+def _run(folder: Path, kubeconfig: Path, ready_fd: int | None, *, keep: bool) -> None:
     from trimtab.cli.logs import configure
     from trimtab.local.cluster import ClusterConfig
 
     configure()
     # Images bring their commands along; ours are beside this Python, which need not be on the user's PATH.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    config = ClusterConfig(directory=folder, images=local_images(), kubeconfig=kubeconfig)
+    config = ClusterConfig(directory=folder, images=local_images(), kubeconfig=kubeconfig, keep_state=keep)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, folder, ready_fd))
 
@@ -100,7 +116,7 @@ async def _serve(config: ClusterConfig, folder: Path, ready_fd: int | None) -> N
             background.remove_note(folder)
 
 
-def _start_in_background(folder: Path, kubeconfig: Path) -> None:
+def _start_in_background(folder: Path, kubeconfig: Path, *, keep: bool) -> None:
     """Start ourselves in the foreground, detached, and wait until it says that it is ready.
 
     Raises:
@@ -111,6 +127,7 @@ def _start_in_background(folder: Path, kubeconfig: Path) -> None:
     read_end, write_end = os.pipe()
     command = [sys.executable, "-m", "trimtab", "local", "up", "--foreground"]
     command += ["--data-dir", str(folder), "--kubeconfig", str(kubeconfig), "--ready-fd", str(write_end)]
+    command += [] if keep else ["--in-memory"]
     with log.open("ab") as output:
         start = output.tell()
         subprocess.Popen(

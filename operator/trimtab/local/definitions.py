@@ -24,6 +24,14 @@ class Definitions:
             status = self._accepted(definition, now)
             if status != definition["status"]:
                 definition = self._store.put(CRDS, {**definition, "status": status})
+        self._serve(definition)
+
+    def resume(self) -> None:
+        """Serve every kind whose definition is stored already."""
+        for definition in self._store.all(CRDS):
+            self._serve(definition)
+
+    def _serve(self, definition: Object) -> None:
         name = definition["metadata"]["name"]
         if not definition["status"]["acceptedNames"]["plural"]:
             return

@@ -44,13 +44,13 @@ class LoopbackRange:
         self._claim.close()
 
 
-def claim_range(dice: random.Random) -> LoopbackRange:
-    """Claim a part that no other cluster on this machine has.
+def claim_range(dice: random.Random, wanted: int | None = None) -> LoopbackRange:
+    """Claim a part that no other cluster on this machine has; `wanted` is the N that has to be had.
 
     Raises:
         NoLoopbackError: All are taken, or 127.N.0.1 cannot be bound here (macOS needs aliases).
     """
-    numbers = list(range(LOWEST, HIGHEST + 1))
+    numbers = list(range(LOWEST, HIGHEST + 1)) if wanted is None else [wanted]
     dice.shuffle(numbers)
     problem: OSError | None = None
     for number in numbers:
@@ -63,5 +63,11 @@ def claim_range(dice: random.Random) -> LoopbackRange:
             problem = error
             continue
         return LoopbackRange(number, claim)
+    if wanted is not None:
+        msg = (
+            f"127.{wanted}.0.0/16, whose addresses the Services of this state have, cannot be claimed: {problem}; "
+            "stop the embedded cluster that has it"
+        )
+        raise NoLoopbackError(msg)
     msg = f"no 127.N.0.0/16 with N in {LOWEST}..{HIGHEST} can be claimed: {problem}; stop another embedded cluster"
     raise NoLoopbackError(msg)

@@ -1,4 +1,4 @@
-"""The form of the state file: what was written comes back, what was cut or changed is told, what was torn is dropped."""
+"""The form of the state file: whole frames come back, cut or changed ones are told, torn ones are dropped."""
 
 import pytest
 from hypothesis import given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,11 @@ def inherited(environ: Mapping[str, str], pass_through: Sequence[str]) -> dict[s
     return {"PATH": environ.get("PATH", _SYSTEM_PATH), "LANG": "C.UTF-8", **kept}
 
 
+def folder_name(pod: Object) -> str:
+    """The folder of a pod: short, and the same whenever the pod is run."""
+    return str(pod["metadata"]["uid"]).replace("-", "")[-12:]
+
+
 class Launcher:
     """Makes the runs of one pod's containers."""
 
@@ -61,8 +67,9 @@ class Launcher:
         self._address = address
         self._host = host
         self._sources = sources
-        self.root = host.directory / pod["metadata"]["uid"].replace("-", "")[-12:]
+        self.root = host.directory / folder_name(pod)
         self.root.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.root / "api", ignore_errors=True)  # an earlier cluster's address and token
 
     def launch(self, container: Object, run: int) -> Launch:
         """One run of a container.
@@ -90,6 +97,7 @@ class Launcher:
             cwd=Path(paths.rewritten(workdir)) if workdir else home,
             command=lambda argv: [paths.rewritten(part) for part in argv],
             http=self._host.http,
+            mounts=paths.mounts,
         )
         return Launch(argv, around, message)
 

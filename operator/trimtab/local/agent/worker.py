@@ -16,6 +16,7 @@ from trimtab.local.agent.container import Container, Launch
 from trimtab.local.agent.launching import Launcher
 from trimtab.local.agent.logs import ContainerLog
 from trimtab.local.agent.podstatus import ContainerRecord, final_phase, pod_phase, pod_status
+from trimtab.local.agent.resuming import resume
 from trimtab.local.objects import Object
 from trimtab.local.times import stamp
 
@@ -56,6 +57,7 @@ class PodWorker:
         self._ordered_end = False
         self.inits = [self._container(spec, init=True) for spec in pods.init_containers(pod)]
         self.mains = [self._container(spec, init=False) for spec in pods.containers(pod)]
+        self._runs = resume(pod, self._records(self.inits), self._records(self.mains), clock())
 
     def _container(self, spec: Object, *, init: bool) -> Container:
         sidecar = init and spec.get("restartPolicy") == "Always"
@@ -112,11 +114,13 @@ class PodWorker:
         """A Job counts on this: what never ran to its end has failed, whatever it would have been."""
         if self._reason is not None:
             return "Failed"
-        if self._ordered_end:
+        if self._ordered_end or not self._runs:
             return final_phase([c.record for c in self.mains])
         return pod_phase(self._policy, self._records(self.inits), self._records(self.mains))
 
     async def _run_containers(self) -> None:
+        if not self._runs:
+            return
         self.publish()
         sidecars: list[asyncio.Task[None]] = []
         try:
@@ -126,7 +130,7 @@ class PodWorker:
                 for container in self.mains:
                     if container.record.waiting == ("PodInitializing", ""):
                         container.record.waiting = ("ContainerCreating", "")
-                await asyncio.gather(*(c.run() for c in self.mains))
+                await asyncio.gather(*(c.run() for c in self.mains if c.record.ended is None))
         except TimeoutError:
             self._reason = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
             await self._stop_all(asyncio.get_running_loop().time() + self._grace())

@@ -96,10 +96,11 @@ class StateFile:
         os.fsync(self._descriptor)
         self.base = self.end
 
-    def append(self, payload: bytes) -> None:
-        """Write lines so that they outlast a loss of power. Raises OSError."""
+    def append(self, payload: bytes) -> int:
+        """Write lines so that they outlast a loss of power; returns the offset behind them. Raises OSError."""
         self._write(framed(payload))
         os.fdatasync(self._descriptor)
+        return self.end
 
     def _write(self, data: bytes) -> None:
         end = self.end + len(data)

@@ -33,11 +33,12 @@ class Journal:
         self._network = network
         self._compact_at = compact_at
         self._everything: Everything
-        self._file: StateFile
+        self._file: StateFile | None = None
         self._writer = ThreadPoolExecutor(1, "state")
         self._durable = 0
         self._noted = 0
         self._lines: list[bytes] = []
+        self._changes = 0  # bytes written since the last snapshot was taken
         self._leaving = 0  # the newest version of the group that is on its way
         self._waiting: tuple[Waiting, Waiting] = [], []  # for the group on its way, and for the next
         self._flushing: asyncio.Task[None] | None = None
@@ -48,8 +49,9 @@ class Journal:
         """Write the state as it is into a fresh file, in place of the old one. Raises OSError."""
         self._everything = everything
         self._durable = self._noted = version
-        self._file = StateFile.written(self._path, self._network, version, everything())
-        self._file.install(self._path)
+        fresh = StateFile.written(self._path, self._network, version, everything())
+        fresh.install(self._path)
+        self._file = fresh
 
     def note(self, version: int, line: bytes) -> None:
         """Take a change in; it is written in the next turn of the loop or, if a group is on its way, after that."""
@@ -80,7 +82,8 @@ class Journal:
             if task is not None:
                 await asyncio.gather(task, return_exceptions=True)
         self._writer.shutdown()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -90,19 +93,29 @@ class Journal:
                 self._lines = []
                 self._leaving, self._waiting = version, (self._waiting[1], [])
                 snapshot = self._due_snapshot()
-                await loop.run_in_executor(self._writer, self._file.append, payload)
+                since = await loop.run_in_executor(self._writer, self._append, payload)
                 self._durable = version
                 for future in self._waiting[0]:
                     if not future.done():
                         future.set_result(None)
                 if snapshot is not None:
-                    since = self._file.end
                     compacting = self._compact(version, snapshot, since)
                     self._compacting = loop.create_task(compacting, name="state compaction")
         except OSError as error:
             self._fail(error)
         finally:
             self._flushing = None
+
+    def _append(self, payload: bytes) -> int:
+        """Write to the file of now: one that took over may have been ahead in the writer's queue."""
+        self._changes += len(payload)
+        return self._present.append(payload)
+
+    @property
+    def _present(self) -> StateFile:
+        if self._file is None:
+            raise RuntimeError("the journal has not begun")
+        return self._file
 
     def _fail(self, error: OSError) -> None:
         """What the store holds is no longer what the file says: from here on nothing is answered."""
@@ -118,19 +131,18 @@ class Journal:
 
     def _due_snapshot(self) -> list[tuple[str, Object]] | None:
         """The state with the group that is about to be written, if it is time to write the file anew."""
-        changes = self._file.end - self._file.base
-        if self._compacting is not None or changes < max(self._compact_at, self._file.base):
+        if self._compacting is not None or self._changes < max(self._compact_at, self._present.base):
             return None
+        self._changes = 0
         return list(self._everything())
 
     async def _compact(self, version: int, snapshot: list[tuple[str, Object]], since: int) -> None:
-        """Write a snapshot beside the file, while the file goes on; then let it take over."""
+        """Write a snapshot beside the file, while the file goes on; then let it take over what came after `since`."""
         loop = asyncio.get_running_loop()
         try:
             fresh = await asyncio.to_thread(StateFile.written, self._path, self._network, version, snapshot)
         except OSError as error:
             log.warning("state.not_compacted", path=str(self._path), error=str(error))
-            self._compact_at *= 2  # not again with the next group
             self._compacting = None
             return
         try:
@@ -141,7 +153,7 @@ class Journal:
         self._compacting = None
 
     def _take_over(self, fresh: StateFile, since: int) -> None:
-        old = self._file
+        old = self._present
         fresh.copy(old, since)
         fresh.install(self._path)
         self._file = fresh
