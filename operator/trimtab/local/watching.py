@@ -39,7 +39,7 @@ class Filter:
         """The change as this watcher sees it: leaving the selection reads as DELETED, entering as ADDED."""
         before = change.before is not None and self.admits(change.before)
         if change.type == "DELETED":
-            return Event("DELETED", change.object) if self.admits(change.object) or before else None
+            return Event("DELETED", change.object) if before else None
         now = self.admits(change.object)
         if now:
             return Event("MODIFIED" if before else "ADDED", change.object)
@@ -67,12 +67,15 @@ class Watch(AsyncIterator[Event]):
 
     def offer(self, change: Change) -> None:
         """Called by the store for every change of the watched resource."""
-        if self._closed:
+        if self._closed or change.version <= self.version:
             return
         self.version = change.version
-        if (event := self.filter.event_of(change)) is None:
-            return
-        self.push(event)
+        self.replay(change)
+
+    def replay(self, change: Change) -> None:
+        """A change from before the watch was opened."""
+        if (event := self.filter.event_of(change)) is not None:
+            self.push(event)
 
     def push(self, event: Event) -> None:
         if len(self._events) >= BACKLOG:
