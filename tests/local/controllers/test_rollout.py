@@ -59,7 +59,7 @@ def test_a_rollout_keeps_its_promises_and_ends(wanted, surge, unavailable, old):
     for _ in range(200):
         sets = [new, *olds]
         total, available = sum(map(replicas_of, sets)), sum(map(available_of, sets))
-        sizes = rolling_step(new, olds, limits)
+        sizes = dict(rolling_step(new, olds, limits))
         for one in sets:
             one["spec"]["replicas"] = sizes.get(one["metadata"]["name"], replicas_of(one))
             # Kubernetes deletes pods that are not ready first.
@@ -85,7 +85,7 @@ def test_scaling_in_the_middle_of_a_rollout_shares_out_the_change(before, after,
     new = replica_set("new", new_size, annotations=noted)
     old = replica_set("old", old_size, annotations=noted)
     deployment = {"spec": {"replicas": after}, "status": {}}
-    sizes = scaled_sizes(deployment, new, [old], Limits(after, 1, 0))
+    sizes = dict(scaled_sizes(deployment, new, [old], Limits(after, 1, 0)))
     assert sum(sizes.values()) == after + 1
     assert min(sizes.values()) >= 0
 
@@ -93,4 +93,4 @@ def test_scaling_in_the_middle_of_a_rollout_shares_out_the_change(before, after,
 def test_a_single_replica_set_is_just_resized():
     """Outside a rollout scaling is one number."""
     only = replica_set("only", 3, 3)
-    assert scaled_sizes({"spec": {"replicas": 5}}, only, [], Limits(5, 1, 0)) == {"only": 5}
+    assert scaled_sizes({"spec": {"replicas": 5}}, only, [], Limits(5, 1, 0)) == [("only", 5)]

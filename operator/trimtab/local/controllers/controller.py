@@ -15,6 +15,12 @@ from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError
 
 
+def is_terminating_namespace(error: ApiError) -> bool:
+    """Whether a creation was refused as its namespace goes away: then nothing more is to be said or tried."""
+    causes = (error.details or {}).get("causes") or ()
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
 class Controller(ABC):
     """Level-triggered: changes only wake keys; `reconcile` reads the present state and acts."""
 

@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 from trimtab.local import pods
 from trimtab.local.controllers.rollout import Limits, available_of
 from trimtab.local.objects import Object
-from trimtab.local.times import parse_stamp, seconds_until, stamp
+from trimtab.local.times import parse_stamp, stamp
 
+AVAILABLE = "NewReplicaSetAvailable"
+TIMED_OUT = "ProgressDeadlineExceeded"
+PAUSED = "DeploymentPaused"
 NO_DEADLINE = 2**31 - 1  # how Kubernetes writes "no progress deadline"
 
 
@@ -49,7 +52,7 @@ def is_complete(deployment: Object, status: Object) -> bool:
     """Whether every replica is new and available and nothing else runs."""
     wanted = int(deployment["spec"].get("replicas", 1))
     numbers = [int(status.get(n, 0)) for n in ("replicas", "updatedReplicas", "availableReplicas")]
-    return numbers == [wanted] * 3
+    return numbers == [wanted] * 3 and status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
 
 
 def availability(limits: Limits, sets: Sequence[Object]) -> Finding:
@@ -61,8 +64,7 @@ def availability(limits: Limits, sets: Sequence[Object]) -> Finding:
 
 def progress(deployment: Object, status: Object, new: Object | None, now: datetime, *, created: bool) -> Finding | None:
     """The Progressing condition; None when it stays as it is."""
-    deadline = int(deployment["spec"].get("progressDeadlineSeconds", 600))
-    if deadline == NO_DEADLINE:
+    if not has_deadline(deployment):
         return None
     current = pods.condition(deployment, "Progressing")
     subject = f'ReplicaSet "{new["metadata"]["name"]}"' if new else f'Deployment "{_name(deployment)}"'
@@ -70,24 +72,30 @@ def progress(deployment: Object, status: Object, new: Object | None, now: dateti
         return Finding("True", "NewReplicaSetCreated", f'Created new replica set "{_name(new)}"')
     if new and current is None:
         return Finding("True", "FoundNewReplicaSet", f'Found new replica set "{_name(new)}"')
-    settled = current is not None and current["reason"] == "NewReplicaSetAvailable"
+    settled = current is not None and current["reason"] == AVAILABLE
     if settled and status.get("replicas", 0) == status.get("updatedReplicas", 0):
         return None
     if is_complete(deployment, status):
-        return Finding("True", "NewReplicaSetAvailable", f"{subject} has successfully progressed.")
+        return Finding("True", AVAILABLE, f"{subject} has successfully progressed.")
     if _moved(deployment.get("status") or {}, status):
         return Finding("True", "ReplicaSetUpdated", f"{subject} is progressing.")
-    if current is not None and progress_overdue(deployment, current, now) == 0:
-        return Finding("False", "ProgressDeadlineExceeded", f"{subject} has timed out progressing.")
+    overdue = progress_overdue(deployment, current) if current is not None else None
+    if overdue is not None and (overdue < now or (current or {}).get("reason") == TIMED_OUT):
+        return Finding("False", TIMED_OUT, f"{subject} has timed out progressing.")
     return None
 
 
-def progress_overdue(deployment: Object, current: Object, now: datetime) -> float | None:
-    """Seconds until the deadline passes, 0 once it has; None where no deadline runs."""
-    deadline = int(deployment["spec"].get("progressDeadlineSeconds", 600))
-    if deadline == NO_DEADLINE or current["reason"] == "NewReplicaSetAvailable":
+def progress_overdue(deployment: Object, current: Object) -> datetime | None:
+    """When the deadline passes if nothing moves; None where none runs."""
+    if not has_deadline(deployment) or current["reason"] == AVAILABLE:
         return None
-    return seconds_until(parse_stamp(current["lastUpdateTime"]) + timedelta(seconds=deadline), now)
+    seconds = int(deployment["spec"].get("progressDeadlineSeconds", 600))
+    return parse_stamp(current["lastUpdateTime"]) + timedelta(seconds=seconds)
+
+
+def has_deadline(deployment: Object) -> bool:
+    """Whether the Deployment's progress is watched at all."""
+    return int(deployment["spec"].get("progressDeadlineSeconds", 600)) != NO_DEADLINE
 
 
 def _moved(old: Object, new: Object) -> bool:
@@ -105,25 +113,49 @@ def _name(obj: Object) -> str:
 
 
 def put(conditions: Sequence[Object], kind: str, finding: Finding, now: datetime) -> list[Object]:
-    """The conditions with the finding; it is refreshed even when only its time would change."""
+    """The conditions with the finding at their end; one with the same status and reason stays as it is."""
     old = next((c for c in conditions if c["type"] == kind), None)
-    same = old is not None and (old["status"], old["reason"]) == (finding.status, finding.reason)
-    if same and (kind != "Progressing" or old is None or old["message"] == finding.message):
+    if old is not None and (old["status"], old.get("reason")) == (finding.status, finding.reason):
         return list(conditions)
+    return refreshed(conditions, kind, finding, now)
+
+
+def refreshed(conditions: Sequence[Object], kind: str, finding: Finding, now: datetime) -> list[Object]:
+    """As `put`, but the update time moves in any case: progress restarts the deadline."""
+    old = next((c for c in conditions if c["type"] == kind), None)
+    since = old["lastTransitionTime"] if old is not None and old["status"] == finding.status else stamp(now)
     written = {
         "type": kind,
         "status": finding.status,
         "lastUpdateTime": stamp(now),
+        "lastTransitionTime": since,
         "reason": finding.reason,
         "message": finding.message,
     }
-    return pods.with_condition(conditions, written, stamp(now))
+    return [*(c for c in conditions if c["type"] != kind), written]
 
 
-def refreshed(conditions: Sequence[Object], finding: Finding, now: datetime) -> list[Object]:
-    """As `put` for Progressing, but progress restarts the deadline: its update time moves."""
-    written = put([c for c in conditions if c["type"] != "Progressing"], "Progressing", finding, now)
-    old = next((c for c in conditions if c["type"] == "Progressing"), None)
-    if old is not None and old["status"] == finding.status:
-        written[-1]["lastTransitionTime"] = old["lastTransitionTime"]
-    return written
+def pausing(deployment: Object) -> Finding | None:
+    """What a Deployment that was paused or resumed says of its progress, so that no deadline passes meanwhile."""
+    if not has_deadline(deployment):
+        return None
+    current = pods.condition(deployment, "Progressing")
+    reason = current.get("reason") if current else None
+    paused = bool(deployment["spec"].get("paused"))
+    if reason == TIMED_OUT or paused == (reason == PAUSED):
+        return None
+    if paused:
+        return Finding("Unknown", PAUSED, "Deployment is paused")
+    return Finding("Unknown", "DeploymentResumed", "Deployment is resumed")
+
+
+def failure_of(new: Object | None, sets: Sequence[Object]) -> Object | None:
+    """The ReplicaFailure condition of a ReplicaSet, of the new one first."""
+    ordered = [*([new] if new else []), *sets]
+    found = next((c for s in ordered if (c := pods.condition(s, "ReplicaFailure"))), None)
+    return None if found is None else {**found, "lastUpdateTime": found["lastTransitionTime"]}
+
+
+def refused(replica_set: Object, why: str) -> Finding:
+    """What a Deployment says of a ReplicaSet that could not be made."""
+    return Finding("False", "ReplicaSetCreateError", f'Failed to create new replica set "{_name(replica_set)}": {why}')

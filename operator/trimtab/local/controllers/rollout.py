@@ -94,14 +94,14 @@ def first_size(limits: Limits, olds: Sequence[Object], *, recreate: bool) -> int
     return max(0, min(room, limits.replicas))
 
 
-def rolling_step(new: Object, olds: Sequence[Object], limits: Limits) -> dict[str, int]:
-    """Sizes by name that change now: first the new one grows into the surge, else old ones shrink.
+def rolling_step(new: Object, olds: Sequence[Object], limits: Limits) -> list[tuple[str, int]]:
+    """What changes now, as names and sizes in order: first the new one grows into the surge, else old ones shrink.
 
     Holds at any time: at most `limits.most` pods, at least `limits.fewest` available ones.
     """
     grown = _new_size(new, olds, limits)
     if grown != replicas_of(new):
-        return {new["metadata"]["name"]: grown}
+        return [(new["metadata"]["name"], grown)]
     return _old_sizes(new, olds, limits)
 
 
@@ -113,30 +113,34 @@ def _new_size(new: Object, olds: Sequence[Object], limits: Limits) -> int:
     return size + max(0, min(room, limits.replicas - size))
 
 
-def _old_sizes(new: Object, olds: Sequence[Object], limits: Limits) -> dict[str, int]:
+def _old_sizes(new: Object, olds: Sequence[Object], limits: Limits) -> list[tuple[str, int]]:
     everything = replicas_of(new) + sum(replicas_of(s) for s in olds)
     new_unavailable = replicas_of(new) - available_of(new)
     budget = everything - limits.fewest - new_unavailable
     if budget <= 0:
-        return {}
+        return []
     sizes = {s["metadata"]["name"]: replicas_of(s) for s in olds}
-    before = dict(sizes)
+    steps: list[tuple[str, int]] = []
     for old in oldest_first(olds):  # pods that do not work give way first: that costs nothing
         name = old["metadata"]["name"]
-        broken = min(budget, max(0, sizes[name] - available_of(old)))
-        sizes[name] -= broken
-        budget -= broken
+        if broken := min(budget, max(0, sizes[name] - available_of(old))):
+            sizes[name] -= broken
+            budget -= broken
+            steps.append((name, sizes[name]))
     spare = sum(available_of(s) for s in (new, *olds)) - limits.fewest
     for old in oldest_first(olds):
         name = old["metadata"]["name"]
-        step = max(0, min(spare, sizes[name]))
-        sizes[name] -= step
-        spare -= step
-    return {name: size for name, size in sizes.items() if size != before[name]}
+        if spare > 0 and (step := min(spare, sizes[name])):
+            sizes[name] -= step
+            spare -= step
+            steps.append((name, sizes[name]))
+    return steps
 
 
-def scaled_sizes(deployment: Object, new: Object | None, olds: Sequence[Object], limits: Limits) -> dict[str, int]:
-    """Sizes by name after the Deployment's replicas changed, outside and in the middle of a rollout.
+def scaled_sizes(
+    deployment: Object, new: Object | None, olds: Sequence[Object], limits: Limits
+) -> list[tuple[str, int]]:
+    """Names and sizes after the Deployment's replicas changed, outside and in the middle of a rollout.
 
     In the middle of a rolling update every ReplicaSet grows or shrinks by its share, so that the
     rollout is as far along as before.
@@ -144,13 +148,13 @@ def scaled_sizes(deployment: Object, new: Object | None, olds: Sequence[Object],
     sets = [s for s in ([new] if new else []) + list(olds) if s is not None]
     active = [s for s in sets if replicas_of(s) > 0]
     if len(active) <= 1:
-        only = active[0] if active else new
-        return {only["metadata"]["name"]: limits.replicas} if only is not None else {}
+        only = next(iter(active), new) or next(reversed(oldest_first(olds)), None)
+        return [(only["metadata"]["name"], limits.replicas)] if only is not None else []
     if new is not None and _is_saturated(new, limits):
-        return {s["metadata"]["name"]: 0 for s in olds if replicas_of(s) > 0}
+        return [(s["metadata"]["name"], 0) for s in olds if replicas_of(s) > 0]
     if (deployment["spec"].get("strategy") or {}).get("type") == "Recreate":
-        return {}
-    return _proportional(deployment, active, limits)
+        return []
+    return list(_proportional(deployment, active, limits).items())
 
 
 def _is_saturated(new: Object, limits: Limits) -> bool:
