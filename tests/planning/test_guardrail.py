@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from trimtab.api.guardrail import Verdict
 from trimtab.api.quantities import drop_limit
-from trimtab.planning.guardrail import PairedCounts, accuracy_judgement, drop_interval, wilson_interval
+from trimtab.planning.guardrail import PairedCounts, accuracy_judgement, drop_interval
 
 counts = st.builds(PairedCounts, st.integers(0, 2000), st.integers(0, 200), st.integers(0, 200), st.integers(1, 500))
 
@@ -14,22 +15,55 @@ counts = st.builds(PairedCounts, st.integers(0, 2000), st.integers(0, 200), st.i
 @pytest.mark.parametrize(
     ("cells", "interval"),
     [
-        # Newcombe 1998, method 10.
-        pytest.param((36, 12, 2, 0), (0.0569, 0.3404), id="correlated"),
-        # No disagreement and nobody wrong: Wilson's 0 of 54 is 0..0.0664, on both sides.
+        # No disagreement: the largest drop at which none in 54 is still likely is Wilson's bound, z² / (n + z²).
         pytest.param((54, 0, 0, 0), (-0.0664, 0.0664), id="identical"),
-        # Uncorrelated by construction, so the squares of the four Wilson arms just add up.
-        pytest.param((0, 30, 0, 24), (0.4080, 0.6800), id="candidate always wrong"),
+        # Whom both models get right or wrong says nothing about the drop.
+        pytest.param((30, 0, 0, 24), (-0.0664, 0.0664), id="identical and often wrong"),
+        # Nothing gained: the interval is Wilson's of 30 lost in 54.
+        pytest.param((0, 30, 0, 24), (0.4238, 0.6800), id="candidate always wrong"),
+        pytest.param((36, 12, 2, 0), (0.0611, 0.3447), id="some of each"),
     ],
 )
-def test_interval_matches_the_literature(cells, interval):
-    """The paired interval is method 10 of the paper, to four digits."""
+def test_interval_is_the_score_interval(cells, interval):
+    """The interval holds the drops that the score test of the paper does not reject."""
     assert drop_interval(PairedCounts(*cells), 0.95) == pytest.approx(interval, abs=5e-5)
 
 
-def test_wilson_interval():
-    """Wilson's interval of 81 of 263 is the textbook's."""
-    assert wilson_interval(81 / 263, 263, 0.95) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(100, 2000))
+def test_no_drop_is_left_out_when_mcnemar_says_so(lost, gained, both):
+    """Zero is outside the interval exactly when McNemar's test finds a difference."""
+    lower, upper = drop_interval(PairedCounts(both, lost, gained, 10), 0.95)
+    different = lost + gained > 0 and (lost - gained) ** 2 / (lost + gained) > 1.959964**2
+    assert (lower > 1e-9 or upper < -1e-9) == different
+
+
+@pytest.mark.parametrize("neither", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("gained", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize(("samples", "limit"), [(100, 0.03), (200, 0.01), (400, 0.01), (400, 0.03)])
+def test_wrong_passes_are_rare(samples, limit, gained, neither):
+    """Of models whose true drop is the limit, at most half of 5 % pass, computed exactly over all outcomes."""
+    lost = gained + limit
+    passed = 0.0
+    for hits in range(samples + 1):
+        for misses in range(samples + 1 - hits):
+            chance = trinomial(samples, misses, hits, lost, gained)
+            if chance < 1e-9:
+                continue
+            rest = samples - hits - misses
+            beyond = round(rest * neither / (1 - lost - gained))
+            counted = PairedCounts(rest - beyond, misses, hits, beyond)
+            passed += chance * (drop_interval(counted, 0.95)[1] <= limit)
+    assert passed <= 0.025
+
+
+def trinomial(samples, misses, hits, lost, gained):
+    """The probability of so many lost and gained answers."""
+    rest = samples - misses - hits
+    if (gained == 0 and hits) or (lost == 0 and misses):
+        return 0.0
+    logs = math.lgamma(samples + 1) - math.lgamma(misses + 1) - math.lgamma(hits + 1) - math.lgamma(rest + 1)
+    logs += misses * math.log(lost) + (hits * math.log(gained) if hits else 0) + rest * math.log(1 - lost - gained)
+    return math.exp(logs)
 
 
 @given(counts)
@@ -86,21 +120,21 @@ def test_interval_covers_the_true_drop(samples, lost, gained, both):
             (850, 40, 5, 5),
             "1pp",
             Verdict.FAILED,
-            "accuracy fell 3.9pp (95% interval 2.5..5.5pp, n=900), limit 1pp",
+            "accuracy fell 3.9pp (95% interval 2.6..5.5pp, n=900), limit 1pp",
             id="failed",
         ),
         pytest.param(
             (780, 5, 3, 12),
             "1pp",
             Verdict.INCONCLUSIVE,
-            "accuracy fell 0.2pp (95% interval -0.6..1.1pp, n=800), limit 1pp; about 1,035 samples would settle it",
+            "accuracy fell 0.2pp (95% interval -0.5..1.1pp, n=800), limit 1pp; about 1,016 samples would settle it",
             id="too few",
         ),
         pytest.param(
             (780, 9, 1, 10),
             "1pp",
             Verdict.INCONCLUSIVE,
-            "accuracy fell 1.0pp (95% interval 0.2..2.0pp, n=800), limit 1pp; no number of samples settles it: the "
+            "accuracy fell 1.0pp (95% interval 0.3..2.0pp, n=800), limit 1pp; no number of samples settles it: the "
             "drop is the limit itself",
             id="drop is the limit",
         ),
