@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -18,6 +18,7 @@ from trimtab.local.agent.logs import since_instant
 from trimtab.local.agent.worker import PodWorker
 from trimtab.local.controllers.events import EventRecorder
 from trimtab.local.controllers.feed import Change, Feed
+from trimtab.local.entering import NotRunnableError, Session, Streams
 from trimtab.local.objects import Object
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError, bad_request
@@ -54,6 +55,7 @@ class NodeAgent:
     def start(self) -> None:
         """Begin to run pods and to serve logs."""
         self._registry.pod_logs = self.pod_logs
+        self._registry.pod_access = self
         self._feed.subscribe("pods", self._pod_changed)
         for resource in ("configmaps", "secrets"):
             self._feed.subscribe(resource, self._source_changed)
@@ -69,6 +71,7 @@ class NodeAgent:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await asyncio.gather(*self._removing, return_exceptions=True)
         self._registry.pod_logs = None
+        self._registry.pod_access = None
 
     def kill_node(self, name: str) -> None:
         """A machine vanishes: its processes die at once, and nobody reports anything."""
@@ -248,6 +251,23 @@ class NodeAgent:
             timestamps=timestamps,
             limit_bytes=limit_bytes,
         )
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], streams: Streams) -> Session:
+        """Start a command in a running container. Raises NotRunnableError."""
+        return self._container(namespace, pod, container).execute(command, streams)
+
+    def attach(self, namespace: str, pod: str, container: str, streams: Streams) -> Session:
+        """Join a running container. Raises NotRunnableError."""
+        return self._container(namespace, pod, container).attach(streams)
+
+    def _container(self, namespace: str, pod: str, name: str) -> Container:
+        uid = self._registry.get("pods", pod, namespace)["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        found = worker.container(name) if worker is not None else None
+        if found is None:
+            msg = f'container not found ("{name}")'
+            raise NotRunnableError(msg)
+        return found
 
 
 def _only_container(pod: Object) -> str:

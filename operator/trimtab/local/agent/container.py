@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +13,14 @@ import structlog
 
 from trimtab.local.agent.backoff import BackOff
 from trimtab.local.agent.environment import ConfigError
+from trimtab.local.agent.executing import Attachment, Execution
 from trimtab.local.agent.handlers import ActionFailedError, Surroundings, act
 from trimtab.local.agent.images import UnknownImageError
 from trimtab.local.agent.logs import ContainerLog
 from trimtab.local.agent.podstatus import ContainerRecord, Ended
 from trimtab.local.agent.probes import watch_probe
 from trimtab.local.agent.processes import Process, StartError
+from trimtab.local.entering import NotRunnableError, Session, Streams
 from trimtab.local.objects import Object
 
 log = structlog.get_logger(__name__)
@@ -70,6 +72,7 @@ class Container:
     _stopping: bool = False
     _retry: asyncio.Event = field(default_factory=asyncio.Event)
     _probing: list[asyncio.Task[None]] = field(default_factory=list)
+    _attached: set[Attachment] = field(default_factory=set)
 
     async def run(self) -> None:
         """Run until the restart policy or `stop` ends it."""
@@ -140,7 +143,14 @@ class Container:
         self.previous_log, self.log = self.log, self.open_log(run)
         identity = f"process://{self.record.name}/{run}"
         try:
-            self._process = Process(launch.argv, launch.around.env, launch.around.cwd, self.log.write)
+            self._process = Process(
+                launch.argv,
+                launch.around.env,
+                launch.around.cwd,
+                self._wrote,
+                stdin=bool(self.spec.get("stdin")),
+                terminal=bool(self.spec.get("tty")),
+            )
         except StartError as error:
             self.log.close()
             self.tell("Warning", "Failed", f"Error: {error}")
@@ -158,10 +168,44 @@ class Container:
             await self._end_probes()
             self._process.kill()
             self.log.close()
+            for client in self._attached:
+                client.over()
         reason = "Completed" if code == 0 else "Error"
         message = self._message(launch.message_path, code)
         log.debug("container.ended", container=self.record.name, exit_code=code)
         return Ended(code, reason, began, self.clock(), message, identity)
+
+    def _wrote(self, data: bytes) -> None:
+        if self.log is not None:
+            self.log.write(data)
+        for client in self._attached:
+            client.show(data)
+
+    def execute(self, command: Sequence[str], streams: Streams) -> Session:
+        """Run a command beside the container's own. Raises NotRunnableError."""
+        self._running()
+        if self._around is None:
+            raise self._not_there()
+        return Execution(command, self._around, streams)
+
+    def attach(self, streams: Streams) -> Session:
+        """Let a client see what the container writes and, where its spec says stdin, write to it.
+
+        Raises NotRunnableError.
+        """
+        process = self._running()
+        once = bool(self.spec.get("stdinOnce"))
+        client = Attachment(process, streams, stdin_once=once, forget=self._attached.discard)
+        self._attached.add(client)
+        return client
+
+    def _running(self) -> Process:
+        if self._process is None or not self._process.running:
+            raise self._not_there()
+        return self._process
+
+    def _not_there(self) -> NotRunnableError:
+        return NotRunnableError(f'container not found ("{self.record.name}")')
 
     def _message(self, path: Path, code: int) -> str:
         text = ""

@@ -28,6 +28,7 @@ class Surroundings:
         address: the pod's address.
         ports: the container's named ports.
         command: rewrites a command line to what is run on this machine.
+        mounts: mount paths and the directories behind them.
     """
 
     address: str
@@ -36,6 +37,7 @@ class Surroundings:
     cwd: Path
     command: Callable[[Sequence[str]], list[str]]
     http: aiohttp.ClientSession
+    mounts: Sequence[tuple[str, Path]] = ()
 
 
 async def act(action: Object, around: Surroundings, timeout_s: float | None) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 
 class PathMap:
@@ -25,8 +25,25 @@ class PathMap:
         self._pattern = re.compile(rf"(?:(?<![\w.\-/])|(?<=://))({alternatives})(?![\w.\-])") if alternatives else None
         self._outside = {inside: str(outside) for inside, outside in self._mounts}
 
+    @property
+    def mounts(self) -> Sequence[tuple[str, Path]]:
+        """Mount paths and the directories behind them, the longest path first."""
+        return self._mounts
+
     def rewritten(self, text: str) -> str:
         """The text with real paths."""
         if self._pattern is None:
             return text
         return self._pattern.sub(lambda match: self._outside[match.group(1)], text)
+
+
+def archive_names(argv: Sequence[str], mounts: Sequence[tuple[str, Path]]) -> list[str]:
+    """The command line, where a tar that creates an archive gives members their names inside the pod.
+
+    Takes GNU tar; only mounts that the command line names are renamed.
+    """
+    if len(argv) < 2 or PurePosixPath(argv[0]).name != "tar" or "c" not in argv[1]:
+        return list(argv)
+    named = [(inside, str(outside)) for inside, outside in mounts if any(str(outside) in part for part in argv[2:])]
+    renames = [f"--transform=flags=rSH;s,^{re.escape(there[1:])},{inside[1:]}," for inside, there in named]
+    return [*argv, *renames]

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
+import struct
 import subprocess
+import termios
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from trimtab.local.agent.descriptors import Inlet
 
 MARKER = "TRIMTAB_LOCAL_CONTAINER"  # environment variable by which every descendant can be found
 _PR_SET_PDEATHSIG = 1
@@ -21,15 +26,57 @@ class StartError(OSError):
     """The command could not be started; the message names it."""
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def _prepare(parent: int, *, terminal: bool) -> Callable[[], None]:
     """Run in the child: the kernel kills it when the cluster's process dies, however that happens."""
 
     def prepare() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(137)
+        if terminal:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # the session is new; its terminal is the one on stdin
 
     return prepare
+
+
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    terminal: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own; a `terminal` on stdin becomes its controlling one.
+
+    Raises:
+        StartError: There is no such command, or it may not be run.
+    """
+    if not argv:
+        msg = "no command: the image stands for none here, so the container needs `command`"
+        raise StartError(msg)
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=_prepare(os.getpid(), terminal=terminal),  # noqa: PLW1509 - calls prctl, getppid and ioctl only
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise StartError(_why_not_started(argv, cwd, error)) from error
+
+
+def set_window(fd: int, columns: int, rows: int) -> None:
+    """Tell a terminal its size; whoever reads from it gets SIGWINCH."""
+    size = struct.pack("HHHH", rows & 0xFFFF, columns & 0xFFFF, 0, 0)
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, size)
 
 
 class Process:
@@ -43,11 +90,13 @@ class Process:
         output: Callable[[bytes], None],
         *,
         whole_container: bool = True,
+        stdin: bool = False,
+        terminal: bool = False,
     ) -> None:
         """Start `argv`; what it writes to stdout and stderr goes to `output`, in order.
 
         A `whole_container` takes everything that carries the same marker along when it ends; a probe
-        or a hook inside a container does not.
+        or a hook inside a container does not. With `stdin` or a `terminal` there is an `inlet`.
 
         Raises:
             StartError: There is no such command, or it may not be run.
@@ -57,31 +106,49 @@ class Process:
         self._ended = asyncio.Event()
         self._drained = asyncio.Event()
         self._marker = env.get(MARKER, "") if whole_container else ""
-        if not argv:
-            msg = "no command: the image stands for none here, so the container needs `command`"
-            raise StartError(msg)
-        self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
-        try:
-            self._popen = subprocess.Popen(
-                list(argv),
-                env=dict(env),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=write_end,
-                stderr=write_end,
-                start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - calls prctl and getppid only
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            os.close(self._read_end)
-            raise StartError(_why_not_started(argv, cwd, error)) from error
-        finally:
-            os.close(write_end)
+        self.inlet: Inlet | None = None
+        self._terminal = terminal
+        self._popen = self._start_on_terminal(argv, env, cwd) if terminal else self._start(argv, env, cwd, stdin)
         self.pid = self._popen.pid
         os.set_blocking(self._read_end, False)
         self._loop.add_reader(self._read_end, self._read)
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._reap)
+
+    def _start(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: bool) -> subprocess.Popen[bytes]:
+        self._read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        source, self._input_end = os.pipe2(os.O_CLOEXEC) if stdin else (subprocess.DEVNULL, -1)
+        try:
+            popen = spawn(argv, env, cwd, stdin=source, stdout=write_end, stderr=write_end)
+        except StartError:
+            os.close(self._read_end)
+            if stdin:
+                os.close(self._input_end)
+            raise
+        finally:
+            os.close(write_end)
+            if stdin:
+                os.close(source)
+        if stdin:
+            self.inlet = Inlet(self._input_end)
+        return popen
+
+    def _start_on_terminal(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.Popen[bytes]:
+        self._read_end, slave = os.openpty()
+        try:
+            popen = spawn(argv, env, cwd, stdin=slave, stdout=slave, stderr=slave, terminal=True)
+        except StartError:
+            os.close(self._read_end)
+            raise
+        finally:
+            os.close(slave)
+        self.inlet = Inlet(os.dup(self._read_end))
+        return popen
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the process how large its terminal is; without one nothing happens."""
+        if self._terminal and self._read_end >= 0:
+            set_window(self._read_end, columns, rows)
 
     @property
     def running(self) -> bool:
@@ -122,6 +189,8 @@ class Process:
             data = os.read(self._read_end, 65_536)
         except BlockingIOError:
             return
+        except OSError:
+            data = b""  # a terminal that nobody has open any more
         if data:
             self._output(data)
         else:
@@ -133,6 +202,8 @@ class Process:
             os.close(self._read_end)
             self._read_end = -1
             self._drained.set()
+            if self.inlet is not None:
+                self.inlet.close()
 
     def _reap(self) -> None:
         if self._popen.poll() is None:
