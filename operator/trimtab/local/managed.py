@@ -1,6 +1,7 @@
 """metadata.managedFields: which manager owns which fields, and what applying means for the others."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from trimtab.local.applying import merged, pruned
 from trimtab.local.fieldsets import (
@@ -29,11 +30,12 @@ class Manager:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one manager owns, and since when."""
+    """What one manager owns, and since when; `tree` is how the object says it, if it does already."""
 
     manager: Manager
     fields: frozenset[Path]
     time: str
+    tree: Object | None = field(default=None, compare=False)
 
 
 def entries_of(obj: Object) -> list[Entry]:
@@ -47,6 +49,7 @@ def entries_of(obj: Object) -> list[Entry]:
             ),
             frozenset(from_fields_v1(entry.get("fieldsV1") or {})),
             entry.get("time", ""),
+            entry.get("fieldsV1"),
         )
         for entry in obj["metadata"].get("managedFields") or []
         if entry.get("fieldsV1") is not None
@@ -60,11 +63,17 @@ def _written(entry: Entry) -> Object:
         "apiVersion": entry.manager.api_version,
         "time": entry.time,
         "fieldsType": "FieldsV1",
-        "fieldsV1": to_fields_v1(set(entry.fields)),
+        "fieldsV1": entry.tree if entry.tree is not None else _tree_of(entry.fields),
     }
     if entry.manager.subresource:
         out["subresource"] = entry.manager.subresource
     return out
+
+
+@lru_cache(4_096)
+def _tree_of(fields: frozenset[Path]) -> Object:
+    """Objects of one kind are mostly written alike: they share their trees, as no object is changed in place."""
+    return to_fields_v1(set(fields))
 
 
 def with_entries(obj: Object, entries: list[Entry]) -> None:
@@ -107,10 +116,10 @@ def record_update(old: Object | None, new: Object, node: Node, manager: Manager,
     touched = gained | difference.removed
     entries = _taken_from_others(entries_of(old), manager, touched, now)
     own = next((e for e in entries if e.manager == manager), Entry(manager, frozenset(), now))
-    fields = (set(own.fields) | gained) - difference.removed
+    kept = (own.fields | gained) - difference.removed
     others = [e for e in entries if e.manager != manager]
-    time = own.time if fields == set(own.fields) else now
-    with_entries(new, [*others, Entry(manager, frozenset(fields), time or now)])
+    mine = own if kept == own.fields and own.time else Entry(manager, kept, now)
+    with_entries(new, [*others, mine])
 
 
 def _is_reset(new: Object) -> bool:
@@ -127,7 +136,7 @@ def _keep_entries(old: Object, new: Object) -> None:
 
 def _taken_from_others(entries: list[Entry], manager: Manager, touched: FieldSet, now: str) -> list[Entry]:
     return [
-        replace(e, fields=e.fields - touched, time=now) if e.manager != manager and e.fields & touched else e
+        replace(e, fields=e.fields - touched, time=now, tree=None) if e.manager != manager and e.fields & touched else e
         for e in entries
     ]
 
@@ -163,9 +172,9 @@ def apply(live: Object, config: Object, node: Node, manager: Manager, *, force: 
     if conflicts and not force:
         raise _conflict(list(conflicts.values()))
     others = _taken_from_others(others, manager, gained | difference.removed, now)
-    same = last is not None and set(last.fields) == applied
-    time = last.time if last is not None and same else now
-    return Applied(target, [*others, Entry(manager, frozenset(applied), time)])
+    same = last is not None and last.fields == applied
+    mine = last if last is not None and same else Entry(manager, frozenset(applied), now)
+    return Applied(target, [*others, mine])
 
 
 def _before_first_apply(live: Object, node: Node, manager: Manager, now: str) -> list[Entry]:
