@@ -5,8 +5,11 @@ import contextlib
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trimtab.local.controllers.disruptions import budget_status, expected_pods
+from trimtab.local.controllers.disruptions import Wanted, budget_status, failed_status, wanted_pods
+from trimtab.local.controllers.namespaces import terminating_conditions
 from trimtab.local.controllers.ownership import verdict
 from trimtab.local.controllers.queue import WorkQueue
 from trimtab.local.controllers.taints import tolerated_s
@@ -34,6 +37,13 @@ WAITING = {"metadata": {**OWNER["metadata"], "deletionTimestamp": "x", "finalize
         pytest.param(owned("a"), {"a": WAITING}, "Foreground", set(), id="owner waits"),
         pytest.param(owned("a", kind="Unknown"), {}, None, set(), id="unknown kind"),
         pytest.param(owned("a", namespace="other"), {"a": OWNER}, "Background", set(), id="other namespace"),
+        pytest.param(
+            {"metadata": {k: v for k, v in owned("a")["metadata"].items() if k != "namespace"}},
+            {"a": OWNER},
+            None,
+            set(),
+            id="an owner in a namespace of something in none",
+        ),
         pytest.param(owned("a", deletionTimestamp="x"), {}, None, set(), id="going already"),
         pytest.param(owned("a", finalizers=["orphan"]), {}, "Orphan", set(), id="keeps its own policy"),
     ],
@@ -73,21 +83,66 @@ def test_eviction_by_taint(tolerations, seconds):
     assert tolerated_s({"spec": {"tolerations": tolerations}}, {"spec": {"taints": TAINTS}}) == seconds
 
 
-@pytest.mark.parametrize(
-    ("spec", "allowed"), [({"minAvailable": 2}, 1), ({"minAvailable": "50%"}, 1), ({"maxUnavailable": 1}, 0)]
-)
-def test_disruption_budgets(spec, allowed):
-    """Three of four pods are ready: what may be disrupted follows from the budget."""
-    made = [
-        {
-            "metadata": {"name": str(i), "ownerReferences": [{"uid": "r", "kind": "ReplicaSet", "controller": True}]},
-            "status": {"conditions": [{"type": "Ready", "status": str(i > 0)}]},
-        }
-        for i in range(4)
+def covered(count, ready):
+    owner = {"uid": "r", "kind": "ReplicaSet", "controller": True}
+    conditions = lambda i: [{"type": "Ready", "status": str(i < ready)}]  # noqa: E731
+    return [
+        {"metadata": {"name": str(i), "ownerReferences": [owner]}, "status": {"conditions": conditions(i)}}
+        for i in range(count)
     ]
-    budget = {"metadata": {"generation": 1}, "spec": spec}
-    expected = expected_pods(budget, made, lambda _: 4)
-    assert budget_status(budget, made, expected, NOW)["disruptionsAllowed"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        pytest.param({"minAvailable": 2}, Wanted(3, 2), id="of those there are"),
+        pytest.param({"minAvailable": "50%"}, Wanted(5, 3), id="percent of those asked for, rounded up"),
+        pytest.param({"maxUnavailable": 1}, Wanted(5, 4), id="all but one"),
+        pytest.param({"maxUnavailable": "50%"}, Wanted(5, 2), id="percent that may be missing, rounded up"),
+        pytest.param({"maxUnavailable": 9}, Wanted(5, 0), id="more than there are"),
+        pytest.param({}, Wanted(0, 0), id="nothing said"),
+    ],
+)
+def test_what_a_budget_asks_for(spec, wanted):
+    """Three pods of a set of five."""
+    assert wanted_pods({"spec": spec}, covered(3, 3), lambda o: (o["uid"], 5)) == wanted
+
+
+@given(count=st.integers(0, 6), ready=st.integers(0, 6), least=st.integers(0, 6), evicted=st.integers(0, 6))
+def test_a_budget_never_admits_too_much(count, ready, least, evicted):
+    """However many go on their way at once, the healthy ones stay enough."""
+    mine = covered(count, min(ready, count))
+    at = {str(i): "2026-01-01T12:00:00Z" for i in range(min(evicted, count))}
+    budget = {"metadata": {"generation": 1}, "spec": {"minAvailable": least}, "status": {"disruptedPods": at}}
+    status = budget_status(budget, mine, Wanted(count, least), NOW)
+    staying = sum(i < ready and str(i) not in at for i in range(count))
+    assert status["disruptionsAllowed"] <= max(0, staying - least)
+    condition = status["conditions"][0]
+    assert (condition["status"] == "True") == (status["disruptionsAllowed"] > 0)
+
+
+def test_a_budget_that_cannot_be_counted_allows_nothing():
+    """And says why."""
+    status = failed_status({"status": {"disruptionsAllowed": 3}}, "jobs.batch does not implement scale", NOW)
+    assert status["disruptionsAllowed"] == 0
+    assert status["conditions"][0]["reason"] == "SyncFailed"
+
+
+def test_a_namespace_says_what_keeps_it():
+    """How many of what are left, and who holds them."""
+    left = {"pods.": [{"metadata": {}}], "widgets.x.io": [{"metadata": {"finalizers": ["x.io/hold"]}}] * 2}
+    found = {c["type"]: (c["status"], c["reason"], c["message"]) for c in terminating_conditions([], left, NOW)}
+    assert found["NamespaceContentRemaining"] == (
+        "True",
+        "SomeResourcesRemain",
+        "Some resources are remaining: pods. has 1 resource instances, widgets.x.io has 2 resource instances",
+    )
+    assert found["NamespaceFinalizersRemaining"] == (
+        "True",
+        "SomeFinalizersRemain",
+        "Some content in the namespace has finalizers remaining: x.io/hold in 2 resource instances",
+    )
+    assert found["NamespaceDeletionContentFailure"][0] == "False"
 
 
 async def test_a_queue_coalesces_and_tries_again():

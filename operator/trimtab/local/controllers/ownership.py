@@ -47,7 +47,7 @@ def verdict(obj: Object, present: Mapping[str, Object], known_kinds: frozenset[t
     for reference in references:
         group = reference["apiVersion"].rpartition("/")[0]
         owner = present.get(reference["uid"])
-        if (group, reference["kind"]) not in known_kinds:
+        if (group, reference["kind"]) not in known_kinds or _cannot_own(owner, obj):
             solid += 1
         elif owner is None or not _same_scope(owner, obj):
             absent.add(reference["uid"])
@@ -60,6 +60,11 @@ def verdict(obj: Object, present: Mapping[str, Object], known_kinds: frozenset[t
     if waiting:
         return Verdict(delete="Foreground")
     return Verdict(delete=_own_policy(obj))
+
+
+def _cannot_own(owner: Object | None, dependent: Object) -> bool:
+    """An owner in a namespace of something in none: it cannot be looked for, so nothing follows from it."""
+    return owner is not None and "namespace" in owner["metadata"] and "namespace" not in dependent["metadata"]
 
 
 def _same_scope(owner: Object, dependent: Object) -> bool:
