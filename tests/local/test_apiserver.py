@@ -187,7 +187,7 @@ async def test_events_are_the_same_in_both_groups(http: aiohttp.ClientSession):
         assert (seen["apiVersion"], seen["note"]) == ("events.k8s.io/v1", "m")
     accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     async with http.get(path, headers=accept) as response:
-        assert (await response.json())["rows"][0]["cells"][4] == "pod/p"
+        assert (await response.json())["rows"][0]["cells"][3] == "pod/p"
 
 
 async def test_ways_into_a_pod_are_refused_with_another_way(http: aiohttp.ClientSession, registry: Registry):

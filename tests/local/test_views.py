@@ -6,7 +6,8 @@ from trimtab.local.apiserver.bodies import decode_object, decode_yaml
 from trimtab.local.apiserver.jsontexts import read_json
 from trimtab.local.apiserver.targets import Target, target_of
 from trimtab.local.jsonpaths import UnreadablePath, values_at
-from trimtab.local.kinds.columns import COLUMNS, human_duration
+from trimtab.local.kinds.columns import human_duration
+from trimtab.local.kinds.printers import columns_of
 from trimtab.local.names import label_problems, qualified_name_problems, subdomain_problems
 from trimtab.local.preparing import generated_name
 from trimtab.local.quantities import quantity
@@ -48,19 +49,29 @@ def test_paths(path, target):
         (".status.conditions[?(@.type!='Ready')].status", ["False"]),
         (r".metadata.annotations.example\.com/x", ["y"]),
         (".none.at.all", []),
+        (".spec.list[0:1]", ["a"]),
+        (".spec.list[1:]", ["b"]),
+        (".spec.list[::2]", ["a"]),
+        (".spec.list[0,1]", ["a", "b"]),
+        (".spec['size']", [3]),
+        ("..type", ["Ready", "Other"]),
+        (".status.conditions[?(@.status)].type", ["Ready", "Other"]),
+        (".status.conditions[?(@.nothing)].type", []),
+        (".spec.numbers[?(@.n>=2)].n", [2, 3]),
+        (".status.conditions[*].type", ["Ready", "Other"]),
     ],
 )
 def test_json_paths(path, found):
     """Printer columns find what their path says, and nothing where it leads nowhere."""
     document = {
         "metadata": {"annotations": {"example.com/x": "y"}},
-        "spec": {"size": 3, "list": ["a", "b"]},
+        "spec": {"size": 3, "list": ["a", "b"], "numbers": [{"n": 1}, {"n": 2}, {"n": 3}, {"n": "x"}]},
         "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Other", "status": "False"}]},
     }
     assert values_at(document, path) == found
 
 
-@pytest.mark.parametrize("path", ["spec", ".a[", ".a[?(@.b~1)]", ""])
+@pytest.mark.parametrize("path", ["spec", ".a[", ".a[?(1)]", ".a[]", ".a[b]", ""])
 def test_unreadable_json_paths(path):
     """A path outside of the part that columns use is refused, not guessed at."""
     with pytest.raises(UnreadablePath):
@@ -91,7 +102,7 @@ def test_ages(seconds, text):
 
 
 def cells(kind: str, obj: dict[str, object]) -> dict[str, object]:
-    return {column.name: column.cell(obj, NOW) for column in COLUMNS[kind]}
+    return {column.name: column.cell(obj, NOW) for column in columns_of(kind)}
 
 
 @pytest.mark.parametrize(

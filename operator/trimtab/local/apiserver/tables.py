@@ -8,13 +8,6 @@ from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
 from trimtab.local.statuses import bad_request
 
-_NAME = {
-    "name": "Name",
-    "type": "string",
-    "format": "name",
-    "description": "Unique among the objects of its kind in a namespace.",
-    "priority": 0,
-}
 _INCLUDED = ("", "None", "Metadata", "Object")
 
 
@@ -35,8 +28,7 @@ def table_of(
     conditions = ROW_CONDITIONS.get(served.resource.key, no_conditions)
     rows = []
     for obj in items:
-        cells = [obj["metadata"].get("name", ""), *(column.cell(obj, now) for column in columns)]
-        row: Object = {"cells": cells}
+        row: Object = {"cells": [column.cell(obj, now) for column in columns]}
         if found := conditions(obj):
             row["conditions"] = found
         rows.append({**row, "object": _included(form, obj, include)})
@@ -44,7 +36,7 @@ def table_of(
         "kind": "Table",
         "apiVersion": form.api_version,
         "metadata": metadata,
-        "columnDefinitions": [_NAME, *(column.definition() for column in columns)],
+        "columnDefinitions": [column.definition() for column in columns],
         "rows": rows,
     }
 

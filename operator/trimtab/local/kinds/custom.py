@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from trimtab.local import statuses
-from trimtab.local.kinds.columns import AGE, Column
-from trimtab.local.kinds.printing import printer_column
+from trimtab.local.kinds.columns import Column
+from trimtab.local.kinds.printing import printer_columns
 from trimtab.local.kinds.rules import Rules
 from trimtab.local.names import metadata_change_errors, metadata_errors
 from trimtab.local.objects import Object, quote
@@ -80,8 +80,7 @@ class Custom:
         return self._nodes[version]
 
     def columns(self, version: str) -> Sequence[Column]:
-        declared = self._versions[version].get("additionalPrinterColumns")
-        return [printer_column(column) for column in declared] if declared else [AGE]
+        return printer_columns(self._versions[version].get("additionalPrinterColumns") or ())
 
     def has_status(self, version: str) -> bool:
         return "status" in (self._versions[version].get("subresources") or {})

@@ -1,14 +1,22 @@
 """Columns that a custom kind's definition declares."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
-from trimtab.local.jsonpaths import values_at
-from trimtab.local.kinds.columns import Cell, Column, since
+from trimtab.local.jsonpaths import UnreadablePath, values_at
+from trimtab.local.kinds.columns import AGE, NAME, UNKNOWN, Cell, Column, Columns, since
 from trimtab.local.objects import Object
 
+_AGE = Column(AGE.name, AGE.cell, "date", description=AGE.description)
 
-def printer_column(declared: Object) -> Column:
-    """The column behind one entry of additionalPrinterColumns."""
+
+def printer_columns(declared: Sequence[Object]) -> Columns:
+    """The name, and what additionalPrinterColumns ask for; without any, the age."""
+    return (NAME, *(_column(column) for column in declared)) if declared else (NAME, _AGE)
+
+
+def _column(declared: Object) -> Column:
     path, kind = declared["jsonPath"], declared["type"]
     return Column(
         declared["name"],
@@ -22,26 +30,39 @@ def printer_column(declared: Object) -> Column:
 
 def _cell(path: str, kind: str) -> Cell:
     def cell(obj: Object, now: str) -> Any:
-        found = values_at(obj, path)
+        try:
+            found = values_at(obj, path)
+        except UnreadablePath:
+            return None
         return _shown(found[0], kind, now) if found else None
 
     return cell
 
 
 def _shown(value: Any, kind: str, now: str) -> Any:
+    """The first value that a path found, as a cell of that type; nothing where it is of another one."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     match kind:
         case "date":
-            return since(value, now)
+            return _date(value, now)
         case "integer":
-            return value if isinstance(value, int) else None
+            return int(value) if is_number else None
         case "number":
-            return value if isinstance(value, int | float) else None
+            return value if is_number else None
         case "boolean":
             return value if isinstance(value, bool) else None
-    return value if isinstance(value, str | int | float | bool) else _compact(value)
+    return _text(value)
 
 
-def _compact(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{' '.join(str(item) for item in value)}]"
-    return str(value)
+def _date(value: Any, now: str) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return UNKNOWN if value in ("", "null") else since(value, now)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | list):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from trimtab.local import statuses
-from trimtab.local.kinds.columns import COLUMNS, Column
+from trimtab.local.kinds.columns import Column
+from trimtab.local.kinds.printers import columns_of
 from trimtab.local.kinds.rules import NO_RULES, Rules
 from trimtab.local.names import legacy_finalizer_errors, metadata_change_errors, metadata_errors
 from trimtab.local.objects import Object
@@ -39,7 +40,7 @@ class Served(Protocol):
         """Fill in what appears when a stored object is read."""
 
     def columns(self, version: str) -> Sequence[Column]:
-        """What a table shows of it beside the name."""
+        """What a table shows of it."""
 
     def has_status(self, version: str) -> bool:
         """Whether status is a subresource."""
@@ -72,7 +73,7 @@ class BuiltIn:
         self.rules.default(obj)
 
     def columns(self, version: str) -> Sequence[Column]:  # noqa: ARG002
-        return COLUMNS.get(self.resource.key, COLUMNS[""])
+        return columns_of(self.resource.key)
 
     def has_status(self, version: str) -> bool:  # noqa: ARG002
         return self.resource.subresource("status") is not None
