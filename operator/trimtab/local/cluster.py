@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +22,16 @@ import aiohttp
 import structlog
 
 from trimtab.local.access.keys import Keys
+from trimtab.local.access.podaccounts import PodAccounts
 from trimtab.local.agent import warden
 from trimtab.local.agent.addresses import PodAddresses
 from trimtab.local.agent.agent import NodeAgent
+from trimtab.local.agent.credentials import pod_token
 from trimtab.local.agent.heartbeats import Heartbeats
 from trimtab.local.agent.launching import Host, folder_name, inherited
 from trimtab.local.agent.processes import MARKER, kill_marked
 from trimtab.local.apiserver.server import ApiServer
+from trimtab.local.controllers.accounts import RootCertificates
 from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.feed import Feed
 from trimtab.local.controllers.table import controllers
@@ -125,6 +129,7 @@ class EmbeddedCluster:
             saved=saved,
         )
         stack.callback(self.registry.close)
+        self.registry.admission["pods"] = PodAccounts(self.registry.find, self.registry.ids).admit
         self._seed(loopback)
         keys = Keys.kept(config.directory / "pki", datetime.now(UTC))
         self.api = ApiServer(self.registry, host=loopback.host, port=API_PORT, keys=keys)
@@ -150,6 +155,7 @@ class EmbeddedCluster:
         )
         working: list[Controller] = [
             *controllers(self.registry, feed, config.clock, config.back_off_scale),
+            RootCertificates(self.registry, feed, config.clock, self.api.trust),
             groups,
         ]
         tasks = [asyncio.create_task(c.run(), name=c.name) for c in working]
@@ -209,7 +215,8 @@ class EmbeddedCluster:
             cluster=self.identity,
             images=self.config.images,
             environ=inherited(os.environ, self.config.pass_through),
-            kubeconfig=self.api.kubeconfig,
+            token=partial(pod_token, self.api.gate.tokens, self.registry.find),
+            kubeconfig=lambda token, namespace: self.api.kubeconfig(token, user="pod", namespace=namespace),
             directory=directory,
             http=http,
         )

@@ -1,8 +1,7 @@
 """Reading what a writer sends: the kind's own rules for fields, and what an apply is about."""
 
-import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,11 @@ from trimtab.local.managed import Manager
 from trimtab.local.objects import Object, quote
 from trimtab.local.resources import group_version
 from trimtab.local.schema.decoding import Undecodable
+from trimtab.local.schema.pruning import copied
 from trimtab.local.schema.typing import type_problems
 from trimtab.local.statuses import ApiError
+
+Check = Callable[[Object, Object | None], None]
 
 _METADATA_ORDER = ("name", "generateName", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp")
 
@@ -29,6 +31,8 @@ class Terms:
         validation: what to do about unknown fields: Strict, Warn or Ignore.
         warnings: where warnings go, if the writer takes any.
         complaints: what is wrong with the text that was sent, such as fields that occur twice.
+        check: called with the new state and the present one (None: to be created); raises ApiError
+            where the writer may not make this of it.
     """
 
     version: str
@@ -37,6 +41,7 @@ class Terms:
     validation: str = "Ignore"
     warnings: list[str] | None = None
     complaints: Sequence[str] = ()
+    check: Check | None = None
 
     @property
     def subresource(self) -> str:
@@ -48,7 +53,7 @@ def presented(served: Served, obj: Object, version: str | None) -> Object:
     resource = served.resource
     if version is None or version == resource.version:
         return obj
-    out = copy.deepcopy({**obj, "apiVersion": group_version(resource.group, version)})
+    out: Object = copied({**obj, "apiVersion": group_version(resource.group, version)})
     served.revive(out, version)
     return out
 
@@ -59,7 +64,7 @@ def decoded(served: Served, obj: Object, terms: Terms) -> Object:
     version = str(obj.get("apiVersion") or terms.version).rpartition("/")[2]
     unfit = f'{given} in version "{version}" cannot be handled as a {served.resource.kind}'
     try:
-        found = served.decode(copy.deepcopy(obj), terms.version)
+        found = served.decode({**obj}, terms.version)
     except Undecodable as error:
         raise statuses.bad_request(f"{unfit}: {error}") from None
     if complaints := _strict_complaints(_ordered(served, found.unknown), terms):
@@ -67,18 +72,18 @@ def decoded(served: Served, obj: Object, terms: Terms) -> Object:
     return found.object
 
 
-def decoded_patch(served: Served, obj: Object, name: str, shown: str, terms: Terms) -> Object:
+def decoded_patch(served: Served, obj: Object, name: str, shown: Callable[[], str], terms: Terms) -> Object:
     """What a patch made of an object; a wrong type is the patch's fault, and its refusal quotes `shown`.
 
     Raises:
         ApiError: 422 for a patch that makes no object, 400 for another name.
     """
     try:
-        found = served.decode(copy.deepcopy(obj), terms.version)
+        found = served.decode({**obj}, terms.version)
     except Undecodable as error:
-        raise _bad_patch(shown, str(error)) from None
+        raise _bad_patch(shown(), str(error)) from None
     if complaints := _strict_complaints(_ordered(served, found.unknown), terms):
-        raise _bad_patch(shown, f"strict decoding error: {', '.join(complaints)}")
+        raise _bad_patch(shown(), f"strict decoding error: {', '.join(complaints)}")
     check_name(found.object, name)
     return found.object
 

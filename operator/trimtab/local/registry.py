@@ -13,6 +13,7 @@ from trimtab.local.encodings import Encodings
 from trimtab.local.entering import PodAccess
 from trimtab.local.fieldselectors import field_matcher
 from trimtab.local.incoming import (
+    Check,
     Terms,
     applied_config,
     decoded,
@@ -84,6 +85,11 @@ class Registry:
         self._transactions = Transactions(self._store, self.catalog, ServiceRange(service_range), ids)
         if saved is not None:
             self._transactions.resume()
+
+    @property
+    def admission(self) -> dict[str, Callable[[Object], None]]:
+        """What completes or refuses new objects, by resource; raises ApiError."""
+        return self._transactions.admission
 
     @property
     def encodings(self) -> Encodings:
@@ -187,6 +193,7 @@ class Registry:
         version: str | None = None,
         warnings: Warnings | None = None,
         complaints: Sequence[str] = (),
+        check: Check | None = None,
     ) -> Object:
         """Store a new object; returns it as it is kept.
 
@@ -194,7 +201,7 @@ class Registry:
             ApiError: 409 if it exists, 422 if it is invalid, 404 if its namespace is not there.
         """
         served = self.catalog.get(resource)
-        terms = self._terms(served, version, manager, None, dry_run, field_validation, warnings, complaints)
+        terms = self._terms(served, version, manager, None, dry_run, field_validation, warnings, complaints, check)
         new = decoded(served, obj, terms)
         place(served.resource, new, namespace)
         return self._create(served, new, terms)
@@ -215,6 +222,7 @@ class Registry:
         version: str | None = None,
         warnings: Warnings | None = None,
         complaints: Sequence[str] = (),
+        check: Check | None = None,
     ) -> Object:
         """Replace an object; one that carries a resourceVersion replaces that version only.
 
@@ -226,7 +234,7 @@ class Registry:
         if subresource == "finalize":
             return self.finalize_namespace(obj)
         served = self.catalog.get(resource)
-        terms = self._terms(served, version, manager, subresource, dry_run, field_validation, warnings, complaints)
+        terms = self._terms(served, version, manager, subresource, dry_run, field_validation, warnings, complaints, check)
         new = obj if subresource == "scale" else decoded(served, obj, terms)
         metadata = new.get("metadata") or {}
         name = metadata.get("name") or ""
@@ -266,6 +274,7 @@ class Registry:
         version: str | None = None,
         warnings: Warnings | None = None,
         complaints: Sequence[str] = (),
+        check: Check | None = None,
     ) -> Object:
         """Change an object by a patch; an apply creates it where it is not there.
 
@@ -276,7 +285,7 @@ class Registry:
             ApiError: 404, 409 (conflict), 415 (kind of patch), 422 (invalid).
         """
         served = self.catalog.get(resource)
-        terms = self._terms(served, version, manager, subresource, dry_run, field_validation, warnings, complaints)
+        terms = self._terms(served, version, manager, subresource, dry_run, field_validation, warnings, complaints, check)
         if content_type == patching.APPLY and subresource != "scale":
             terms = replace(terms, manager=replace(terms.manager, operation="Apply"))
             config = applied_config(served, name, patch, terms)
@@ -290,7 +299,10 @@ class Registry:
             kind = patching.MERGE if content_type == patching.APPLY else content_type
             return self._rescale(served, old, patching.patched(scale, patch, kind, {}), terms)
         document = patching.patched(current, patch, content_type, served.schema(terms.version))
-        quoted = go_map(patch) if content_type == patching.STRATEGIC else patched_text(document)
+
+        def quoted() -> str:
+            return go_map(patch) if content_type == patching.STRATEGIC else patched_text(document)
+
         new = decoded_patch(served, document, name, quoted, terms)
         place(served.resource, new, namespace)
         served.default(new, terms.version)
@@ -391,11 +403,12 @@ class Registry:
         validation: str,
         warnings: Warnings | None,
         complaints: Sequence[str],
+        check: Check | None,
     ) -> Terms:
         version = version or served.resource.version
         api_version = group_version(served.resource.group, version)
         who = Manager(manager, "Update", api_version, subresource or "")
-        return Terms(version, who, dry_run, validation, warnings, complaints)
+        return Terms(version, who, dry_run, validation, warnings, complaints, check)
 
     def close(self) -> None:
         """End every watch."""

@@ -94,7 +94,12 @@ def _kind(
     )
 
 
-_REVIEW = ("create",)
+def _review(group: str, kind: str, *, namespaced: bool = False) -> Resource:
+    """A question that is answered and never stored."""
+    return _kind(group, f"{kind.lower()}s", kind, namespaced=namespaced, verbs=("create",))
+
+
+_CONNECT = ("create", "get")
 _EVERYTHING = ("all",)
 
 BUILT_IN: tuple[Resource, ...] = (
@@ -118,14 +123,22 @@ BUILT_IN: tuple[Resource, ...] = (
         categories=_EVERYTHING,
         generation=True,
         subresources=(
+            Subresource("attach", "PodAttachOptions", _CONNECT),
             Subresource("binding", "Binding", ("create",)),
             Subresource("eviction", "Eviction", ("create",), "policy", "v1"),
+            Subresource("exec", "PodExecOptions", _CONNECT),
             Subresource("log", "Pod", ("get",)),
+            Subresource("portforward", "PodPortForwardOptions", _CONNECT),
             *_status("Pod"),
         ),
     ),
     _core("secrets", "Secret"),
-    _core("serviceaccounts", "ServiceAccount", "sa"),
+    _core(
+        "serviceaccounts",
+        "ServiceAccount",
+        "sa",
+        subresources=(Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),),
+    ),
     _core("services", "Service", "svc", categories=_EVERYTHING, subresources=_status("Service")),
     _kind(
         "apps",
@@ -175,11 +188,10 @@ BUILT_IN: tuple[Resource, ...] = (
         generation=True,
         subresources=_status("CustomResourceDefinition"),
     ),
-    _kind(
-        "authorization.k8s.io",
-        "selfsubjectaccessreviews",
-        "SelfSubjectAccessReview",
-        namespaced=False,
-        verbs=_REVIEW,
-    ),
+    _review("authentication.k8s.io", "SelfSubjectReview"),
+    _review("authentication.k8s.io", "TokenReview"),
+    _review("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True),
+    _review("authorization.k8s.io", "SelfSubjectAccessReview"),
+    _review("authorization.k8s.io", "SelfSubjectRulesReview"),
+    _review("authorization.k8s.io", "SubjectAccessReview"),
 )

@@ -1,6 +1,5 @@
 """The steps of a write, from a decoded object to what is stored."""
 
-import copy
 from collections.abc import Callable
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from trimtab.local.kinds.definitions import CLEANUP
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
 from trimtab.local.preparing import place, prepare_new, prepare_status, prepare_update
+from trimtab.local.schema.pruning import copied
 from trimtab.local.statuses import ApiError
 from trimtab.local.store import Store
 from trimtab.local.times import stamp
@@ -28,6 +28,7 @@ class Transactions:
         self._services = services
         self._definitions = Definitions(catalog, store)
         self._ids = ids
+        self.admission: dict[str, Callable[[Object], None]] = {}
 
     def resume(self) -> None:
         """Go on with what an earlier run stored: serve its custom kinds, reserve the addresses of its Services."""
@@ -63,11 +64,15 @@ class Transactions:
         """Store a new object, given with its defaults; `entries` says who owns what, if that is known already."""
         resource, version = served.resource, terms.version
         self._admit_place(served, new)
+        if terms.check is not None:
+            terms.check(new, None)
         where = new["metadata"].get("namespace", "")
         prepare_new(
             served, new, version, self._ids, now, lambda name: self._store.find(resource.key, where, name) is not None
         )
         served.rules.admit(new, self)
+        if (admit := self.admission.get(resource.key)) is not None:
+            admit(new)
         if error := served.validate(new, None, version, ""):
             raise error
         metadata = new["metadata"]
@@ -101,6 +106,8 @@ class Transactions:
             prepare_status(served, new, current)
         else:
             prepare_update(served, new, current, version)
+        if terms.check is not None:
+            terms.check(new, current)
         if error := served.validate(new, current, version, terms.subresource):
             raise error
         if entries is None:
@@ -141,7 +148,7 @@ class Transactions:
             return self.create(served, applied.object, terms, now, applied.entries)
         current = presented(served, old, terms.version)
         applied = managed.apply(current, config, node, terms.manager, force=force, now=now)
-        new = copy.deepcopy(applied.object)
+        new = copied(applied.object)
         served.default(new, terms.version)
         return self.replace(served, old, new, terms, now, applied.entries)
 

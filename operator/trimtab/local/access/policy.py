@@ -65,18 +65,23 @@ class Policy:
                 problems.append(grant.no_role())
             elif any(rule.allows(wanted) for rule in rules):
                 return Decision(allowed=True, reason=f"RBAC: allowed by {grant}")
-        return Decision(allowed=False, reason=f"RBAC: {_joined(problems)}" if problems else "")
+        return Decision(allowed=False, reason=f"RBAC: {joined(problems)}" if problems else "")
 
-    def rules_for(self, user: User, namespace: str) -> tuple[list[Rule], str]:
-        """Every rule that the user holds in a namespace (empty: cluster-wide only), and which roles are missing."""
+    def rules_for(self, user: User, namespace: str) -> tuple[list[Rule], list[Grant]]:
+        """Every rule that the user holds in a namespace (empty: cluster-wide only), and grants of no existing role."""
         found: list[Rule] = []
-        problems = []
+        dangling = []
         for grant, rules in self._granted(user, namespace):
             if rules is None:
-                problems.append(grant.no_role())
+                dangling.append(grant)
             else:
                 found.extend(rules)
-        return found, _joined(problems)
+        return found, dangling
+
+    def rules_of(self, namespace: str, name: str) -> tuple[Rule, ...] | None:
+        """The rules of a role, or of a cluster role where the namespace is empty; None where there is none."""
+        self._catch_up()
+        return self._rules.get((namespace, name))
 
     def _granted(self, user: User, namespace: str) -> Iterator[tuple[Grant, tuple[Rule, ...] | None]]:
         self._catch_up()
@@ -146,6 +151,7 @@ def _subject(subject: Object, namespace: str) -> tuple[_Subject, str]:
     return ("User", account_name(where, name)), f'{kind} "{name}/{where}"'
 
 
-def _joined(problems: Sequence[str]) -> str:
+def joined(problems: Sequence[str]) -> str:
+    """Several problems in brackets, as Kubernetes lists errors; each once."""
     different = list(dict.fromkeys(problems))
     return different[0] if len(different) == 1 else f"[{', '.join(different)}]" if different else ""

@@ -19,7 +19,8 @@ from trimtab.local.times import parse_stamp
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 AUDIENCES = (ISSUER,)
-LONGEST_S = 365 * 24 * 3600
+POD_SECONDS = 3607  # what node agents ask for; the odd number tells the tokens of pods from others
+_LONGEST_S = 365 * 24 * 3600
 _ALGORITHM = "ES256"
 _REMEMBERED = 1024  # tokens whose signature need not be checked again
 _EXTRA = "authentication.kubernetes.io/"
@@ -41,6 +42,12 @@ class Bound:
     node: str = ""
 
 
+def lasting(seconds: int, audiences: Sequence[str], bound: Bound | None) -> int:
+    """How long a token really holds: a pod's longer than it was asked for, as many clients read it only once."""
+    of_a_pod = bound is not None and bound.kind == "Pod"
+    return _LONGEST_S if of_a_pod and seconds == POD_SECONDS and tuple(audiences) == AUDIENCES else seconds
+
+
 class TokenIssuer:
     """Signs and checks tokens. `find` looks up an object by resource, namespace and name."""
 
@@ -58,8 +65,8 @@ class TokenIssuer:
 
     def issue(
         self, account: Object, seconds: int | None, audiences: Sequence[str] = (), bound: Bound | None = None
-    ) -> tuple[str, int]:
-        """A token of a service account and when it expires (seconds since 1970); without `seconds` it never does."""
+    ) -> str:
+        """A token of a service account; without `seconds` it never expires."""
         metadata = account["metadata"]
         now = int(self._clock().timestamp())
         about: Object = {
@@ -82,7 +89,7 @@ class TokenIssuer:
         if seconds is not None:
             claims["exp"] = now + seconds
         header = {"alg": _ALGORITHM, "kid": self._key.thumbprint()}
-        return jwt.encode(header, claims, self._key), claims.get("exp", 0)
+        return jwt.encode(header, claims, self._key)
 
     def user(self, token: str, audiences: Sequence[str] = AUDIENCES) -> tuple[User, tuple[str, ...]]:
         """Who shows the token, and for which of the audiences it holds.

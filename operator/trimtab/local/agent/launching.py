@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import yaml
 
+from trimtab.local.access.podaccounts import MOUNT
+from trimtab.local.access.tokens import POD_SECONDS
 from trimtab.local.agent.container import Launch
 from trimtab.local.agent.environment import Sources, environment_of, expanded
 from trimtab.local.agent.handlers import Surroundings
@@ -22,7 +22,6 @@ from trimtab.local.agent.volumes import made_volumes
 from trimtab.local.objects import Object
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 _MESSAGE_PATH = "/dev/termination-log"
 
 
@@ -34,14 +33,17 @@ class Host:
         cluster: identifies the cluster in the environment of its processes.
         images: patterns of image names and the start of the command line each stands for.
         environ: the variables that containers inherit: PATH and those passed through by configuration.
-        kubeconfig: the text of a kubeconfig for the API server.
+        token: a token of a pod's service account for some audiences (none: the API server's) and seconds;
+            raises ConfigError where the account is not there.
+        kubeconfig: the text of a kubeconfig for whoever a token stands for, and a namespace.
         directory: for pods; each gets a short-named folder of its own, as socket paths are limited to 107 bytes.
     """
 
     cluster: str
     images: Mapping[str, Sequence[str]]
     environ: Mapping[str, str]
-    kubeconfig: Callable[[], str]
+    token: Callable[[Object, Sequence[str], int], str]
+    kubeconfig: Callable[[str, str], str]
     directory: Path
     http: aiohttp.ClientSession
 
@@ -103,13 +105,11 @@ class Launcher:
 
     def refresh(self) -> None:
         """Bring ConfigMap and Secret volumes up to date."""
-        made_volumes(self._pod, self.root / "v", self._sources, self._token())
+        made_volumes(self._pod, self.root / "v", self._sources, self._token)
 
     def _paths(self, container: Object, message: Path) -> PathMap:
-        places = made_volumes(self._pod, self.root / "v", self._sources, self._token())
+        places = made_volumes(self._pod, self.root / "v", self._sources, self._token)
         mounts = [(container.get("terminationMessagePath") or _MESSAGE_PATH, message)]
-        if self._wants_api():
-            mounts.append((_TOKEN_MOUNT, self._api_access()))
         for mount in container.get("volumeMounts") or ():
             if mount["name"] in places:
                 place = places[mount["name"]] / (mount.get("subPath") or "")
@@ -128,31 +128,22 @@ class Launcher:
             "TERMINATION_MESSAGE_PATH": str(message),
             MARKER: f"{self._host.cluster}/{metadata['uid']}/{container['name']}/",
         }
-        if self._wants_api():
-            variables["KUBECONFIG"] = str(self._api_access() / "kubeconfig")
+        if any(mount["mountPath"] == MOUNT for mount in container.get("volumeMounts") or ()):
+            variables["KUBECONFIG"] = str(self._kubeconfig())
         return variables
 
-    def _wants_api(self) -> bool:
-        return self._pod["spec"].get("automountServiceAccountToken", True) is not False
+    def _token(self, audiences: Sequence[str], seconds: int) -> bytes:
+        return self._host.token(self._pod, audiences, seconds).encode()
 
-    def _token(self) -> dict[str, bytes]:
-        with contextlib.suppress(KeyError, IndexError, TypeError):
-            config = yaml.safe_load(self._host.kubeconfig())
-            return {"token": str(config["users"][0]["user"]["token"]).encode()}
-        return {"token": b""}
-
-    def _api_access(self) -> Path:
-        """The folder with kubeconfig, token and namespace for the pod's service account."""
-        folder = self.root / "api"
-        if folder.is_dir():
-            return folder
-        namespace = self._pod["metadata"]["namespace"]
-        config = yaml.safe_load(self._host.kubeconfig())
-        for context in config.get("contexts") or ():
-            context["context"]["namespace"] = namespace
-        files = {"kubeconfig": yaml.safe_dump(config), "namespace": namespace, "token": self._token()["token"].decode()}
-        folder.mkdir(mode=0o700)
-        for name, text in files.items():
-            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-                file.write(text)
-        return folder
+    def _kubeconfig(self) -> Path:
+        """A kubeconfig for the pod's service account: clients look there before they look for the mounted token."""
+        file = self.root / "api" / "kubeconfig"
+        if file.is_file():
+            return file
+        token = self._host.token(self._pod, (), POD_SECONDS)
+        text = self._host.kubeconfig(token, self._pod["metadata"]["namespace"])
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        fresh = file.with_name("kubeconfig.new")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+            opened.write(text)
+        return fresh.replace(file)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trimtab.local.agent.environment import ConfigError, Sources, field_value
 from trimtab.local.objects import Object
 
+Token = Callable[[Sequence[str], int], bytes]
+"""Makes a token of the pod's service account, for audiences (none: the API server's) and seconds."""
+
+_TOKEN_S = 3600
 _SUPPORTED = "emptyDir, configMap, secret, hostPath, downwardAPI, projected"
 
 
-def made_volumes(pod: Object, root: Path, sources: Sources, token: Mapping[str, bytes]) -> dict[str, Path]:
+def made_volumes(pod: Object, root: Path, sources: Sources, token: Token) -> dict[str, Path]:
     """Create the pod's volumes below `root`; returns where each is.
 
-    `token` is what a service-account token volume holds, by file name. Making a volume again
+    `token` makes what a service-account token volume holds. Making a volume again
     refreshes it.
 
     Raises:
@@ -51,7 +55,7 @@ def _host_path(name: str, source: Object) -> Path:
     return path
 
 
-def _files(kind: str, source: Object, name: str, sources: Sources, token: Mapping[str, bytes]) -> dict[str, bytes]:
+def _files(kind: str, source: Object, name: str, sources: Sources, token: Token) -> dict[str, bytes]:
     match kind:
         case "configMap":
             return _chosen(source, source["name"], sources, secret=False)
@@ -63,7 +67,8 @@ def _files(kind: str, source: Object, name: str, sources: Sources, token: Mappin
                 for item in source.get("items") or ()
             }
         case "serviceAccountToken":
-            return {source.get("path", "token"): token["token"]}
+            audiences = [source["audience"]] if source.get("audience") else []
+            return {source["path"]: token(audiences, source.get("expirationSeconds") or _TOKEN_S)}
         case "projected":
             files: dict[str, bytes] = {}
             for part in source.get("sources") or ():

@@ -6,6 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
+from trimtab.local.access.attributes import attributes_of
+from trimtab.local.access.escalation import check_of
 from trimtab.local.access.gate import Caller
 from trimtab.local.apiserver import eventviews
 from trimtab.local.apiserver.listoptions import is_set
@@ -13,6 +15,7 @@ from trimtab.local.apiserver.negotiation import TABLE, Form, negotiated
 from trimtab.local.apiserver.representation import one
 from trimtab.local.apiserver.targets import Target
 from trimtab.local.fieldselectors import of_core_events
+from trimtab.local.incoming import Check
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
 from trimtab.local.registry import Registry
@@ -105,6 +108,13 @@ class Call:
             return int(text) if text else None
         except ValueError:
             raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+    @property
+    def check(self) -> Check | None:
+        """What has to hold of what this request writes, beside the right to make it."""
+        if self.caller.user.may_everything:
+            return None
+        return check_of(self.caller, attributes_of(self.request.method, self.request.path, self.request.query))
 
     async def body(self) -> bytes:
         return await self.request.read()

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from trimtab.local import statuses
 from trimtab.local.access.attributes import Attributes
+from trimtab.local.access.policy import joined
 from trimtab.local.access.rules import Rule
 from trimtab.local.access.tokens import AUDIENCES, InvalidTokenError
 from trimtab.local.access.users import User
@@ -34,7 +35,7 @@ def _answer(call: Call, review: Object, status: Object) -> web.Response:
 
 
 async def self_access(call: Call) -> web.Response:
-    """May I?"""
+    """SelfSubjectAccessReview: whether the caller may."""
     review = await sent(call)
     spec = review.get("spec") or {}
     if errors := _attribute_errors(spec):
@@ -43,7 +44,7 @@ async def self_access(call: Call) -> web.Response:
 
 
 async def access(call: Call) -> web.Response:
-    """May this user?"""
+    """SubjectAccessReview: whether a user may."""
     review = await sent(call)
     spec = review.get("spec") or {}
     if errors := [*_attribute_errors(spec), *_subject_errors(spec)]:
@@ -52,7 +53,7 @@ async def access(call: Call) -> web.Response:
 
 
 async def local_access(call: Call) -> web.Response:
-    """May this user, in this namespace?"""
+    """LocalSubjectAccessReview: whether a user may, in one namespace."""
     review = await sent(call)
     spec, where = review.get("spec") or {}, call.target.namespace
     if not where:
@@ -72,12 +73,12 @@ async def local_access(call: Call) -> web.Response:
 
 
 async def self_rules(call: Call) -> web.Response:
-    """What may I in a namespace?"""
+    """SelfSubjectRulesReview: everything that the caller may in a namespace."""
     review = await sent(call)
     namespace = (review.get("spec") or {}).get("namespace")
     if not namespace:
         raise statuses.bad_request("no namespace on request")
-    rules, problems = call.caller.gate.policy.rules_for(call.caller.user, namespace)
+    rules, dangling = call.caller.gate.policy.rules_for(call.caller.user, namespace)
     status: Object = {
         "resourceRules": [_resource_rule(rule) for rule in rules if rule.resources],
         "nonResourceRules": [
@@ -85,13 +86,13 @@ async def self_rules(call: Call) -> web.Response:
         ],
         "incomplete": False,
     }
-    if problems:
-        status["evaluationError"] = problems
+    if dangling:
+        status["evaluationError"] = joined([grant.no_role() for grant in dangling])
     return _answer(call, review, status)
 
 
 async def self_user(call: Call) -> web.Response:
-    """Who am I?"""
+    """SelfSubjectReview: who the caller is."""
     await sent(call)
     answer = {
         "kind": call.kind,
@@ -103,7 +104,7 @@ async def self_user(call: Call) -> web.Response:
 
 
 async def token(call: Call) -> web.Response:
-    """Whose token is this?"""
+    """TokenReview: whose token it is."""
     review = await sent(call)
     spec = review.get("spec") or {}
     if not spec.get("token"):

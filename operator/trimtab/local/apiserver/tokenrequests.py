@@ -7,7 +7,7 @@ from datetime import timedelta
 from aiohttp import web
 
 from trimtab.local import statuses
-from trimtab.local.access.tokens import AUDIENCES, LONGEST_S, Bound
+from trimtab.local.access.tokens import AUDIENCES, Bound, lasting
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import json_response
 from trimtab.local.apiserver.receiving import sent
@@ -23,7 +23,6 @@ _REQUEST = BuiltIn(
 _DEFAULT_S = 3600
 _SHORTEST_S = 600
 _LARGEST_S = 1 << 32
-_OF_A_POD_S = 3607  # what node agents ask for; it means: an hour, but do not fail clients that never read it again
 _BINDABLE = {("v1", "Pod"): "pods", ("v1", "Secret"): "secrets", ("v1", "Node"): "nodes"}
 
 
@@ -47,7 +46,7 @@ async def create(call: Call) -> web.Response:
     if errors := _duration_errors(seconds):
         raise statuses.invalid(_REQUEST.resource.group, "TokenRequest", "", errors)
     bound = _bound(call, account, spec.get("boundObjectRef"))
-    token, _ = call.caller.gate.tokens.issue(account, lasting(seconds, audiences, bound), audiences, bound)
+    token = call.caller.gate.tokens.issue(account, lasting(seconds, audiences, bound), audiences, bound)
     now = call.registry.clock()
     answer: Object = {
         "kind": "TokenRequest",
@@ -61,12 +60,6 @@ async def create(call: Call) -> web.Response:
         "status": {"token": token, "expirationTimestamp": stamp(now + timedelta(seconds=seconds))},
     }
     return json_response(answer, 201, call.warnings)
-
-
-def lasting(seconds: int, audiences: list[str], bound: Bound | None) -> int:
-    """How long a token really holds: that of a pod longer than it says, as many clients read it once only."""
-    of_a_pod = bound is not None and bound.kind == "Pod"
-    return LONGEST_S if of_a_pod and seconds == _OF_A_POD_S and audiences == list(AUDIENCES) else seconds
 
 
 def _duration_errors(seconds: int) -> list[FieldError]:

@@ -30,8 +30,6 @@ async def create(call: Call) -> web.Response:
         raise statuses.method_not_allowed()
     options = write_options(call, "CreateOptions")
     document = await _object(call)
-    if call.served.resource.kind == "SelfSubjectAccessReview":
-        return json_response({**document.value, "status": {"allowed": True}}, 201)
     created = call.registry.create(
         call.resource,
         document.value,
@@ -42,6 +40,7 @@ async def create(call: Call) -> web.Response:
         version=call.target.version,
         warnings=call.warnings,
         complaints=document.twice,
+        check=call.check,
     )
     return _answer(call, created, 201)
 
@@ -62,6 +61,7 @@ async def replace(call: Call) -> web.Response:
         version=target.version,
         warnings=call.warnings,
         complaints=document.twice,
+        check=call.check,
     )
     if target.subresource == "scale":
         return json_response(updated, 200, call.warnings)
@@ -105,6 +105,7 @@ async def patch(call: Call) -> web.Response:
         version=target.version,
         warnings=call.warnings,
         complaints=document.twice,
+        check=call.check,
     )
     if target.subresource == "scale":
         return json_response(changed, 200, call.warnings)

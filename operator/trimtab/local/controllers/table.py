@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from trimtab.local.controllers.accounts import DefaultAccounts
+from trimtab.local.controllers.aggregation import RoleAggregation
 from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.deployments import Deployments
 from trimtab.local.controllers.disruptions import Disruptions
+from trimtab.local.controllers.endpointobjects import EndpointObjects
 from trimtab.local.controllers.endpointslices import EndpointSlices
 from trimtab.local.controllers.feed import Feed
 from trimtab.local.controllers.garbage import GarbageCollector
@@ -30,9 +33,12 @@ def controllers(
 ) -> Sequence[Controller]:
     """New controllers on one registry; `back_off_scale` multiplies the wait before a Job's next pod."""
     plain: tuple[type[Controller], ...] = (
+        DefaultAccounts,
+        RoleAggregation,
         Deployments,
         ReplicaSets,
         EndpointSlices,
+        EndpointObjects,
         Disruptions,
         GarbageCollector,
         Namespaces,
