@@ -12,6 +12,7 @@ SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
 HEADLESS = "service.kubernetes.io/headless"
+CHANGED = "endpoints.kubernetes.io/last-change-trigger-time"
 MOST_ENDPOINTS = 100  # per slice, as kube-controller-manager
 
 Ports = tuple[tuple[str, str, int, str | None], ...]
@@ -22,8 +23,8 @@ def is_listed(pod: Object) -> bool:
     return bool(pod.get("status", {}).get("podIP")) and not pods.is_finished(pod)
 
 
-def endpoint(pod: Object, service: Object, zones: Mapping[str, str]) -> Object:
-    """A pod as an endpoint; `zones` by node name."""
+def endpoint(pod: Object, service: Object, zones: Mapping[str, str | None]) -> Object:
+    """A pod as an endpoint; `zones` by node name, None for a node without one."""
     serving = pods.is_ready(pod)
     terminating = pods.is_terminating(pod)
     ready = bool(service["spec"].get("publishNotReadyAddresses")) or (serving and not terminating)
@@ -66,21 +67,54 @@ def ports_for(pod: Object, service: Object) -> Ports:
     return tuple(found)
 
 
-def slices_for(service: Object, selected: Sequence[Object], zones: Mapping[str, str]) -> list[Object]:
-    """The bodies (endpoints and ports) of the slices that the Service should have, at least one."""
-    by_ports: dict[Ports, list[Object]] = {}
-    for pod in sorted(selected, key=lambda p: str(p["metadata"]["name"])):
-        if is_listed(pod):
-            by_ports.setdefault(ports_for(pod, service), []).append(endpoint(pod, service, zones))
-    bodies = [
-        {"endpoints": endpoints[start : start + MOST_ENDPOINTS], "ports": _written(ports)}
-        for ports, endpoints in sorted(by_ports.items(), key=lambda item: str(item[0]))
-        for start in range(0, len(endpoints), MOST_ENDPOINTS)
-    ]
-    return bodies or [{"endpoints": [], "ports": []}]
+def bodies_for(
+    service: Object, selected: Sequence[Object], zones: Mapping[str, str | None]
+) -> dict[Ports, dict[str, Object]]:
+    """The endpoints that the Service's slices should list, by their ports and by pod uid.
+
+    A pod whose node is not (or no longer) there is left out, unless the Service takes what is not ready too.
+    """
+    unready = bool(service["spec"].get("publishNotReadyAddresses"))
+    found: dict[Ports, dict[str, Object]] = {}
+    for pod in selected:
+        node = pods.node_name(pod)
+        if is_listed(pod) and (unready or node is None or node in zones):
+            uid = pod["metadata"]["uid"]
+            found.setdefault(ports_for(pod, service), {})[uid] = endpoint(pod, service, zones)
+    return found
 
 
-def _written(ports: Ports) -> list[Object]:
+def slices_for(
+    wanted: Mapping[Ports, Mapping[str, Object]], present: Sequence[Object]
+) -> list[tuple[Object | None, Object]]:
+    """The slices to have: the present one that each is written to, if any, and its endpoints and ports.
+
+    What is in a slice stays there, in its order; new endpoints go where there is room. There is always at
+    least one slice, without ports while nothing is in it.
+    """
+    plans: list[tuple[Object | None, Object]] = []
+    spare = list(present)
+    for ports, by_uid in sorted(wanted.items(), key=lambda item: str(item[0])):
+        left = dict(by_uid)
+        kept: list[tuple[Object | None, list[Object]]] = []
+        for old in [s for s in present if (s.get("ports") or []) == written_ports(ports)]:
+            uids = [(e.get("targetRef") or {}).get("uid") for e in old.get("endpoints") or ()]
+            staying = [left.pop(uid) for uid in uids if uid in left]
+            if staying:
+                kept.append((old, staying))
+                spare.remove(old)
+        for _, endpoints in kept:
+            room = MOST_ENDPOINTS - len(endpoints)
+            endpoints.extend(left.pop(uid) for uid in list(left)[:room])
+        while left:
+            kept.append((None, [left.pop(uid) for uid in list(left)[:MOST_ENDPOINTS]]))
+        plans += [(old, {"endpoints": endpoints, "ports": written_ports(ports)}) for old, endpoints in kept]
+    plans = plans or [(None, {"endpoints": [], "ports": []})]
+    return [(old if old is not None or not spare else spare.pop(0), body) for old, body in plans]
+
+
+def written_ports(ports: Ports) -> list[Object]:
+    """Ports as slices and Endpoints write them."""
     return [
         {"name": name, "protocol": protocol, "port": number, **({"appProtocol": app} if app else {})}
         for name, protocol, number, app in ports
@@ -95,8 +129,8 @@ def slice_labels(service: Object) -> dict[str, str]:
     return {**labels, SERVICE_NAME: service["metadata"]["name"], MANAGED_BY: CONTROLLER}
 
 
-def new_slice(service: Object, body: Object) -> Object:
-    """A slice to create."""
+def new_slice(service: Object, body: Object, changed: str | None) -> Object:
+    """A slice to create; `changed` is when what it tells of happened."""
     metadata = service["metadata"]
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -105,9 +139,35 @@ def new_slice(service: Object, body: Object) -> Object:
             "generateName": f"{metadata['name']}-",
             "namespace": metadata["namespace"],
             "labels": slice_labels(service),
-            "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": metadata["creationTimestamp"]},
+            **({"annotations": {CHANGED: changed}} if changed else {}),
             "ownerReferences": [controller_reference(service)],
         },
         "addressType": "IPv4",
         **body,
     }
+
+
+class TriggerTimes:
+    """When the changes happened that a Service's slices will tell of, for those who measure how long that takes."""
+
+    def __init__(self) -> None:
+        self._pods: dict[str, dict[str, str]] = {}
+
+    def latest(self, service: Object, selected: Sequence[Object]) -> str | None:
+        """The earliest change since the last call for this Service; its creation at the first one."""
+        uid = service["metadata"]["uid"]
+        before = self._pods.get(uid)
+        now = {pod["metadata"]["name"]: at for pod in selected if (at := _ready_changed(pod))}
+        self._pods[uid] = now
+        if before is None:
+            return str(service["metadata"]["creationTimestamp"])
+        return min((at for name, at in now.items() if at > before.get(name, "")), default=None)
+
+    def forget(self, service: Object) -> None:
+        """The Service is gone."""
+        self._pods.pop(service["metadata"]["uid"], None)
+
+
+def _ready_changed(pod: Object) -> str | None:
+    ready = pods.condition(pod, "Ready")
+    return ready.get("lastTransitionTime") if ready else None

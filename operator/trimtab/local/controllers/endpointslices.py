@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from trimtab.local import pods
 from trimtab.local.controllers import endpoints
 from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.feed import Change
+from trimtab.local.controllers.owners import is_controlled_by
 from trimtab.local.controllers.queue import Key
 from trimtab.local.objects import Object, key_of
 
@@ -18,9 +20,25 @@ class EndpointSlices(Controller):
 
     def subscribe(self) -> None:
         """Wake a Service for itself, its slices and the pods it selects (or selected)."""
-        self.feed.subscribe("services", lambda c: self.queue.add(Key(*key_of(c.object))))
+        self._times = endpoints.TriggerTimes()
+        self.feed.subscribe("services", self._service_changed)
         self.feed.subscribe("pods", self._pod_changed)
         self.feed.subscribe(RESOURCE, self._slice_changed)
+        self.feed.subscribe("nodes", self._node_changed)
+
+    def _service_changed(self, change: Change) -> None:
+        if change.type == "DELETED":
+            self._times.forget(change.object)
+        self.queue.add(Key(*key_of(change.object)))
+
+    def _node_changed(self, change: Change) -> None:
+        """A node that comes, or says where it is, lets its pods in."""
+        if change.type == "MODIFIED" and change.old and _zone(change.old) == _zone(change.object):
+            return
+        name = change.object["metadata"]["name"]
+        for pod in self.registry.list("pods")[0]:
+            if pods.node_name(pod) == name:
+                self._wake_for(pod)
 
     def _slice_changed(self, change: Change) -> None:
         metadata = change.object["metadata"]
@@ -28,9 +46,11 @@ class EndpointSlices(Controller):
             self.queue.add(Key(metadata["namespace"], service))
 
     def _pod_changed(self, change: Change) -> None:
-        namespace = change.object["metadata"]["namespace"]
-        labels = [p["metadata"].get("labels") or {} for p in (change.object, change.old) if p is not None]
-        for service in self.registry.list("services", namespace)[0]:
+        self._wake_for(*(p for p in (change.object, change.old) if p is not None))
+
+    def _wake_for(self, *states: Object) -> None:
+        labels = [p["metadata"].get("labels") or {} for p in states]
+        for service in self.registry.list("services", states[0]["metadata"]["namespace"])[0]:
             selector = service["spec"].get("selector")
             if selector and any(selector.items() <= have.items() for have in labels):
                 self.queue.add(Key(*key_of(service)))
@@ -48,31 +68,43 @@ class EndpointSlices(Controller):
             for p in self.registry.list("pods", key.namespace)[0]
             if selector.items() <= (p["metadata"].get("labels") or {}).items()
         ]
-        wanted = endpoints.slices_for(service, selected, self._zones())
         chosen = f"{endpoints.SERVICE_NAME}={key.name},{endpoints.MANAGED_BY}={endpoints.CONTROLLER}"
-        present = self.registry.list(RESOURCE, key.namespace, label_selector=chosen)[0]
+        present = [
+            s
+            for s in self.registry.list(RESOURCE, key.namespace, label_selector=chosen)[0]
+            if is_controlled_by(s, service)
+        ]
         present.sort(key=lambda s: s["metadata"]["creationTimestamp"])
-        for old, body in zip(present, wanted, strict=False):
-            self._rewrite(service, old, body)
-        for body in wanted[len(present) :]:
-            self.registry.create(RESOURCE, endpoints.new_slice(service, body), key.namespace)
-        for surplus in present[len(wanted) :]:
-            self.drop(RESOURCE, surplus)
+        changed = self._times.latest(service, selected)
+        wanted = endpoints.slices_for(endpoints.bodies_for(service, selected, self._zones()), present)
+        for old, body in wanted:
+            if old is None:
+                self.registry.create(RESOURCE, endpoints.new_slice(service, body, changed), key.namespace)
+            else:
+                self._rewrite(service, old, body, changed)
+        kept = {old["metadata"]["name"] for old, _ in wanted if old is not None}
+        for surplus in present:
+            if surplus["metadata"]["name"] not in kept:
+                self.drop(RESOURCE, surplus)
         return None
 
-    def _rewrite(self, service: Object, old: Object, body: Object) -> None:
+    def _rewrite(self, service: Object, old: Object, body: Object, changed: str | None) -> None:
         labels = endpoints.slice_labels(service)
         same = (old.get("endpoints") or []) == body["endpoints"] and (old.get("ports") or []) == body["ports"]
         if same and old["metadata"].get("labels") == labels:
             return
-        metadata = {**old["metadata"], "labels": labels}
-        metadata.pop("annotations", None)  # the trigger time belongs to the first version only
+        annotations = {k: v for k, v in (old["metadata"].get("annotations") or {}).items() if k != endpoints.CHANGED}
+        if changed:
+            annotations[endpoints.CHANGED] = changed
+        metadata = {**{k: v for k, v in old["metadata"].items() if k != "annotations"}, "labels": labels}
+        if annotations:
+            metadata["annotations"] = annotations
         self.registry.update(RESOURCE, {**old, **body, "metadata": metadata})
 
-    def _zones(self) -> dict[str, str]:
-        label = "topology.kubernetes.io/zone"
-        return {
-            n["metadata"]["name"]: n["metadata"]["labels"][label]
-            for n in self.registry.list("nodes")[0]
-            if label in (n["metadata"].get("labels") or {})
-        }
+    def _zones(self) -> dict[str, str | None]:
+        return {n["metadata"]["name"]: _zone(n) for n in self.registry.list("nodes")[0]}
+
+
+def _zone(node: Object) -> str | None:
+    found: str | None = (node["metadata"].get("labels") or {}).get("topology.kubernetes.io/zone")
+    return found
