@@ -25,6 +25,7 @@ class EventRecorder:
         self._component = component
         self._written: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._ages: deque[tuple[datetime, tuple[str, str, str]]] = deque()
+        self._last_name = 0
 
     def record(self, about: Object, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """Say something about an object; an event that cannot be written is nobody's failure."""
@@ -46,7 +47,7 @@ class EventRecorder:
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{metadata['name']}.", "namespace": namespace},
+            "metadata": {"name": f"{metadata['name']}.{self._suffix(now)}", "namespace": namespace},
             "involvedObject": {
                 "apiVersion": about.get("apiVersion", "v1"),
                 "kind": about.get("kind", ""),
@@ -66,6 +67,11 @@ class EventRecorder:
         created = self._registry.create("events", event, namespace)
         self._written[identity] = (namespace, created["metadata"]["name"])
         self._ages.append((now, identity))
+
+    def _suffix(self, now: datetime) -> str:
+        """Nanoseconds in hexadecimal digits, as client-go's recorder names events; never the same twice."""
+        self._last_name = max(self._last_name + 1, int(now.timestamp() * 1e9))
+        return f"{self._last_name:x}"
 
     def _repeat(self, known: tuple[str, str], now: datetime) -> bool:
         namespace, name = known
