@@ -12,8 +12,9 @@ from trimtab.local.apiserver.encoding import event_line
 from trimtab.local.apiserver.listoptions import ListOptions, list_options, version_number
 from trimtab.local.apiserver.negotiation import METADATA, PROTOBUF, TABLE, negotiated_stream
 from trimtab.local.encodings import to_json
+from trimtab.local.fieldselectors import named_in
 from trimtab.local.objects import Event, Object, version_of
-from trimtab.local.statuses import ApiError, too_large_version
+from trimtab.local.statuses import ApiError, bad_request, too_large_version
 from trimtab.local.watching import Watch
 
 _BOOKMARK_S = 60.0  # how often a quiet watch learns the newest version
@@ -26,7 +27,7 @@ async def watch(call: Call, opened: weakref.WeakSet[Watch]) -> web.StreamRespons
     """Stream events; `opened` is told of the watch. Raises ApiError 400, 406, 422, 500, 504."""
     form = call.form  # refused before anything is opened
     options = list_options(call.request.query, watch=True)
-    fields = call.selected_fields(options.fields)
+    fields = _of_one(call.target.name, call.selected_fields(options.fields))
     media = negotiated_stream(call.accept, custom=call.served.resource.custom)
     version = _start(options, call.registry.version)
     try:
@@ -48,6 +49,15 @@ async def watch(call: Call, opened: weakref.WeakSet[Watch]) -> web.StreamRespons
     with suppress(ConnectionError, RuntimeError):
         await response.write_eof()
     return response
+
+
+def _of_one(name: str, fields: str) -> str:
+    """The field selector of a watch whose path names one object. Raises ApiError 400."""
+    if not name:
+        return fields
+    if fields and named_in(fields) != name:
+        raise bad_request("fieldSelector metadata.name doesn't match requested name")
+    return fields or f"metadata.name={name}"
 
 
 def _start(options: ListOptions, current: int) -> int:
