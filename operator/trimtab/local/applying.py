@@ -1,22 +1,22 @@
 """Server-side apply, the values: merging what a manager applies into what is there, and pruning what it dropped."""
 
-import copy
 from typing import Any
 
 from trimtab.local.fieldsets import FieldSet, Path, child_node, is_atomic, item_element
 from trimtab.local.objects import Object
 from trimtab.local.schema.builtin import Node
+from trimtab.local.schema.pruning import copied
 
 
 def merged(live: Any, config: Any, node: Node) -> Any:
     """`live` with everything that `config` sets; neither is changed."""
     if type(live) is not type(config) or is_atomic(config, node) or is_atomic(live, node):
-        return copy.deepcopy(config)
+        return copied(config)
     if isinstance(config, dict):
         out = dict(live)
         for name, value in config.items():
             inner = child_node(node, name)
-            out[name] = merged(live[name], value, inner) if name in live else copy.deepcopy(value)
+            out[name] = merged(live[name], value, inner) if name in live else copied(value)
         return out
     return _merged_list(live, config, node)
 
@@ -37,7 +37,7 @@ def _merged_list(live: list[Any], config: list[Any], node: Node) -> list[Any]:
                     out.append(before[first])
                 if first == element:
                     break
-        out.append(merged(before[element], item, items) if element in before else copy.deepcopy(item))
+        out.append(merged(before[element], item, items) if element in before else copied(item))
         placed.add(element)
     tail = [before[element] for element in rest if element not in wanted]
     # What only the live list has and stood behind all shared items keeps its place before new ones.

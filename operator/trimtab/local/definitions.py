@@ -1,10 +1,9 @@
 """CustomResourceDefinitions at work: the kind behind each one is served from its creation to its end."""
 
-import copy
-
 from trimtab.local.catalog import Catalog
 from trimtab.local.kinds.custom import Custom
 from trimtab.local.objects import Object
+from trimtab.local.schema.pruning import copied
 from trimtab.local.store import Store
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -101,7 +100,7 @@ def _set(conditions: dict[str, Object], kind: str, status: str, reason: str, mes
 
 def _with_new_defaults(kind: Custom, obj: Object) -> Object:
     """A stored object as it reads under a new schema; its version stays, as nobody wrote it."""
-    out = copy.deepcopy(obj)
+    out: Object = copied(obj)
     out["apiVersion"] = kind.resource.api_version
     kind.revive(out, kind.resource.version)
     return out

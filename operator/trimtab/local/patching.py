@@ -1,6 +1,5 @@
 """Patches: JSON patch, merge patch and strategic merge patch, as functions from document to document."""
 
-import copy
 from typing import Any
 
 import jsonpatch
@@ -8,6 +7,7 @@ import jsonpatch
 from trimtab.local.fieldsets import child_node
 from trimtab.local.objects import Object
 from trimtab.local.schema.builtin import Node
+from trimtab.local.schema.pruning import copied
 from trimtab.local.statuses import ApiError
 
 JSON = "application/json-patch+json"
@@ -48,7 +48,7 @@ def _json_patched(document: Object, patch: Any) -> Object:
 def _merged(document: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     out = dict(document) if isinstance(document, dict) else {}
     for name, value in patch.items():
         if value is None:
@@ -61,7 +61,7 @@ def _merged(document: Any, patch: Any) -> Any:
 def _strategic_object(document: Object, patch: Object, node: Node) -> Object:
     match patch.get("$patch"):
         case "replace":
-            return {k: copy.deepcopy(v) for k, v in patch.items() if k not in _DIRECTIVES}
+            return {k: copied(v) for k, v in patch.items() if k not in _DIRECTIVES}
         case "delete":
             return {}
     retained = patch.get("$retainKeys")
@@ -87,7 +87,7 @@ def _strategic_value(current: Any, value: Any, node: Node) -> Any:
         return _strategic_object(current if isinstance(current, dict) else {}, value, node)
     if isinstance(value, list) and "merge" in str(node.get("x-kubernetes-patch-strategy", "")):
         return _strategic_list(current or [], value, node)
-    return copy.deepcopy(value)
+    return copied(value)
 
 
 def _strategic_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]:
