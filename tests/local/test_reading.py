@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from trimtab.local.apiserver.negotiation import JSON, PROTOBUF, YAML, Form, Format, is_pretty, negotiated
 from trimtab.local.apiserver.server import ApiServer
@@ -366,6 +367,19 @@ def test_people_get_indented_answers():
     assert not is_pretty("", "false", "curl/8.1")
     assert is_pretty(JSON, "1", "kubectl")
     assert not is_pretty(JSON, None, "kubectl")
+
+
+async def test_yaml_and_indented_answers(http: aiohttp.ClientSession, registry: Registry):
+    """Whoever asks for YAML gets it, errors too; people get JSON they can read."""
+    create(registry, "a")
+    for name, status in (("a", 200), ("b", 404)):
+        async with http.get(f"{CONFIG_MAPS}/{name}", headers={"Accept": "application/yaml"}) as response:
+            assert (response.status, response.content_type) == (status, "application/yaml")
+            assert yaml.safe_load(await response.text())["apiVersion"] == "v1"
+    async with http.get(f"{CONFIG_MAPS}/a", params={"pretty": "true"}) as response:
+        assert (await response.text()).startswith('{\n  "')
+    async with http.get(f"{CONFIG_MAPS}/a", headers={"Accept": "application/yaml, application/json"}) as response:
+        assert response.content_type == "application/json"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,15 @@ def negotiated_stream(accept: str, *, custom: bool) -> str:
     return JSON if JSON in found else found[0]
 
 
+def format_of(accept: str) -> str:
+    """The format that any answer, a refusal too, is sent in; JSON where nothing else fits."""
+    if YAML not in accept:
+        return JSON
+    clauses = sorted(_clauses(accept), key=lambda clause: clause.rank)
+    found = [media for clause in clauses for media in (JSON, YAML) if clause.covers(media)]
+    return YAML if found and JSON not in found else JSON
+
+
 def is_pretty(accept: str, asked: str | None, agent: str) -> bool:
     """Whether JSON is to be indented: asked for, or a person is reading."""
     if asked:

@@ -20,6 +20,7 @@ from trimtab.local.access.tokens import TokenIssuer
 from trimtab.local.access.users import ADMIN_NAME
 from trimtab.local.apiserver.documents import Documents
 from trimtab.local.apiserver.encoding import error_response
+from trimtab.local.apiserver.rewriting import rewritten
 from trimtab.local.apiserver.routes import Routes
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError
@@ -121,7 +122,7 @@ class ApiServer:
         return yaml.safe_dump(config, sort_keys=False)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = await self._answer(request)
+        response = rewritten(request, await self._answer(request))
         try:
             await self._registry.durable()  # what an answer tells must not be forgotten in a crash
         except ApiError as error:
