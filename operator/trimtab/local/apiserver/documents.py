@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from trimtab.local.apiserver import discovery, openapi
+from trimtab.local.apiserver import discovery, openapi, openapiprotobuf
 from trimtab.local.apiserver.encoding import json_response, not_found_page
 from trimtab.local.encodings import to_json
 from trimtab.local.registry import Registry
@@ -13,6 +13,8 @@ from trimtab.version import __version__
 
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _MINOR = "36"
+_CHECKS = ("ping", "etcd")  # of the real server's, those that mean something here
+_V2_PROTOBUF = "openapi/v2#protobuf"
 
 
 class Documents:
@@ -26,8 +28,8 @@ class Documents:
     def find(self, request: web.BaseRequest, path: str) -> web.Response | None:
         """The document of a path, or None where the path is not about documents."""
         path = path.rstrip("/") or "/"
-        if path.startswith(_HEALTH):
-            return web.Response(text="ok")
+        if path in _HEALTH or path.startswith(tuple(f"{health}/" for health in _HEALTH)):
+            return _health(path.strip("/"), verbose="verbose" in request.query)
         if request.method != "GET":
             return None
         match path.strip("/").split("/"):
@@ -65,7 +67,8 @@ class Documents:
         catalog = self._registry.catalog
         match rest:
             case ["v2"]:
-                # Protobuf is what kubectl asks for first; it takes the JSON that it lists as its second choice.
+                if any(media in request.headers.get("Accept", "") for media in openapiprotobuf.ACCEPTED):
+                    return self._kept(request, _V2_PROTOBUF, lambda: openapi.v2(catalog))
                 return self._kept(request, "openapi/v2", lambda: openapi.v2(catalog))
             case ["v3"]:
                 return self._kept(request, "openapi/v3", lambda: openapi.index(catalog, self._digest))
@@ -86,7 +89,7 @@ class Documents:
             self._cache.clear()
             self._generation = generation
         if name not in self._cache:
-            body = to_json(build())
+            body = openapiprotobuf.encoded(build()) if name == _V2_PROTOBUF else to_json(build())
             self._cache[name] = (body, hashlib.sha256(body).hexdigest().upper())
         return self._cache[name]
 
@@ -96,10 +99,21 @@ class Documents:
         headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "no-cache, private"}
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
-        content_type = "application/json"
+        content_type = openapiprotobuf.MEDIA_TYPE if name == _V2_PROTOBUF else "application/json"
         if "#aggregated" in name:
             content_type += ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         return web.Response(body=body, headers={**headers, "Content-Type": content_type})
+
+
+def _health(path: str, *, verbose: bool) -> web.Response:
+    """What answers is well: one process is the whole server. A single check is asked for by its path."""
+    check, _, single = path.partition("/")
+    if single and single not in _CHECKS:
+        return not_found_page()
+    if not verbose:
+        return web.Response(text="ok")
+    lines = [f"[+]{name} ok" for name in ([single] if single else _CHECKS)]
+    return web.Response(text="\n".join([*lines, f"{single or check} check passed", ""]))
 
 
 def _wants_aggregated(request: web.BaseRequest) -> bool:
