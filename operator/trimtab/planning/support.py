@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from trimtab.api.capacity import CapacityPoolSpec
 from trimtab.api.compression import CompileEngine, Device, PruneMethod, PruneSchedule, QuantizeMethod, Scheme, Step
-from trimtab.api.guardrail import Metric, OnFail
+from trimtab.api.guardrail import OnFail
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.serving import Engine, LoadingMode, ScalingMetric
 
@@ -131,8 +131,6 @@ _STEP_CHECKS: tuple[Callable[[str, Step], Iterator[Refusal]], ...] = (_prune, _q
 
 
 def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
-    if spec.guardrail.metric is not Metric.ACCURACY:
-        yield Refusal("spec.guardrail.metric", spec.guardrail.metric.value, "use Accuracy")
     if spec.guardrail.on_fail is not OnFail.KEEP_PREVIOUS:
         yield Refusal("spec.guardrail.onFail", spec.guardrail.on_fail.value, "use KeepPrevious")
 

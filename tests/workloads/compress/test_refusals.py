@@ -85,7 +85,7 @@ def test_weights_of_another_shape(execute, request_for, tmp_path, customer):
             "has no arrays x_test and y_test (it has x_val, y_val)",
         ),
         ({"x_test": np.zeros((9, 4)), "y_test": np.zeros(8, int)}, "x_test has 9 samples and y_test has 8"),
-        ({"x_test": np.zeros((9, 4)), "y_test": np.zeros(9)}, "y_test is float64 [9]; it must hold one integer class"),
+        ({"x_test": np.zeros((9, 4)), "y_test": np.zeros(9)}, "y_test is float32 [9]; it must hold one integer class"),
         (
             {"x_test": np.full((9, 4), np.nan), "y_test": np.zeros(9, int)},
             "x_test holds NaN or infinity, first in sample 0",

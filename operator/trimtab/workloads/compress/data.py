@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 
 import numpy as np
 
 from trimtab.api.conditions import Reason
-from trimtab.api.guardrail import Guardrail
+from trimtab.api.guardrail import Guardrail, GuardrailMode, Metric
 from trimtab.errors import Stalled
 from trimtab.store import fetch_all, folder_digest, open_store
 from trimtab.workloads.compress.datasets import TRAIN_SPLIT, Array, DataFile, Samples
@@ -17,6 +18,24 @@ from trimtab.workloads.compress.recipe import PlacedStep
 GUARDRAIL_FIELD = "spec.guardrail.dataset.uri"
 CALIBRATION_SAMPLES = 128
 _MOST_CARVED = 4  # at most a quarter of the evaluation samples becomes calibration
+_OF_CLASSES = {Metric.ACCURACY, Metric.TOP_K_ACCURACY, Metric.F1, Metric.AUROC}
+
+
+class Task(Enum):
+    """What a model learns, told from the labels."""
+
+    CLASSES = auto()
+    """Integers: scores of classes."""
+    NUMBERS = auto()
+    """Floats: the numbers themselves."""
+    OUTPUTS = auto()
+    """No labels: what the original says, such as embeddings."""
+
+    @classmethod
+    def of(cls, labels: Array | None) -> Task:
+        if labels is None:
+            return cls.OUTPUTS
+        return cls.CLASSES if np.issubdtype(labels.dtype, np.integer) else cls.NUMBERS
 
 
 @dataclass(slots=True)
@@ -53,9 +72,13 @@ class RunData:
     evaluation: Samples
     training: dict[str, Samples]
     """By the field of the step that trains."""
-    calibration: dict[str, Array]
-    """Inputs, by the field of the step that quantizes."""
+    calibration: dict[str, Samples]
+    """By the field of the step that quantizes."""
     warnings: tuple[str, ...]
+
+    def task(self, where: str) -> Task:
+        """Return what a training step learns."""
+        return Task.of(self.training[where].y)
 
     def require_labels_below(self, classes: int) -> None:
         """Check that every label is a class of the model.
@@ -63,8 +86,9 @@ class RunData:
         Raises:
             Stalled: DatasetInvalid, naming the field and the label.
         """
-        sets = {GUARDRAIL_FIELD: self.evaluation, **self.training}
-        for where, samples in sets.items():
+        for where, samples in {GUARDRAIL_FIELD: self.evaluation, **self.training}.items():
+            if samples.y is None or Task.of(samples.y) is not Task.CLASSES:
+                continue
             highest = int(samples.y.max())
             if highest >= classes:
                 raise Stalled(
@@ -82,12 +106,14 @@ def gather_data(guardrail: Guardrail, steps: tuple[PlacedStep, ...], library: Li
         NotYet: StoreUnreachable.
     """
     judged = library.open(guardrail.dataset.uri, GUARDRAIL_FIELD)
-    evaluation = judged.required(guardrail.dataset.split)
-    own_train = judged.samples(TRAIN_SPLIT) if guardrail.dataset.split != TRAIN_SPLIT else None
+    wanted = guardrail.metric.needs_labels and guardrail.mode is not GuardrailMode.DISABLED
+    evaluation = judged.required(guardrail.dataset.split, labels=wanted)
+    _require_labels_of(guardrail, evaluation)
+    own_train = judged.samples(TRAIN_SPLIT, labels=wanted) if guardrail.dataset.split != TRAIN_SPLIT else None
     training, calibration, warnings = {}, {}, []
     for placed in (placed for placed in steps if placed.trains):
-        samples = _training(placed, own_train, library)
-        _require_same_form(samples.x, evaluation.x, placed.field)
+        samples = _training(placed, own_train, library, labels=wanted)
+        _require_same_form(samples, evaluation, placed.field)
         training[placed.field] = samples
         warnings += _overlap(samples, evaluation, placed.field)
     for placed in steps:
@@ -97,11 +123,27 @@ def gather_data(guardrail: Guardrail, steps: tuple[PlacedStep, ...], library: Li
     return RunData(evaluation, training, calibration, tuple(dict.fromkeys(warnings)))
 
 
-def _training(placed: PlacedStep, own_train: Samples | None, library: Library) -> Samples:
+def _require_labels_of(guardrail: Guardrail, samples: Samples) -> None:
+    """Check that the labels are of the kind that the metric needs."""
+    if guardrail.mode is GuardrailMode.DISABLED or guardrail.metric not in _OF_CLASSES or samples.y is None:
+        return
+    where = f"{GUARDRAIL_FIELD}: {guardrail.dataset.uri}: y_{guardrail.dataset.split}"
+    y = samples.y
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        raise Stalled(
+            Reason.DATASET_INVALID,
+            f"{where} is {y.dtype} {list(y.shape)}; it must hold one integer class per sample for metric "
+            f"{guardrail.metric}: int64 [samples]",
+        )
+    if int(y.min()) < 0:
+        raise Stalled(Reason.DATASET_INVALID, f"{where} holds {int(y.min())}; classes are counted from 0")
+
+
+def _training(placed: PlacedStep, own_train: Samples | None, library: Library, *, labels: bool) -> Samples:
     training = placed.step.finetune or placed.step.distill
     uri = training.dataset if training else None
     if uri is not None:
-        return library.open(uri, f"{placed.field}.dataset").required(TRAIN_SPLIT)
+        return library.open(uri, f"{placed.field}.dataset").required(TRAIN_SPLIT, labels=labels)
     if own_train is None:
         raise Stalled(
             Reason.DATASET_INVALID,
@@ -113,19 +155,20 @@ def _training(placed: PlacedStep, own_train: Samples | None, library: Library) -
 
 def _calibration(
     placed: PlacedStep, own_train: Samples | None, evaluation: Samples, library: Library
-) -> tuple[Array, Samples]:
-    """Return calibration inputs and what is left to judge on."""
+) -> tuple[Samples, Samples]:
+    """Return calibration samples and what is left to judge on."""
     wanted = placed.step.quantize.calibration if placed.step.quantize else None
     count = (wanted.samples if wanted else None) or CALIBRATION_SAMPLES
     draw = np.random.default_rng((wanted.seed if wanted else None) or 0)
     if wanted is not None and wanted.uri is not None:
-        file = library.open(wanted.uri, f"{placed.field}.calibration.uri")
-        samples = file.samples(TRAIN_SPLIT) or file.required("calibration")
-        _require_same_form(samples.x, evaluation.x, f"{placed.field}.calibration.uri")
-        return samples.x[draw.permutation(len(samples))[:count]], evaluation
+        where = f"{placed.field}.calibration.uri"
+        file = library.open(wanted.uri, where)
+        samples = file.samples(TRAIN_SPLIT, labels=False) or file.required("calibration", labels=False)
+        _require_same_form(samples, evaluation, where)
+        return samples.take(draw.permutation(len(samples))[:count]), evaluation
     if own_train is not None:
-        _require_same_form(own_train.x, evaluation.x, GUARDRAIL_FIELD)
-        return own_train.x[draw.permutation(len(own_train))[:count]], evaluation
+        _require_same_form(own_train, evaluation, GUARDRAIL_FIELD)
+        return own_train.take(draw.permutation(len(own_train))[:count]), evaluation
     count = min(count, len(evaluation) // _MOST_CARVED)
     if count == 0:
         raise Stalled(
@@ -134,22 +177,22 @@ def _calibration(
             "add x_train and y_train, or set the step's calibration.uri",
         )
     order = draw.permutation(len(evaluation))
-    return evaluation.x[np.sort(order[:count])], evaluation.take(np.sort(order[count:]))
+    return evaluation.take(np.sort(order[:count])), evaluation.take(np.sort(order[count:]))
 
 
-def _require_same_form(x: Array, reference: Array, where: str) -> None:
-    if x.shape[1:] != reference.shape[1:] or x.dtype != reference.dtype:
+def _require_same_form(samples: Samples, reference: Samples, where: str) -> None:
+    if samples.form() != reference.form() or samples.inputs.keys() != reference.inputs.keys():
         raise Stalled(
             Reason.DATASET_INVALID,
-            f"{where}: samples are {x.dtype} {list(x.shape[1:])}, but those of the guardrail are {reference.dtype} "
-            f"{list(reference.shape[1:])}; store both in the same form",
+            f"{where}: samples are {samples.form()}, but those of the guardrail are {reference.form()}; store both in "
+            "the same form",
         )
 
 
 def _overlap(training: Samples, evaluation: Samples, where: str) -> list[str]:
     """Warn of evaluation samples that training sees bit by bit: they flatter the candidate."""
-    seen = {row.tobytes() for row in training.x}
-    count = sum(row.tobytes() in seen for row in evaluation.x)
+    seen = set(training.rows())
+    count = sum(row in seen for row in evaluation.rows())
     if count == 0:
         return []
     return [f"{where}: {count} of {len(evaluation)} evaluation samples are in the training data; remove them there"]

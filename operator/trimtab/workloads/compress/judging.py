@@ -1,4 +1,4 @@
-"""The guardrail applied: scores, interval, latency, verdict."""
+"""The guardrail applied: outputs, scores, interval, latency, verdict."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from trimtab.api.quantities import drop_limit, fraction, seconds
 from trimtab.api.runs import RunSpec
 from trimtab.api.status import GuardrailStatus
 from trimtab.errors import Stalled
-from trimtab.planning.guardrail import accuracy_judgement
 from trimtab.workloads.compress.data import RunData
-from trimtab.workloads.compress.evaluate import Classifier, interleaved_latency, paired_counts
+from trimtab.workloads.compress.evaluate import Served, interleaved_latency
 from trimtab.workloads.compress.machine import Machine
+from trimtab.workloads.compress.metrics import UnscorableError, judgement
 from trimtab.workloads.compress.stopping import Stop
 
 
@@ -42,30 +42,33 @@ def judge(
     """Run both models on the same samples in the serving engine.
 
     Raises:
-        Stalled: A model does not take the samples, or answers with something that accuracy cannot be told from.
+        Stalled: A model does not take the samples, or answers with something that the metric cannot be told from.
     """
-    first = Classifier(baseline, machine.threads, "spec.source.uri")
-    second = Classifier(candidate, machine.threads, "the compressed model")
     samples = data.evaluation
+    first = Served(baseline, machine.threads, samples, "spec.source.uri")
+    second = Served(candidate, machine.threads, samples, "the compressed model")
     latency = interleaved_latency(first, second, samples, time.perf_counter, stop)
     latencies = (f"{latency.candidate_ms:.3f}", f"{latency.baseline_ms:.3f}")
-    classes = first.classes(samples)
-    if spec.guardrail.mode is GuardrailMode.DISABLED:
+    answer = first.answer(samples.first(1))
+    classes = int(answer.shape[1]) if answer.ndim == 2 else 0  # a model that gives classes has no scores to count
+    guardrail = spec.guardrail
+    if guardrail.mode is GuardrailMode.DISABLED:
         return Finding(None, *latencies, classes)
-    if classes:
+    if classes > 1:
         data.require_labels_below(classes)
     tick(0.0, f"{len(samples):,} samples")
-    before = first.predictions(samples.x, stop, lambda done: tick(done / 2, "baseline"))
-    after = second.predictions(samples.x, stop, lambda done: tick(0.5 + done / 2, "compressed model"))
-    counts = paired_counts(before, after, samples.y)
-    confidence = fraction(spec.guardrail.confidence)
+    before = first.outputs(samples, stop, lambda done: tick(done / 2, "baseline"))
+    after = second.outputs(samples, stop, lambda done: tick(0.5 + done / 2, "compressed model"))
+    limit, confidence = drop_limit(guardrail.max_drop), fraction(guardrail.confidence)
     try:
-        judgement = accuracy_judgement(
-            counts, drop_limit(spec.guardrail.max_drop), confidence, spec.guardrail.min_samples
+        judged = judgement(
+            guardrail.metric, before, after, samples.y, limit, confidence, guardrail.min_samples, guardrail.top_k
         )
+    except UnscorableError as error:
+        raise Stalled(Reason.SOURCE_INVALID, f"spec.guardrail.metric: {guardrail.metric}: {error}") from error
     except ValueError as error:
         raise Stalled(Reason.INVALID_SPEC, f"spec.guardrail.confidence: {error}") from error
-    return Finding(_with_latency(judgement.status(), spec, latency.candidate_ms), *latencies, classes)
+    return Finding(_with_latency(judged.status(), spec, latency.candidate_ms), *latencies, classes)
 
 
 def _with_latency(status: GuardrailStatus, spec: RunSpec, median_ms: float) -> GuardrailStatus:

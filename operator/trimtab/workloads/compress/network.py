@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ import onnx
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
-from trimtab.workloads.compress.datasets import Array, Samples
+from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.graph import name_by_scope, write_graph
 from trimtab.workloads.compress.quieting import quiet_libraries
 from trimtab.workloads.compress.sources import WEIGHTS
@@ -58,47 +58,73 @@ def load_network(folder: Path, entrypoint: str, uri: str) -> nn.Module:
     return network.float().eval()
 
 
-def classes_of(network: nn.Module, samples: Samples, entrypoint: str) -> int:
-    """Run two samples through a network and return how many classes it tells apart.
+def forward(network: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Call a network: one input by position, several by the names of its arguments."""
+    if len(inputs) == 1:
+        answer: Tensor = network(next(iter(inputs.values())))
+    else:
+        answer = network(**inputs)
+    return answer
+
+
+def tensors_of(samples: Samples) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in samples.inputs.items()}
+
+
+def examples(samples: Samples, count: int) -> dict[str, Tensor]:
+    """Return zeros in the form of some samples: nothing of the data ends up where the example goes."""
+    return {
+        name: torch.zeros((count, *array.shape[1:]), dtype=torch.from_numpy(array[:1]).dtype)
+        for name, array in samples.inputs.items()
+    }
+
+
+def outputs_of(network: nn.Module, samples: Samples, what: str) -> int:
+    """Run two samples through a network and return how many numbers it gives for each: 0 for a grid of them.
 
     Raises:
-        Stalled: SourceInvalid, it does not take the samples or give logits; DatasetInvalid, a label is no class of it.
+        Stalled: SourceInvalid, it does not take the samples, or gives no tensor with a row for each.
     """
-    x = torch.from_numpy(np.resize(samples.x[:2], (2, *samples.x.shape[1:])))
+    two = samples.take(np.minimum(np.arange(2), len(samples) - 1))
     try:
         with torch.inference_mode():
-            logits = network(x)
+            answer = forward(network, tensors_of(two))
     except Exception as error:
         raise _invalid(
-            f"{entrypoint}: the network does not take samples of the guardrail's data set, {samples.x.dtype} "
-            f"{list(samples.x.shape[1:])} ({_first_line(error)}); store them as it expects them"
+            f"{what}: the network does not take samples of the guardrail's data set, {samples.form()} "
+            f"({_first_line(error)}); store them as it expects them"
         ) from error
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 2:
-        shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise _invalid(
-            f"{entrypoint}: for two samples the network gives {shape}; it must give logits [samples, classes]"
-        )
-    return int(logits.shape[1])
+    if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != 2:
+        shape = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise _invalid(f"{what}: for two samples the network gives {shape}; it must give one row for each")
+    return int(answer.shape[1]) if answer.ndim == 2 else 0
 
 
-def export_network(network: nn.Module, samples: Array, path: Path) -> None:
+def export_network(
+    network: nn.Module, samples: Samples, path: Path, free: Mapping[str, Sequence[int]] | None = None
+) -> None:
     """Write a network as one ONNX file that takes any number of samples, and check that it says the same.
 
-    `samples` gives the form of the input, [N, ...]; none of its values ends up in the file.
+    `samples` gives the form of the inputs; none of its values ends up in the file. `free` names the dimensions of an
+    input that take any size besides the first, such as the length of a text; they share one size.
 
     Raises:
         Stalled: StepFailed, the network cannot be exported, or the export differs.
     """
     network.eval()
-    example = torch.zeros((2, *samples.shape[1:]), dtype=torch.from_numpy(samples[:1]).dtype)
+    example = examples(samples, 2)
+    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)
+    dynamic = {name: {0: batch, **dict.fromkeys((free or {}).get(name, ()), length)} for name in example}
+    single = len(example) == 1
     try:
         with quiet_libraries():
             program: Any = torch.onnx.export(
                 network,
-                (example,),
+                tuple(example.values()) if single else (),
+                kwargs=None if single else example,
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-                input_names=["input"],
+                dynamic_shapes=tuple(dynamic.values()) if single else dynamic,
+                input_names=["input"] if single else list(example),
                 output_names=["output"],
                 verbose=False,
             )
@@ -161,15 +187,15 @@ def _require_same_keys(wanted: dict[str, Any], found: dict[str, Any], entrypoint
         )
 
 
-def _require_parity(network: nn.Module, samples: Array, path: Path) -> None:
-    from trimtab.workloads.serve.engine import load_session
+def _require_parity(network: nn.Module, samples: Samples, path: Path) -> None:
+    from trimtab.workloads.serve.engine import load_runner
 
-    session = load_session(path, 1)
+    runner = load_runner(path, 1)
     for count in (1, min(len(samples), 7)):
-        x = samples[:count]
+        some = samples.first(count)
         with torch.inference_mode():
-            wanted = network(torch.from_numpy(x)).numpy()
-        (found,) = session.run(None, {"input": x})
+            wanted = forward(network, tensors_of(some)).numpy()
+        found = runner.run(None, some.feeds([form.name for form in runner.inputs]))[0]
         if not np.allclose(found, wanted, rtol=EXPORT_TOLERANCE, atol=EXPORT_TOLERANCE):
             worst = float(np.abs(np.asarray(found) - wanted).max())
             raise Stalled(

@@ -93,7 +93,7 @@ class Run:
         torch.set_num_threads(self.machine.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         baseline = self._made("baseline") / "model.onnx"
-        network, classes = self._baseline(fetched, data, baseline, owned)
+        network, outputs = self._baseline(fetched, data, baseline, owned)
         model = Model(network=network) if network is not None else Model(graph=baseline)
         reports: list[StepReport] = []
         for index, placed in enumerate(steps):
@@ -102,7 +102,8 @@ class Run:
             context = Context(
                 folder=self._made("steps"),
                 data=data,
-                classes=classes,
+                outputs=outputs,
+                free={},
                 teacher=network,
                 reduce_range=self.machine.reduce_range,
                 field=placed.field,
@@ -120,7 +121,7 @@ class Run:
     def _baseline(
         self, fetched: FetchedSource, data: RunData, path: Path, owned: ExitStack
     ) -> tuple[nn.Module | None, int]:
-        """Write the source as ONNX; return its network and classes when it is one that can be trained."""
+        """Write the source as ONNX; return its network and how many outputs it has when it can be trained."""
         from trimtab.workloads.compress import graph, network
 
         if fetched.graph is not None:
@@ -130,10 +131,11 @@ class Run:
         entrypoint = fetched.entrypoint or ""
         owned.enter_context(network.importable(fetched.folder))
         source = network.load_network(fetched.folder, entrypoint, self.spec.source.uri)
-        classes = network.classes_of(source, data.evaluation, entrypoint)
-        data.require_labels_below(classes)
-        network.export_network(source, data.evaluation.x, path)
-        return source, classes
+        outputs = network.outputs_of(source, data.evaluation, entrypoint)
+        if outputs > 1:
+            data.require_labels_below(outputs)
+        network.export_network(source, data.evaluation, path)
+        return source, outputs
 
     def _candidate(self, model: Model, baseline: Path, source: nn.Module | None, data: RunData) -> Path:
         """Return the final ONNX file, in a folder of its own."""
@@ -145,7 +147,7 @@ class Run:
         elif model.network is None or model.network is source:
             target.write_bytes(baseline.read_bytes())
         else:
-            export_network(model.network, data.evaluation.x, target)
+            export_network(model.network, data.evaluation, target)
         return target
 
     def _publish(self, made: Made, origin: Origin, data: RunData) -> RunResult:

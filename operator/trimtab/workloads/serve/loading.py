@@ -16,7 +16,7 @@ from trimtab.workloads.serve.batching import Feeds, Run
 from trimtab.workloads.serve.datatypes import zeros
 
 if TYPE_CHECKING:
-    import onnxruntime as ort
+    from trimtab.workloads.serve.engine import Runner
 
 log = structlog.get_logger("trimtab.serve")
 
@@ -36,22 +36,22 @@ def load(fetch: Callable[[], Path], threads: int, max_batch: int) -> Loaded:
         NotYet: It could not be fetched now.
     """
     # The engine takes a quarter of a second to import: probes are answered meanwhile.
-    from trimtab.workloads.serve.engine import load_session
+    from trimtab.workloads.serve.engine import load_runner
 
     folder = fetch()
     spec = read_spec(folder)
-    session = load_session(folder / MODEL_FILE, threads)
-    _check_names(session, spec)
-    run: Run = partial(session.run, [tensor.name for tensor in spec.outputs])
+    runner = load_runner(folder / MODEL_FILE, threads)
+    _check_names(runner, spec)
+    run: Run = partial(runner.run, [tensor.name for tensor in spec.outputs])
     for rows in sorted({1, max_batch if spec.stackable else 1}):
         _warm_up(run, spec, rows)
     return Loaded(spec, run)
 
 
-def _check_names(session: ort.InferenceSession, spec: ModelSpec) -> None:
+def _check_names(runner: Runner, spec: ModelSpec) -> None:
     for field, ours, theirs in (
-        ("inputs", spec.inputs, {node.name for node in session.get_inputs()}),
-        ("outputs", spec.outputs, {node.name for node in session.get_outputs()}),
+        ("inputs", spec.inputs, {form.name for form in runner.inputs}),
+        ("outputs", spec.outputs, set(runner.outputs)),
     ):
         for tensor in ours:
             if tensor.name not in theirs:

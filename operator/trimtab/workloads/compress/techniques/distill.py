@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from trimtab.api.compression import Distill, Scope
 from trimtab.api.conditions import Reason
 from trimtab.api.quantities import fraction
+from trimtab.workloads.compress.datasets import Samples
+from trimtab.workloads.compress.network import forward, tensors_of
+from trimtab.workloads.compress.techniques.losses import label_loss, teacher_loss
 from trimtab.workloads.compress.techniques.prune import pruned
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 from trimtab.workloads.compress.techniques.training import train
@@ -37,18 +39,16 @@ def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[
             f"temperature {temperature:g} and alpha {alpha:g}: the one must be above 0, the other from 0 to 1",
         )
     student = _student(step, context.network(model), context)
-    samples = context.data.training[context.field]
-    x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
-    soft = functional.softmax(_teacher_logits(x, context) / temperature, dim=1)
+    samples, task = context.data.training[context.field], context.data.task(context.field)
+    likeness = teacher_loss(task, _said(samples, context), temperature)
+    truth = label_loss(task, samples.y)
 
-    def loss(logits: Tensor, chosen: Tensor) -> Tensor:
-        learned = functional.log_softmax(logits / temperature, dim=1)
-        # The square keeps the gradient's size independent of the temperature.
-        match = functional.kl_div(learned, soft[chosen], reduction="batchmean") * temperature**2
-        return alpha * match + (1 - alpha) * functional.cross_entropy(logits, y[chosen])
+    def loss(outputs: Tensor, chosen: Tensor) -> Tensor:
+        match = likeness(outputs, chosen)
+        return match if truth is None else alpha * match + (1 - alpha) * truth(outputs, chosen)
 
     epochs = step.epochs or EPOCHS
-    last = train(student, x, loss, epochs, RATE, BATCH, context)
+    last = train(student, samples, loss, epochs, RATE, BATCH, context)
     facts = {"epochs": epochs, "samples": len(samples), "temperature": temperature, "alpha": alpha}
     return Model(network=student), facts | {"loss": round(last, 4)}
 
@@ -59,13 +59,14 @@ def _student(step: Distill, network: nn.Module, context: Context) -> nn.Module:
     return pruned(network, 1 - fraction(step.student.width), Scope.PER_LAYER, context)
 
 
-def _teacher_logits(x: Tensor, context: Context) -> Tensor:
-    """Return what the source says about every sample [N, classes]: computed once, for all epochs."""
+def _said(samples: Samples, context: Context) -> Tensor:
+    """Return what the source says about every sample [N, ...]: computed once, for all epochs."""
     if context.teacher is None:
         raise TypeError(f"{context.field} needs a teacher")
-    logits = []
+    said, inputs = [], tensors_of(samples)
     with torch.no_grad():
-        for batch in x.split(_TEACHER_BATCH):
+        for start in range(0, len(samples), _TEACHER_BATCH):
             context.stop.check()
-            logits.append(context.teacher(batch))
-    return torch.cat(logits)
+            batch = {name: x[start : start + _TEACHER_BATCH] for name, x in inputs.items()}
+            said.append(forward(context.teacher, batch))
+    return torch.cat(said)

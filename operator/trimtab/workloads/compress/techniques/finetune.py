@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from trimtab.api.compression import Finetune
+from trimtab.api.conditions import Reason
+from trimtab.workloads.compress.techniques.losses import label_loss
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 from trimtab.workloads.compress.techniques.training import train
 
@@ -22,12 +20,12 @@ BATCH = 64
 def finetune(step: Finetune, model: Model, context: Context) -> tuple[Model, dict[str, Any]]:
     """Return the network trained further on the labels of the training data."""
     samples = context.data.training[context.field]
-    x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
+    loss = label_loss(context.data.task(context.field), samples.y)
+    if loss is None:
+        raise context.failed(
+            Reason.DATASET_INVALID, "the training data has no labels y_train to train on; add them, or use distill"
+        )
     network = copy.deepcopy(context.network(model))
-
-    def loss(logits: Tensor, chosen: Tensor) -> Tensor:
-        return functional.cross_entropy(logits, y[chosen])
-
     epochs = step.epochs or EPOCHS
-    last = train(network, x, loss, epochs, float(step.learning_rate or RATE), step.batch_size or BATCH, context)
+    last = train(network, samples, loss, epochs, float(step.learning_rate or RATE), step.batch_size or BATCH, context)
     return Model(network=network), {"epochs": epochs, "samples": len(samples), "loss": round(last, 4)}

@@ -12,6 +12,7 @@ from torch import nn
 from trimtab.api.compression import Prune, Scope
 from trimtab.api.conditions import Reason
 from trimtab.api.quantities import fraction
+from trimtab.workloads.compress.network import forward, tensors_of
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 
 _MOST = 0.9  # of one layer: competing for a global budget may not empty it
@@ -54,10 +55,10 @@ def pruned(network: nn.Module, share: float, scope: Scope, context: Context) -> 
                 global_pruning=scope is Scope.GLOBAL,
                 pruning_ratio=share,
                 max_pruning_ratio=max(_MOST, share),
-                ignored_layers=_heads(copied, context.classes),
+                ignored_layers=_heads(copied, context.outputs),
                 round_to=_rounding(copied),
             ).step()
-            copied(_example(context))
+            forward(copied, tensors_of(context.data.evaluation.first(1)))
     except Exception as error:
         raise context.failed(
             Reason.STEP_FAILED,
@@ -78,18 +79,20 @@ def cost(network: nn.Module, context: Context) -> tuple[int, int]:
     return int(macs), int(parameters)
 
 
-def _example(context: Context) -> torch.Tensor:
-    return torch.from_numpy(context.data.evaluation.x[:1])
+def _example(context: Context) -> Any:
+    """Return one sample as torch-pruning passes it on: a tensor, or arguments by name."""
+    inputs = tensors_of(context.data.evaluation.first(1))
+    return next(iter(inputs.values())) if len(inputs) == 1 else inputs
 
 
 def _parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _heads(network: nn.Module, classes: int) -> list[nn.Module]:
-    """Return the layers that give the classes: the last one with that many outputs."""
+def _heads(network: nn.Module, outputs: int) -> list[nn.Module]:
+    """Return the layers that give the answer: the last one with that many outputs."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.Conv1d)]
-    heads = [layer for layer in layers if _outputs(layer) == classes]
+    heads = [layer for layer in layers if _outputs(layer) == outputs]
     return heads[-1:] or layers[-1:]
 
 

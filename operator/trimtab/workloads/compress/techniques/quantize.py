@@ -7,13 +7,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from trimtab.api.compression import Quantize
 from trimtab.api.conditions import Reason
 from trimtab.workloads.compress.coverage import WEIGHTED, coverage
-from trimtab.workloads.compress.datasets import Array
+from trimtab.workloads.compress.datasets import Array, Samples
 from trimtab.workloads.compress.graph import write_graph
 from trimtab.workloads.compress.quieting import quiet_libraries
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
@@ -24,18 +25,18 @@ LEAST_COVERAGE = 0.01  # a graph with less than a hundredth of its weights in in
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
     """Hands out one sample at a time: a graph may be fixed to batches of one."""
 
-    def __init__(self, name: str, samples: Array, context: Context) -> None:
-        self._inputs = self._walk(name, samples, context)
+    def __init__(self, names: list[str], samples: Samples, context: Context) -> None:
+        self._inputs = self._walk(names, samples, context)
 
     def get_next(self) -> dict[str, Array] | None:
         return next(self._inputs, None)
 
     @staticmethod
-    def _walk(name: str, samples: Array, context: Context) -> Iterator[dict[str, Array]]:
+    def _walk(names: list[str], samples: Samples, context: Context) -> Iterator[dict[str, Array]]:
         for index in range(len(samples)):
             context.stop.check()
             context.tick(index / len(samples), f"calibration sample {index + 1} of {len(samples)}")
-            yield {name: samples[index : index + 1]}
+            yield samples.take(np.array([index])).feeds(names)
 
 
 @technique(Quantize)
@@ -49,7 +50,7 @@ def quantize(step: Quantize, model: Model, context: Context) -> tuple[Model, dic
     target = context.folder / f"quantized-{context.seed}.onnx"
     samples = context.data.calibration[context.field]
     kept = _kept(source, step.keep or [], context)
-    reader = _Calibration(onnx.load(source).graph.input[0].name, samples, context)
+    reader = _Calibration([value.name for value in onnx.load(source).graph.input], samples, context)
     try:
         with quiet_libraries():
             quantize_static(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -44,8 +44,10 @@ class Context:
     folder: Path
     """Scratch space of this run."""
     data: RunData
-    classes: int
-    """Outputs of the network; 0 for an ONNX source, which no training step sees."""
+    outputs: int
+    """Numbers that the network gives per sample; 0 for a grid of them, and for an ONNX source, which is not trained."""
+    free: Mapping[str, Sequence[int]]
+    """Dimensions of inputs that take any size, besides the first."""
     teacher: nn.Module | None
     """The source, unchanged; None for an ONNX source."""
     reduce_range: bool
@@ -68,7 +70,7 @@ class Context:
         if model.graph is not None:
             return model.graph
         path = self.folder / f"exported-{self.seed}.onnx"
-        export_network(self.network(model), self.data.evaluation.x, path)
+        export_network(self.network(model), self.data.evaluation, path, self.free)
         return path
 
     def failed(self, reason: str, what: str) -> Stalled:
