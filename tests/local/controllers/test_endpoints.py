@@ -40,9 +40,7 @@ def pod(name="p", *, ready=True, going=False, port=8080, node="n1", since=None, 
         pytest.param(pod(ready=False), {}, (False, False, False), id="not ready"),
         pytest.param(pod(going=True), {}, (False, True, True), id="terminating but serving"),
         pytest.param(pod(ready=False), {"publishNotReadyAddresses": True}, (True, False, False), id="published"),
-        pytest.param(
-            pod(going=True), {"publishNotReadyAddresses": True}, (True, True, True), id="to the end"
-        ),
+        pytest.param(pod(going=True), {"publishNotReadyAddresses": True}, (True, True, True), id="to the end"),
     ],
 )
 def test_an_endpoints_conditions(of, spec, conditions):

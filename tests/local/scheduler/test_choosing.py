@@ -2,8 +2,9 @@
 
 import pytest
 
-from trimtab.local.scheduler.choosing import choose_node
-from trimtab.local.scheduler.fitting import node_views, requests_of, tolerates
+from trimtab.local.scheduler.choosing import choose_node, unfit
+from trimtab.local.scheduler.fitting import node_views, requests_of, tolerates, unschedulable_message
+from trimtab.local.scheduler.preemption import preempt
 
 
 def node(name, *, cpu="4", labels=None, taints=(), **spec):
@@ -43,7 +44,10 @@ def test_choose_node(wanted, nodes, bound, chosen):
 def test_a_pod_that_fits_nowhere_is_told_why():
     """Every node's reason is counted; room that others take could become free."""
     views = node_views([node("a", taints=[SPOT]), node("b", cpu="1"), node("c")], [pod("q", cpu="3", on="c")])
-    assert choose_node(pod(cpu="2"), views).message == (
+    wanted = pod(cpu="2")
+    refused = choose_node(wanted, views).refused
+    _, why_none = preempt(wanted, refused, views, [], unfit)
+    assert unschedulable_message([why for _, why in refused], why_none) == (
         "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. no new claims to deallocate, "
         "preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod, "
         "2 Preemption is not helpful for scheduling."
