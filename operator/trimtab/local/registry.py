@@ -379,6 +379,10 @@ class Registry:
             return self._transactions.drop(served, new, self.now())
         return old if new == old else self._transactions.keep(served, new, self.now())
 
+    def counts(self) -> dict[str, int]:
+        """How many objects there are, by resource."""
+        return {resource: len(self._store.all(resource)) for resource in self._store.resources()}
+
     def find(self, resource: str, namespace: str, name: str) -> Object | None:
         """One object, or None; a quick look that raises nothing."""
         return self._store.find(resource, namespace, name)

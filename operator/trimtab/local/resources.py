@@ -1,5 +1,6 @@
 """Which kinds the API serves by itself: their names, scope and subresources."""
 
+import re
 from dataclasses import dataclass, field
 
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -62,6 +63,15 @@ class Resource:
 
     def subresource(self, name: str) -> Subresource | None:
         return next((s for s in self.subresources if s.name == name), None)
+
+
+def version_rank(version: str) -> tuple[int, int, int]:
+    """Order of versions: stable above beta above alpha, newer above older; other names below them all."""
+    match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if match is None:
+        return (-1, 0, 0)
+    major, stage, minor = match.groups()
+    return ({None: 2, "beta": 1, "alpha": 0}[stage], int(major), int(minor or 0))
 
 
 def group_version(group: str, version: str) -> str:

@@ -3,8 +3,32 @@
 from collections.abc import Iterable
 
 from trimtab.local.objects import Object
-from trimtab.local.resources import Resource, Subresource, group_version
+from trimtab.local.resources import Resource, Subresource, group_version, version_rank
 
+# Groups as a real server orders them; custom ones follow by name.
+_GROUPS = (
+    "",
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+)
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 
 
@@ -62,10 +86,16 @@ def _plural(resource: Resource) -> str:
 def _versions(resources: Iterable[Resource]) -> dict[str, list[str]]:
     """Versions of every group, the preferred one first."""
     found: dict[str, list[str]] = {}
+    custom = set()
     for resource in resources:
         versions = found.setdefault(resource.group, [])
         versions.extend(v for v in resource.versions if v not in versions)
-    return found
+        if resource.custom:
+            custom.add(resource.group)
+    for group_name in custom:
+        found[group_name].sort(key=version_rank, reverse=True)
+    ranks = {name: rank for rank, name in enumerate(_GROUPS)}
+    return {name: found[name] for name in sorted(found, key=lambda name: (ranks.get(name, len(ranks)), name))}
 
 
 def _group(name: str, versions: list[str]) -> Object:
@@ -89,7 +119,13 @@ def _entries(resource: Resource) -> list[Object]:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
-    return [entry, *(_subentry(resource, sub) for sub in resource.subresources)]
+    return [entry, *(_subentry(resource, sub) for sub in _ordered(resource))]
+
+
+def _ordered(resource: Resource) -> list[Subresource]:
+    """Subresources of built-in kinds by name, those of custom ones as they are declared."""
+    found = list(resource.subresources)
+    return found if resource.custom else sorted(found, key=lambda sub: sub.name)
 
 
 def _subentry(resource: Resource, sub: Subresource) -> Object:
@@ -122,7 +158,7 @@ def _aggregated_entry(resource: Resource, version: str) -> Object:
             "responseKind": _kind(*((sub.group, sub.version) if sub.group else own), sub.kind),
             "verbs": list(sub.verbs),
         }
-        for sub in resource.subresources
+        for sub in _ordered(resource)
     ]
     return {**entry, "subresources": below} if below else entry
 

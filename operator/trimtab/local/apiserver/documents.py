@@ -5,7 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from trimtab.local.apiserver import discovery, openapi, openapiprotobuf
+from trimtab.local import statuses
+from trimtab.local.apiserver import discovery, metrics, openapi, openapiprotobuf
 from trimtab.local.apiserver.encoding import json_response, not_found_page
 from trimtab.local.encodings import to_json
 from trimtab.local.registry import Registry
@@ -30,29 +31,50 @@ class Documents:
         path = path.rstrip("/") or "/"
         if path in _HEALTH or path.startswith(tuple(f"{health}/" for health in _HEALTH)):
             return _health(path.strip("/"), verbose="verbose" in request.query)
+        parts = path.strip("/").split("/")
+        if parts[0] in ("api", "apis"):
+            return self._discovery(request, parts)
         if request.method != "GET":
             return None
-        match path.strip("/").split("/"):
+        match parts:
             case ["version"]:
                 return json_response(_version())
             case [""]:
-                return json_response({"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]})
+                return json_response({"paths": self._paths()})
+            case ["metrics"]:
+                return web.Response(text=metrics.exposition(self._registry), content_type="text/plain")
             case ["openapi", *rest]:
                 return self._openapi(request, rest)
-            case ["api"] | ["apis"] if _wants_aggregated(request):
-                core = path == "/api"
-                return self._kept(request, f"{path}#aggregated", lambda: self._aggregated(core=core))
+        return None
+
+    def _discovery(self, request: web.BaseRequest, parts: list[str]) -> web.Response | None:
+        """What is served below /api and /apis. Raises ApiError 404, 405."""
+        if len(parts) > (2 if parts[0] == "api" else 3):
+            return None
+        if request.method != "GET":
+            raise statuses.method_not_allowed()
+        match parts:
+            case [root] if _wants_aggregated(request):
+                return self._kept(request, f"{root}#aggregated", lambda: self._aggregated(core=root == "api"))
             case ["api"]:
                 return json_response(discovery.api_versions(request.host))
             case ["apis"]:
-                return json_response(discovery.group_list(self._registry.catalog.resources()))
+                return json_response(discovery.group_list(self._resources()))
             case ["api", version]:
-                return self._found(discovery.resource_list(self._resources(), "", version))
+                return self._found("", discovery.resource_list(self._resources(), "", version))
             case ["apis", group]:
-                return self._found(discovery.group(self._resources(), group))
+                return self._found(group, discovery.group(self._resources(), group))
             case ["apis", group, version]:
-                return self._found(discovery.resource_list(self._resources(), group, version))
+                return self._found(group, discovery.resource_list(self._resources(), group, version))
         return None
+
+    def _paths(self) -> list[str]:
+        """Every path that is about more than one kind."""
+        versions = [f"/{path}" for path in openapi.paths(self._registry.catalog)]
+        groups = {path.rpartition("/")[0] for path in versions if path.startswith("/apis/")}
+        health = [f"{path}/{check}" for path in _HEALTH for check in _CHECKS]
+        fixed = ("/api", "/apis", *_HEALTH, *health, "/metrics", "/openapi/v2", "/openapi/v3", "/version")
+        return sorted({*fixed, *versions, *groups})
 
     def _resources(self) -> Any:
         return self._registry.catalog.resources()
@@ -60,8 +82,13 @@ class Documents:
     def _aggregated(self, *, core: bool) -> Any:
         return discovery.aggregated(self._resources(), core=core)
 
-    def _found(self, document: Any) -> web.Response:
-        return json_response(document) if document is not None else not_found_page()
+    def _found(self, group: str, document: Any) -> web.Response:
+        """A document; what is missing in a built-in group is refused with a Status. Raises ApiError 404."""
+        if document is not None:
+            return json_response(document)
+        if any(r.group == group and not r.custom for r in self._resources()):
+            raise statuses.no_such_resource()
+        return not_found_page()
 
     def _openapi(self, request: web.BaseRequest, rest: list[str]) -> web.Response:
         catalog = self._registry.catalog
@@ -76,8 +103,19 @@ class Documents:
                 path = "/".join(parts)
                 if not openapi.has_group(catalog, path):
                     return not_found_page()
-                return self._kept(request, f"openapi/v3/{path}", lambda: openapi.v3(catalog, path))
+                return self._addressed(request, path)
         return not_found_page()
+
+    def _addressed(self, request: web.BaseRequest, path: str) -> web.Response:
+        """A document by its digest may be kept for ever; by an old one it has moved."""
+        name = f"openapi/v3/{path}"
+        response = self._kept(request, name, lambda: openapi.v3(self._registry.catalog, path))
+        if (asked := request.query.get("hash")) is None:
+            return response
+        if asked != (digest := self._digest(path)):
+            return web.Response(status=301, headers={"Location": f"/{name}?hash={digest}"})
+        response.headers["Cache-Control"] = "public, immutable"
+        return response
 
     def _digest(self, path: str) -> str:
         """A document's digest; clients cache by it."""
@@ -117,11 +155,13 @@ def _health(path: str, *, verbose: bool) -> web.Response:
 
 
 def _wants_aggregated(request: web.BaseRequest) -> bool:
-    accept = request.headers.get("Accept", "")
-    for choice in accept.split(","):
-        parts = {part.strip() for part in choice.split(";")}
-        if {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"} <= parts:
+    """Whether the aggregated form comes before the plain one in what the client takes."""
+    for choice in request.headers.get("Accept", "").split(","):
+        media, *parameters = (part.strip() for part in choice.split(";"))
+        if {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"} <= set(parameters):
             return True
+        if media in ("application/json", "*/*") and not any(p.startswith("as=") for p in parameters):
+            return False
     return False
 
 

@@ -1,6 +1,5 @@
 """A custom kind: what its definition says, at work."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from trimtab.local.kinds.printing import printer_columns
 from trimtab.local.kinds.rules import Rules
 from trimtab.local.names import metadata_change_errors, metadata_errors
 from trimtab.local.objects import Object, quote
-from trimtab.local.resources import Resource, Subresource, group_version
+from trimtab.local.resources import Resource, Subresource, group_version, version_rank
 from trimtab.local.scaling import ScalePaths
 from trimtab.local.schema import builtin
 from trimtab.local.schema.builtin import Node
@@ -27,7 +26,7 @@ def resource_of(definition: Object) -> Resource:
     """The names and subresources that a definition declares; the preferred version first."""
     spec, names = definition["spec"], definition["spec"]["names"]
     storage = next(v for v in spec["versions"] if v["storage"])
-    served = sorted((v["name"] for v in spec["versions"] if v["served"]), key=_preference, reverse=True)
+    served = sorted((v["name"] for v in spec["versions"] if v["served"]), key=version_rank, reverse=True)
     first = next((v for v in spec["versions"] if v["served"]), storage)
     return Resource(
         group=spec["group"],
@@ -44,15 +43,6 @@ def resource_of(definition: Object) -> Resource:
         custom=True,
         storage_version=storage["name"],
     )
-
-
-def _preference(version: str) -> tuple[int, int, int]:
-    """Order of versions: stable before beta before alpha, newer before older."""
-    match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
-    if match is None:
-        return (-1, 0, 0)
-    major, stage, minor = match.groups()
-    return ({None: 2, "beta": 1, "alpha": 0}[stage], int(major), int(minor or 0))
 
 
 def _subresources(version: Object, kind: str) -> tuple[Subresource, ...]:
