@@ -29,6 +29,7 @@ async def test_a_more_important_pod_takes_the_place_of_another(stage):
         "PreemptionByScheduler",
         "default-scheduler: preempting to accommodate a higher priority pod",
     )
+    node = victim["spec"]["nodeName"]
     assert waiting["status"]["nominatedNodeName"] == victim["spec"]["nodeName"]
     assert stage.said("Preempted") == [
         f"Preempted by pod {waiting['metadata']['uid']} on node {victim['spec']['nodeName']}"
