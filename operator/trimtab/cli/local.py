@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -81,6 +82,8 @@ def _run(folder: Path, kubeconfig: Path, ready_fd: int | None, *, keep: bool) ->
     configure()
     # Images bring their commands along; ours are beside this Python, which need not be on the user's PATH.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    # Stored objects have no cycles, but a full collection visits all of them, and everybody waits.
+    gc.set_threshold(10_000, 5, 1_000)
     config = ClusterConfig(directory=folder, images=local_images(), kubeconfig=kubeconfig, keep_state=keep)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, folder, ready_fd))

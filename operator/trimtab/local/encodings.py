@@ -11,12 +11,35 @@ from trimtab.local.objects import Object
 _RECENT = 1_024  # objects that are no longer current and whose bytes are kept: what watchers are about to be sent
 
 
+class Encoded:
+    """An object whose JSON is known; `to_json` takes it in place of the object."""
+
+    __slots__ = ("json", "object")
+
+    def __init__(self, obj: Object, encoded: bytes) -> None:
+        self.object = obj
+        self.json = encoded
+
+
 def to_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8, with keys in their order."""
+    """Compact JSON in UTF-8, with keys in their order; `value` may hold `Encoded` objects."""
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, default=_known)
     except TypeError:  # numbers beyond 64 bits and halves of surrogate pairs
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_itself)
+        return text.encode("utf-8", "replace")
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, Encoded):
+        return orjson.Fragment(value.json)
+    raise TypeError
+
+
+def _itself(value: Any) -> Any:
+    if isinstance(value, Encoded):
+        return value.object
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 class Encodings:
@@ -39,6 +62,11 @@ class Encodings:
         """The object is current no longer."""
         if (found := self._current.pop(id(obj), None)) is not None:
             self._note(found)
+
+    def known(self, obj: Object) -> Object | Encoded:
+        """The object, with its JSON where that is there already."""
+        found = self._current.get(id(obj))
+        return Encoded(*found) if found is not None else obj
 
     def bytes_of(self, obj: Object) -> bytes:
         """The JSON of any object that will not be changed."""

@@ -1,5 +1,6 @@
 """metadata.managedFields: which manager owns which fields, and what applying means for the others."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -47,7 +48,7 @@ def entries_of(obj: Object) -> list[Entry]:
                 entry.get("apiVersion", ""),
                 entry.get("subresource", ""),
             ),
-            frozenset(from_fields_v1(entry.get("fieldsV1") or {})),
+            _fields_of_tree(entry["fieldsV1"]),
             entry.get("time", ""),
             entry.get("fieldsV1"),
         )
@@ -68,6 +69,21 @@ def _written(entry: Entry) -> Object:
     if entry.manager.subresource:
         out["subresource"] = entry.manager.subresource
     return out
+
+
+_READ: OrderedDict[int, tuple[Object, frozenset[Path]]] = OrderedDict()
+_MOST_READ = 4_096
+
+
+def _fields_of_tree(tree: Object) -> frozenset[Path]:
+    """The same tree is read once: known by its identity, it is kept beside its fields."""
+    if (known := _READ.get(id(tree))) is not None:
+        return known[1]
+    fields = frozenset(from_fields_v1(tree))
+    _READ[id(tree)] = tree, fields
+    if len(_READ) > _MOST_READ:
+        _READ.popitem(last=False)
+    return fields
 
 
 @lru_cache(4_096)

@@ -10,12 +10,7 @@ from trimtab.local.statuses import ApiError
 
 
 def json_response(value: Any, status: int = 200, warnings: list[str] | None = None) -> web.Response:
-    return bytes_response(to_json(value), status, warnings)
-
-
-def bytes_response(body: bytes, status: int = 200, warnings: list[str] | None = None) -> web.Response:
-    """An answer whose JSON is known already."""
-    response = web.Response(body=body, status=status, content_type="application/json")
+    response = web.Response(body=to_json(value), status=status, content_type="application/json")
     for text in warnings or []:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')

@@ -7,7 +7,7 @@ from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import json_response
 from trimtab.local.apiserver.listoptions import list_options, version_number
 from trimtab.local.apiserver.paging import start_of, token_of
-from trimtab.local.apiserver.representation import many
+from trimtab.local.apiserver.representation import is_transformed, many
 from trimtab.local.objects import Object
 from trimtab.local.statuses import ApiError
 
@@ -21,7 +21,7 @@ def get(call: Call) -> web.Response:
     if wanted > call.registry.version:
         raise statuses.too_large_version(wanted, call.registry.version)
     obj = call.registry.get(call.resource, target.name, call.namespace, version=target.version)
-    return json_response(call.shown(obj))
+    return json_response(call.registry.encodings.known(call.shown(obj)))
 
 
 def list_(call: Call) -> web.Response:
@@ -52,4 +52,7 @@ def list_(call: Call) -> web.Response:
     form = call.form
     items = piece.items if form.name == "Table" else [call.outbound(obj) for obj in piece.items]
     include = call.option("includeObject")
-    return json_response(many(form, call.served, items, metadata, call.target.version, call.registry.now(), include))
+    answer = many(form, call.served, items, metadata, call.target.version, call.registry.now(), include)
+    if call.served.resource.custom and not is_transformed(form):
+        answer["items"] = [call.registry.encodings.known(obj) for obj in items]
+    return json_response(answer)

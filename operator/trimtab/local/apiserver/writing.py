@@ -22,7 +22,7 @@ async def _object(call: Call, kind: str | None = None) -> Document:
 
 
 def _answer(call: Call, obj: Object, status: int = 200) -> web.Response:
-    return json_response(call.shown(obj), status, call.warnings)
+    return json_response(call.registry.encodings.known(call.shown(obj)), status, call.warnings)
 
 
 async def create(call: Call) -> web.Response:

@@ -135,6 +135,8 @@ def rule_errors(value: Any, node: Node, path: str, old: Any = _MISSING) -> list[
     """The rules that do not hold, in the value and everything below it."""
     if value is None:
         return []
+    if old is not _MISSING and old == value:
+        return []  # what has not changed is not judged again, nor is anything in it
     errors = [
         error for rule in node.get("x-kubernetes-validations") or () for error in _broken(rule, node, value, old, path)
     ]
