@@ -30,10 +30,7 @@ SCENARIOS = sorted(path.stem for path in RECORDINGS.glob("*.json") if path.stem 
 CEL_IS_INSTALLED = importlib.util.find_spec("cel_expr_python") is not None
 
 # Steps that are answered differently on purpose, and why.
-_GO_DUMP = "the text shows the server's own Go structures"
 DIFFERENCES: dict[tuple[str, int], str] = {
-    ("built-in-kinds", 6): _GO_DUMP,
-    ("pods", 5): _GO_DUMP,
     ("patch-types", 5): "the text quotes the whole object with the recording's version and times",
     ("crd-admission", 8): "objects are dynamic to CEL here: a rule on a field that is not there fails when it runs",
     ("crd-admission", 10): "the cost of rules is not estimated; they are small and run on loopback",

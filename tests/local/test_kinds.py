@@ -68,6 +68,17 @@ def test_quality_follows_requests_and_limits(registry: Registry, resources: Obje
     assert pod["status"]["qosClass"] == quality
 
 
+def test_only_pods_request_their_limits(registry: Registry):
+    """In a template a request stays unset: what somebody applied is what is kept."""
+    container = {**CONTAINER, "resources": {"limits": {"cpu": "1"}}}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    made = registry.create("deployments.apps", named(spec=spec), "default")
+    assert made["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
+    pod = registry.create("pods", named(spec={"containers": [container]}), "default")
+    assert pod["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "1"}
+
+
 def test_pods_get_the_priority_of_their_class(registry: Registry):
     """A class is looked up once, at creation; one that is not there is refused."""
     registry.create("priorityclasses.scheduling.k8s.io", {"metadata": {"name": "high"}, "value": 7})
@@ -114,8 +125,7 @@ def test_pods_get_the_priority_of_their_class(registry: Registry):
             named(spec={"ports": [{"port": 80}, {"port": 81}]}),
             "spec.ports[0].name: Required value",
         ),
-        ("services", named(spec={"type": "NodePort", "ports": [{"port": 80}]}), 'Unsupported value: "NodePort"'),
-        ("secrets", named(data={"k": "not base64"}), "must be base64; use stringData for text"),
+        ("services", named(spec={"type": "Odd", "ports": [{"port": 80}]}), 'spec.type: Unsupported value: "Odd"'),
         ("configmaps", named(data={"a/b": "1"}), "a valid config key must consist of"),
         (
             "poddisruptionbudgets.policy",

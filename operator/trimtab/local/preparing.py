@@ -117,7 +117,7 @@ def prepare_update(served: Served, new: Object, old: Object, version: str) -> No
     if served.has_status(version):
         _take(new, old, "status")
     served.rules.update(new, old)
-    if served.resource.generation and _spec_of(new, served, version) != _spec_of(old, served, version):
+    if served.resource.generation and _counted(new, served, version) != _counted(old, served, version):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 
@@ -144,10 +144,15 @@ def _take(new: Object, old: Object, name: str) -> None:
         new.pop(name, None)
 
 
-def _spec_of(obj: Object, served: Served, version: str) -> Object:
+def _counted(obj: Object, served: Served, version: str) -> Object:
     """What a change of counts as a new generation."""
     if not served.resource.custom:
-        return {"spec": obj.get("spec")} if "spec" in obj else _without(obj, "metadata", "status")
+        found = {"spec": obj["spec"]} if "spec" in obj else _without(obj, "metadata", "status")
+        if served.rules.counts_annotations:
+            found["annotations"] = obj["metadata"].get("annotations") or {}
+        if served.rules.counts_labels:
+            found["labels"] = obj["metadata"].get("labels") or {}
+        return found
     return _without(obj, "metadata", *(("status",) if served.has_status(version) else ()))
 
 

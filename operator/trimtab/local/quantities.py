@@ -36,3 +36,32 @@ def quantity(text: str) -> Decimal:
     if suffix and suffix[0] in "eE" and suffix not in _FACTORS:
         return Decimal(number + suffix)
     return Decimal(number) * _FACTORS.get(suffix or "", Decimal(1))
+
+
+_DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+
+
+def canonical(text: str) -> str:
+    """A quantity as the API shows it: whole, in the largest unit that loses nothing, in the family it was written in.
+
+    Raises:
+        ValueError: it is not a quantity.
+    """
+    value = quantity(text)
+    suffix = text.lstrip("+-0123456789.")
+    if suffix.endswith("i") and abs(value) >= 1024:
+        whole = -int(-value // 1)  # what is less than a byte counts as one
+        power = 0
+        while whole % 1024 == 0 and power < len(_BINARY) - 1:
+            whole, power = whole // 1024, power + 1
+        return f"{whole}{_BINARY[power]}"
+    nano = -int(-value * Decimal("1e9") // 1)
+    if nano == 0:
+        return "0"
+    exponent = -9
+    while nano % 1000 == 0 and exponent < 18:
+        nano, exponent = nano // 1000, exponent + 3
+    if suffix[:1] in ("e", "E") and suffix not in _FACTORS:
+        return f"{nano}e{exponent}" if exponent else str(nano)
+    return f"{nano}{_DECIMAL[exponent]}"

@@ -156,6 +156,7 @@ class Deployments(Controller):
                 deployment["metadata"]["namespace"],
                 {"metadata": {"annotations": {rollout.REVISION: str(revision)}}},
                 "application/merge-patch+json",
+                subresource="status",  # where a note is no new generation
                 manager=self.name,
             )
 

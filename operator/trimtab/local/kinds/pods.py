@@ -1,27 +1,22 @@
 """Pods: defaults at creation, status, what may change afterwards."""
 
 import copy
-import difflib
-import json
 
 from trimtab.local import statuses
-from trimtab.local.kinds.containers import default_pod_spec, pod_spec_errors, quality_class
+from trimtab.local.kinds.checks.podchanges import pod_change_errors, pod_status_errors
+from trimtab.local.kinds.checks.podspecs import new_pod_errors, pod_errors
+from trimtab.local.kinds.containers import default_pod_spec, default_requests, quality_class
 from trimtab.local.kinds.rules import Neighbours, Rules
 from trimtab.local.objects import Object
-from trimtab.local.statuses import FieldError, forbidden_field
+from trimtab.local.statuses import FieldError
 
-_MUTABLE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,"
-    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
-    "`spec.tolerations` (only additions to existing tolerations),"
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-)
 _DEFAULT_TOLERATION_S = 300  # how long a pod stays on a node that went silent
 
 
 def _default(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
     default_pod_spec(spec)
+    default_requests(spec)
     spec.setdefault("enableServiceLinks", True)
 
 
@@ -73,32 +68,11 @@ def _update_status(pod: Object, old: Object) -> None:
 
 
 def _validate(pod: Object, old: Object | None) -> list[FieldError]:
-    errors = pod_spec_errors(pod["spec"], "spec")
-    if old is None or pod["spec"] == old["spec"]:
-        return errors
-    before, after = _immutable_part(old["spec"], pod["spec"]), _immutable_part(pod["spec"], pod["spec"])
-    if before != after:
-        errors.append(forbidden_field("spec", f"{_MUTABLE}\n{_shown_difference(before, after)}"))
-    return errors
-
-
-def _immutable_part(spec: Object, new: Object) -> Object:
-    part = copy.copy(spec)
-    for group in ("containers", "initContainers"):
-        if group in part:
-            part[group] = [{**container, "image": ""} for container in part[group]]
-    part.pop("activeDeadlineSeconds", None)
-    wanted = new.get("tolerations") or []
-    if all(t in wanted for t in part.get("tolerations") or []):
-        part.pop("tolerations", None)
-    return part
-
-
-def _shown_difference(before: Object, after: Object) -> str:
-    def lines(spec: Object) -> list[str]:
-        return json.dumps(spec, indent=1, sort_keys=True).splitlines()
-
-    return "\n".join(list(difflib.unified_diff(lines(before), lines(after), lineterm="", n=3))[2:]) + "\n"
+    if old is None:
+        return new_pod_errors(pod)
+    if pod["spec"] == old["spec"]:
+        return []
+    return pod_errors(pod) + pod_change_errors(pod, old)
 
 
 POD = Rules(
@@ -107,6 +81,7 @@ POD = Rules(
     admit=_admit,
     update_status=_update_status,
     validate=_validate,
+    validate_status=pod_status_errors,
     returns_deleted=True,
 )
 
@@ -123,6 +98,8 @@ def bound(pod: Object, node: str, now: str) -> Object:
         problem = f"pod {name} is being deleted, cannot be assigned to a host"
     elif current := pod["spec"].get("nodeName"):
         problem = f'pod {name} is already assigned to node "{current}"'
+    elif pod["spec"].get("schedulingGates"):
+        problem = f"pod {name} has non-empty .spec.schedulingGates"
     if problem:
         text = f'Operation cannot be fulfilled on pods/binding "{name}": {problem}'
         raise statuses.ApiError(409, "Conflict", text, {"name": name, "kind": "pods/binding"})

@@ -96,6 +96,8 @@ class Rules:
         on_delete: adapt what deletion does: the object, whether it is gone with it, and the time.
         returns_deleted: whether deletion answers with the object instead of a Status.
         unconditional: whether an update may leave out the resourceVersion.
+        counts_annotations: whether a change of annotations counts as a new generation.
+        counts_labels: whether a change of labels does.
         creates_on_update: whether a PUT of an object that is not there creates it.
         orphans_by_default: whether a deletion that says nothing about dependents leaves them.
         keeps_dependents: whether the kind has no dependents to collect, so that no finalizer waits for them.
@@ -114,6 +116,8 @@ class Rules:
     on_delete: Callable[[Object, bool, str], tuple[Object, bool]] = _deleted_plainly
     returns_deleted: bool = False
     unconditional: bool = True
+    counts_annotations: bool = False
+    counts_labels: bool = False
     creates_on_update: bool = False
     orphans_by_default: bool = False
     keeps_dependents: bool = False

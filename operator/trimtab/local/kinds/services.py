@@ -1,14 +1,15 @@
 """Services: an address from the cluster's range, ports, and what of it stays."""
 
-import re
+import zlib
 
 from trimtab.local import statuses
+from trimtab.local.kinds.checks.services import HEADLESS, service_errors
 from trimtab.local.kinds.rules import Neighbours, Rules
 from trimtab.local.objects import Object, quote
-from trimtab.local.statuses import FieldError, duplicate, invalid_value, required
+from trimtab.local.statuses import invalid_value
 
-HEADLESS = "None"
-_PORT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_FIRST_NODE_PORT = 30_000
+_NODE_PORTS = 2_768
 
 
 def _default(service: Object) -> None:
@@ -19,6 +20,13 @@ def _default(service: Object) -> None:
         port.setdefault("protocol", "TCP")
         if port.get("targetPort") in (None, "", 0):
             port["targetPort"] = port.get("port", 0)
+    if spec["sessionAffinity"] == "ClientIP":
+        client = spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {})
+        client.setdefault("timeoutSeconds", 10_800)
+    if spec["type"] in ("NodePort", "LoadBalancer"):
+        spec.setdefault("externalTrafficPolicy", "Cluster")
+    if spec["type"] == "LoadBalancer":
+        spec.setdefault("allocateLoadBalancerNodePorts", True)
     if spec["type"] != "ExternalName":
         spec.setdefault("internalTrafficPolicy", "Cluster")
         spec.setdefault("ipFamilies", ["IPv4"])
@@ -42,6 +50,17 @@ def _reserve(service: Object, neighbours: Neighbours) -> None:
             cause = invalid_value("spec.clusterIPs", quote([wanted]), f"failed to allocate IP {wanted}: {error}")
             raise statuses.invalid("", "Service", service["metadata"]["name"], [cause]) from None
     spec["clusterIPs"] = [spec["clusterIP"]]
+    _allocate_ports(service)
+
+
+def _allocate_ports(service: Object) -> None:
+    """Give every port of a service that is seen from outside a number on the nodes; nobody listens there."""
+    spec = service["spec"]
+    if spec["type"] not in ("NodePort", "LoadBalancer"):
+        return
+    for port in spec.get("ports") or []:
+        unique = f"{service['metadata'].get('uid')}/{port.get('protocol')}/{port.get('port')}"
+        port.setdefault("nodePort", _FIRST_NODE_PORT + zlib.crc32(unique.encode()) % _NODE_PORTS)
 
 
 def _update(new: Object, old: Object) -> None:
@@ -49,44 +68,22 @@ def _update(new: Object, old: Object) -> None:
     for name in ("clusterIP", "clusterIPs"):
         if not new["spec"].get(name) and old["spec"].get(name) and new["spec"]["type"] != "ExternalName":
             new["spec"][name] = old["spec"][name]
-
-
-def _validate(new: Object, old: Object | None) -> list[FieldError]:
-    spec = new["spec"]
-    errors = []
-    if not spec.get("ports") and spec.get("clusterIP") != HEADLESS and spec["type"] != "ExternalName":
-        errors.append(required("spec.ports"))
-    errors += _port_errors(spec.get("ports") or [])
-    if spec["type"] not in ("ClusterIP", "ExternalName"):
-        supported = ['"ClusterIP"', '"ExternalName"']
-        errors.append(statuses.unsupported("spec.type", quote(spec["type"]), supported))
-    if old is not None and old["spec"].get("clusterIP") and spec.get("clusterIP") != old["spec"]["clusterIP"]:
-        shown = quote([spec.get("clusterIP")])
-        errors.append(invalid_value("spec.clusterIPs[0]", shown, "may not change once set"))
-    return errors
-
-
-def _port_errors(ports: list[Object]) -> list[FieldError]:
-    errors = []
-    names: set[str] = set()
-    for index, port in enumerate(ports):
-        at = f"spec.ports[{index}]"
-        name = port.get("name", "")
-        if not name and len(ports) > 1:
-            errors.append(required(f"{at}.name"))
-        elif name and not _PORT_NAME.fullmatch(name):
-            errors.append(invalid_value(f"{at}.name", quote(name), "must be a lowercase RFC 1123 label"))
-        elif name and name in names:
-            errors.append(duplicate(f"{at}.name", quote(name)))
-        names.add(name)
-        for field in ("port", "targetPort"):
-            number = port.get(field, 0)
-            if isinstance(number, int) and not 1 <= number <= 65535:
-                text = "must be between 1 and 65535, inclusive"
-                errors.append(invalid_value(f"{at}.{field}", str(number), text))
-    return errors
+    if new["spec"]["type"] == "ClusterIP" != old["spec"]["type"]:
+        known = {port.get("nodePort") for port in old["spec"].get("ports") or []}
+        for port in new["spec"].get("ports") or []:
+            if port.get("nodePort") in known:
+                port.pop("nodePort", None)
+        new["spec"].pop("externalTrafficPolicy", None)
+        new["spec"].pop("allocateLoadBalancerNodePorts", None)
+    _allocate_ports(new)
 
 
 SERVICE = Rules(
-    default=_default, create=_create, commit=_reserve, update=_update, validate=_validate, returns_deleted=True
+    default=_default,
+    create=_create,
+    commit=_reserve,
+    update=_update,
+    validate=service_errors,
+    returns_deleted=True,
+    creates_on_update=True,
 )

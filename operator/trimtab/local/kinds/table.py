@@ -5,6 +5,7 @@ from trimtab.local.kinds.rules import RuleTable
 
 RULES: RuleTable = {
     "configmaps": plain.CONFIG_MAP,
+    "endpoints": plain.ENDPOINTS,
     "events": plain.EVENT,
     "namespaces": plain.NAMESPACE,
     "nodes": plain.NODE,
@@ -19,8 +20,11 @@ RULES: RuleTable = {
     "endpointslices.discovery.k8s.io": plain.ENDPOINT_SLICE,
     "networkpolicies.networking.k8s.io": plain.NETWORK_POLICY,
     "poddisruptionbudgets.policy": plain.BUDGET,
+    "clusterroles.rbac.authorization.k8s.io": plain.ROLE,
+    "roles.rbac.authorization.k8s.io": plain.ROLE,
     "clusterrolebindings.rbac.authorization.k8s.io": plain.ROLE_BINDING,
     "rolebindings.rbac.authorization.k8s.io": plain.ROLE_BINDING,
     "customresourcedefinitions.apiextensions.k8s.io": definitions.DEFINITION,
+    "storageclasses.storage.k8s.io": plain.STORAGE_CLASS,
     "priorityclasses.scheduling.k8s.io": plain.PRIORITY_CLASS,
 }

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.local.objects import Object
+from trimtab.local.quantities import canonical
 from trimtab.local.schema.builtin import Node
 
 _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
 _QUANTITY_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+_PADDING = 2  # characters at most
 _GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64"}
 
 
@@ -88,6 +91,8 @@ def _scalar(value: Any, node: Node, path: str, struct: str) -> Any:
     match node["type"]:
         case "string":
             _expect(isinstance(value, str), value, path, struct, node)
+            if node.get("format") == "byte":
+                _check_base64(value)
         case "boolean":
             _expect(isinstance(value, bool), value, path, struct, node)
         case "integer":
@@ -100,11 +105,20 @@ def _scalar(value: Any, node: Node, path: str, struct: str) -> Any:
     return value
 
 
+def _check_base64(text: str) -> None:
+    text = text.replace("\r", "").replace("\n", "")
+    body = text.rstrip("=") if len(text) % 4 == 0 else text
+    wrong = _NOT_BASE64.search(body)
+    if wrong or len(text) % 4 or len(text) - len(body) > _PADDING:
+        at = wrong.start() if wrong else len(text) - len(text) % 4
+        raise Undecodable(f"illegal base64 data at input byte {at}")
+
+
 def _quantity(value: Any) -> str:
     text = str(value).strip()
     if not _QUANTITY.fullmatch(text):
         raise Undecodable(_QUANTITY_TEXT)
-    return text
+    return canonical(text)
 
 
 def _expect(holds: bool, value: Any, path: str, struct: str, node: Node) -> None:
