@@ -96,6 +96,7 @@ async def test_environment_and_volumes(embedded):
     ("container", "reason", "words"),
     [
         pytest.param({"image": "nginx:1", "command": None}, "ErrImagePull", "maps to no command", id="image"),
+        pytest.param({"image": "buzybox:1"}, "ErrImagePull", "maps to no command", id="image beside a command"),
         pytest.param(
             {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "no", "key": "k"}}}]},
             "CreateContainerConfigError",

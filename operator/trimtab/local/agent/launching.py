@@ -81,7 +81,7 @@ class Launcher:
             UnknownImageError: Its image maps to no command.
         """
         name = container["name"]
-        prefix = [] if container.get("command") else image_command(container["image"], self._host.images)
+        prefix = image_command(container["image"], self._host.images)
         home = self.root / name
         home.mkdir(exist_ok=True)
         message = self.root / f"{name}.{run}.message"
