@@ -24,7 +24,7 @@ kubectl config view --raw --flatten --minify >robot
 kubectl --kubeconfig robot config set-credentials robot --token="$token" >/dev/null
 kubectl --kubeconfig robot config set-context --current --user=robot >/dev/null
 shows "$robot" kubectl --kubeconfig robot auth whoami
-shows "configmap/" kubectl --kubeconfig robot get configmaps -o name --ignore-not-found || true
+shows "" kubectl --kubeconfig robot get configmaps
 refused "cannot create resource \"configmaps\"" kubectl --kubeconfig robot create configmap c
 refused "cannot list resource \"pods\"" kubectl --kubeconfig robot get pods
 shows "deleted" kubectl delete rolebinding robot-reads

@@ -73,7 +73,7 @@ apiVersion: v1
 kind: Nonsense
 metadata: {name: c}
 YAML
-refused 'The ConfigMap "Upper" is invalid: metadata.name: Invalid value: "Upper": a lowercase RFC 1123 subdomain' \
+refused 'ConfigMap "Upper" is invalid: metadata.name: Invalid value: "Upper": a lowercase RFC 1123 subdomain must' \
     kubectl create configmap Upper
 
 # Pruning takes away what the set no longer has.

@@ -2,7 +2,6 @@
 # Describing what people ask about most.
 shows "created" kubectl create deployment web --image=web:1 --replicas=0 --port=80
 shows "exposed" kubectl expose deployment web --port=80 --target-port=80
-becomes "Deployment" kubectl describe deployment web || true
 matches "Name: web" kubectl describe deployment web
 matches "Selector: app=web" kubectl describe deployment web
 matches "StrategyType: RollingUpdate" kubectl describe deployment web

@@ -42,7 +42,7 @@ becomes "held Suspended 0/2" kubectl get job held
 prints "No resources found in $NAMESPACE namespace." kubectl get pods -l job-name=held
 shows "patched" kubectl patch job held -p '{"spec":{"suspend":false}}'
 shows "condition met" kubectl wait job/held --for=condition=Complete --timeout=60s
-prints "0-1" kubectl get job held -o jsonpath='{.status.completedIndexes}'
+prints "0,1" kubectl get job held -o jsonpath='{.status.completedIndexes}'
 prints "part 1" kubectl logs -l job-name=held,batch.kubernetes.io/job-completion-index=1
 refused "field is immutable" kubectl patch job held --type=merge -p '{"spec":{"template":{"spec":{"restartPolicy":"OnFailure"}}}}'
 shows 'job.batch "once" deleted' kubectl delete job once

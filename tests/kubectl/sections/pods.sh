@@ -36,7 +36,7 @@ shows "LAST SEEN TYPE REASON OBJECT MESSAGE" kubectl get events --sort-by=.metad
 # Into the container.
 prints "hello" kubectl exec talker -- echo hello
 prints "from stdin" kubectl exec -i talker -- cat <<<"from stdin"
-shows "talker" kubectl exec pod/talker -c talker -- sh -c 'hostname'
+prints "talker" kubectl exec pod/talker -c talker -- sh -c 'echo $HOSTNAME'
 refused "command terminated with exit code 3" kubectl exec talker -- sh -c 'exit 3'
 shows "to stderr" kubectl exec talker -- sh -c 'echo to stderr >&2'
 refused 'pods "none" not found' kubectl exec none -- true

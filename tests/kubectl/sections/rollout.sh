@@ -57,7 +57,7 @@ shows "successfully rolled out" kubectl rollout status deployment/web --timeout=
 shows "deployment.apps/web paused" kubectl rollout pause deployment/web
 refused "deployments.apps \"web\" is already paused" kubectl rollout pause deployment/web
 shows "env updated" kubectl set env deployment/web VERSION=three
-refused "cannot restart paused deployment" kubectl rollout restart deployment/web
+refused "can't restart paused deployment" kubectl rollout restart deployment/web
 becomes "Progressing Unknown DeploymentPaused" kubectl describe deployment web
 shows "deployment.apps/web resumed" kubectl rollout resume deployment/web
 shows "successfully rolled out" kubectl rollout status deployment/web --timeout=120s
