@@ -10,14 +10,16 @@ from aiohttp import web
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import event_line
 from trimtab.local.apiserver.listoptions import ListOptions, list_options, version_number
-from trimtab.local.apiserver.negotiation import METADATA, PROTOBUF, TABLE, negotiated_stream
+from trimtab.local.apiserver.negotiation import PROTOBUF, TABLE, negotiated_stream
 from trimtab.local.encodings import to_json
 from trimtab.local.fieldselectors import named_in
+from trimtab.local.kinds.blanks import blank_of
 from trimtab.local.objects import Event, Object, version_of
 from trimtab.local.statuses import ApiError, bad_request, too_large_version
 from trimtab.local.watching import Watch
 
 _BOOKMARK_S = 60.0  # how often a quiet watch learns the newest version
+_BEFORE_END_S = 2.0  # how long before its time-out a watch learns it once more
 _LONGEST_S = (1800, 3600)  # a watch without a time-out ends within that, as on a real server
 _PIECE = 256 * 1024  # bytes that are sent at once, so that many events delay nobody else for long
 _INITIAL_END = "k8s.io/initial-events-end"
@@ -88,6 +90,12 @@ async def _expired(call: Call, media: str, error: ApiError) -> web.StreamRespons
     return response
 
 
+def _next_mark(left: float) -> float:
+    """Seconds until the next bookmark: one comes regularly, and one shortly before the time-out."""
+    early = left - _BEFORE_END_S
+    return early if 0 < early < _BOOKMARK_S else _BOOKMARK_S
+
+
 class _Stream:
     """Writes the events of one watch; what is ready is sent in one piece."""
 
@@ -105,7 +113,7 @@ class _Stream:
         if mark_initial:
             await self._mark({_INITIAL_END: "true"})
         while (left := end - loop.time()) > 0:
-            pause = min(left, _BOOKMARK_S) if bookmarks else left
+            pause = min(left, _next_mark(left)) if bookmarks else left
             try:
                 async with asyncio.timeout(pause):
                     event = await anext(self._events)
@@ -162,8 +170,5 @@ class _Stream:
             metadata["annotations"] = annotations
         call = self._call
         obj: Object = {"kind": call.kind, "apiVersion": call.api_version, "metadata": metadata}
-        if self._form == METADATA:
-            obj = call.shown(obj)
-        elif self._form == TABLE:
-            obj = self._headless({**call.shown({**obj, "spec": {}, "status": {}}), "rows": []})
-        return to_json({"type": "BOOKMARK", "object": obj}) + b"\n"
+        shown = call.shown(obj | blank_of(call.resource))
+        return to_json({"type": "BOOKMARK", "object": self._headless(shown)}) + b"\n"
