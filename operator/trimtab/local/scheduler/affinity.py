@@ -1,15 +1,15 @@
-"""Required pod affinity and anti-affinity: which pods must, or must not, be close by."""
+"""Pod affinity and anti-affinity: which pods must, must not, or should be close by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trimtab.local import pods
 from trimtab.local.objects import Object
 from trimtab.local.scheduler.fitting import NodeView, Refusal
 from trimtab.local.selectors import matches_label_selector
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def _terms(pod: Object, kind: str) -> Sequence[Object]:
@@ -32,7 +32,7 @@ def _in_domain(term: Object, view: NodeView, views: Sequence[NodeView]) -> list[
     if domain is None:
         return []
     near = (v for v in views if v.labels.get(term["topologyKey"]) == domain)
-    return [p for v in near for p in v.pods if not pods.is_terminating(p)]
+    return [p for v in near for p in v.pods]
 
 
 def unsuitable_company(pod: Object, view: NodeView, views: Sequence[NodeView]) -> list[Refusal]:
@@ -52,6 +52,44 @@ def unsuitable_company(pod: Object, view: NodeView, views: Sequence[NodeView]) -
             for term in _terms(present, "podAntiAffinity"):
                 domain = other.labels.get(term["topologyKey"])
                 same = domain is not None and view.labels.get(term["topologyKey"]) == domain
-                if same and not pods.is_terminating(present) and _selects(term, present, pod):
+                if same and _selects(term, present, pod):
                     return [Refusal("node(s) didn't satisfy existing pods anti-affinity rules", resolvable=True)]
     return []
+
+
+def preferred_company(pod: Object, view: NodeView, views: Sequence[NodeView]) -> int:
+    """How much the pod likes the pods around a node, and they it: the sum of the weights of preferred terms.
+
+    A pod that must be near this one likes it with a weight of 1.
+    """
+    total = 0
+    for kind, sign in (("podAffinity", 1), ("podAntiAffinity", -1)):
+        for weighted in _weighted(pod, kind):
+            term = weighted["podAffinityTerm"]
+            matching = sum(_selects(term, pod, p) for p in _in_domain(term, view, views))
+            total += sign * int(weighted["weight"]) * matching
+    for other in views:
+        for present in other.pods:
+            if present["spec"].get("affinity"):
+                total += _liking(present, other, pod, view)
+    return total
+
+
+def _weighted(pod: Object, kind: str) -> Sequence[Object]:
+    affinity = (pod["spec"].get("affinity") or {}).get(kind) or {}
+    found: Sequence[Object] = affinity.get(_PREFERRED) or ()
+    return found
+
+
+def _liking(present: Object, where: NodeView, pod: Object, view: NodeView) -> int:
+    """What a pod that runs somewhere thinks of another one on a node."""
+    terms = [(1, term) for term in _terms(present, "podAffinity")]
+    terms += [(int(w["weight"]), w["podAffinityTerm"]) for w in _weighted(present, "podAffinity")]
+    terms += [(-int(w["weight"]), w["podAffinityTerm"]) for w in _weighted(present, "podAntiAffinity")]
+    return sum(
+        weight
+        for weight, term in terms
+        if (domain := where.labels.get(term["topologyKey"])) is not None
+        and view.labels.get(term["topologyKey"]) == domain
+        and _selects(term, present, pod)
+    )

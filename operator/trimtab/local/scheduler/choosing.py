@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trimtab.local.objects import Object
-from trimtab.local.scheduler.affinity import unsuitable_company
+from trimtab.local.scheduler.affinity import preferred_company, unsuitable_company
 from trimtab.local.scheduler.fitting import (
     NodeView,
     Refusal,
@@ -15,7 +15,6 @@ from trimtab.local.scheduler.fitting import (
     requests_of,
     term_matches,
     tolerates,
-    unschedulable_message,
 )
 from trimtab.local.scheduler.spreading import crowding, skewed
 
@@ -25,33 +24,32 @@ _NOMINAL = {"cpu": Decimal("0.1"), "memory": Decimal(200 * 2**20)}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The node for a pod, or why there is none."""
+    """The node for a pod, or per node why it is not the one."""
 
     node: str | None
-    message: str = ""
+    refused: tuple[tuple[NodeView, list[Refusal]], ...] = ()
+
+
+def unfit(pod: Object, view: NodeView, views: Sequence[NodeView]) -> list[Refusal]:
+    """Why the node cannot take the pod: what the first of the filters says; empty when it can."""
+    return refusals(pod, view) or skewed(pod, view, views) or unsuitable_company(pod, view, views)
 
 
 def choose_node(pod: Object, views: Sequence[NodeView]) -> Choice:
     """The best node that fits; equal ones by name, so that the same world gives the same choice."""
-    fitting: list[NodeView] = []
-    refused: list[list[Refusal]] = []
-    for view in views:
-        why_not = refusals(pod, view) or skewed(pod, view, views) or unsuitable_company(pod, view, views)
-        if why_not:
-            refused.append(why_not)
-        else:
-            fitting.append(view)
+    judged = [(view, unfit(pod, view, views)) for view in views]
+    fitting = [view for view, why_not in judged if not why_not]
     if not fitting:
-        return Choice(None, unschedulable_message(refused))
+        return Choice(None, tuple(judged))
     best = min(fitting, key=lambda v: (*_rank(pod, v, views), v.name))
     return Choice(best.name)
 
 
 def _rank(pod: Object, view: NodeView, views: Sequence[NodeView]) -> tuple[float, ...]:
-    """Smaller is better: avoided taints, then preferred labels, spreading, and the emptier node."""
+    """Smaller is better: avoided taints, then preferred labels and company, spreading, and the emptier node."""
     return (
         _avoided_taints(pod, view),
-        -_preference(pod, view),
+        -_preference(pod, view) - preferred_company(pod, view, views),
         crowding(pod, view, views),
         -_free_share(pod, view),
     )

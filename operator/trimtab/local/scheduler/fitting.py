@@ -52,6 +52,12 @@ class NodeView:
         for resource, amount in requests_of(pod).items():
             self.used[resource] = self.used.get(resource, Decimal(0)) + amount
 
+    def drop(self, pod: Object) -> None:
+        """Count a pod out again."""
+        self.pods.remove(pod)
+        for resource, amount in requests_of(pod).items():
+            self.used[resource] -= amount
+
 
 def node_views(nodes: Iterable[Object], everything: Iterable[Object]) -> list[NodeView]:
     """The nodes with their unfinished pods, by name."""
@@ -185,11 +191,37 @@ def overfull(pod: Object, view: NodeView) -> list[Refusal]:
     return refusals
 
 
+def ports_taken(pod: Object, view: NodeView) -> list[Refusal]:
+    """Refuses a node where a host port that the pod asks for is in use."""
+    wanted = _host_ports(pod)
+    if not wanted:
+        return []
+    for present in view.pods:
+        if any(_clash(one, other) for one in wanted for other in _host_ports(present)):
+            return [Refusal("node(s) didn't have free ports for the requested pod ports", resolvable=True)]
+    return []
+
+
+def _host_ports(pod: Object) -> set[tuple[str, str, int]]:
+    return {
+        (port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(port["hostPort"]))
+        for container in pods.containers(pod)
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    }
+
+
+def _clash(one: tuple[str, str, int], other: tuple[str, str, int]) -> bool:
+    everywhere = "0.0.0.0"
+    return one[1:] == other[1:] and (one[0] == other[0] or everywhere in (one[0], other[0]))
+
+
 # In the order of Kubernetes' plugins: the first one that refuses a node gives the reason.
 FILTERS: tuple[Callable[[Object, NodeView], list[Refusal]], ...] = (
     unschedulable,
     tainted,
     unselected,
+    ports_taken,
     overfull,
 )
 
@@ -199,21 +231,21 @@ def refusals(pod: Object, view: NodeView) -> list[Refusal]:
     return next((found for fits in FILTERS if (found := fits(pod, view))), [])
 
 
-def unschedulable_message(refused: Sequence[Sequence[Refusal]]) -> str:
-    """What the PodScheduled condition says when no node fits; one entry of refusals per node."""
+def unschedulable_message(refused: Sequence[Sequence[Refusal]], preemption: str | None) -> str:
+    """What the PodScheduled condition says when no node fits.
+
+    `refused` has one entry of refusals per node; `preemption` says why no pod gives way, None when some do.
+    """
     total = len(refused)
     if total == 0:
         return "no nodes available to schedule pods"
-    reasons = _counted(r.reason for node in refused for r in node)
-    unhelpful, hopeful = "Preemption is not helpful for scheduling", "No preemption victims found for incoming pod"
-    preemption = _counted(hopeful if all(r.resolvable for r in node) else unhelpful for node in refused)
-    return (
-        f"0/{total} nodes are available: {reasons}. no new claims to deallocate, "
-        f"preemption: 0/{total} nodes are available: {preemption}."
-    )
+    reasons = counted(r.reason for node in refused for r in node)
+    more = "" if preemption is None else f" no new claims to deallocate, preemption: {preemption}"
+    return f"0/{total} nodes are available: {reasons}.{more}"
 
 
-def _counted(reasons: Iterable[str]) -> str:
+def counted(reasons: Iterable[str]) -> str:
+    """Reasons with how often they were given, sorted as text."""
     counts: dict[str, int] = {}
     for reason in reasons:
         counts[reason] = counts.get(reason, 0) + 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from trimtab.local import pods
 from trimtab.local.controllers.owners import controller_of
 from trimtab.local.objects import Object
-from trimtab.local.scheduler.fitting import NodeView, Refusal, unselected
+from trimtab.local.scheduler.fitting import NodeView, Refusal, tainted, unselected
 from trimtab.local.selectors import matches_label_selector
 
 
@@ -22,13 +22,20 @@ def _matching(pod: Object, constraint: Object, view: NodeView) -> int:
 
 
 def domain_counts(pod: Object, constraint: Object, views: Sequence[NodeView]) -> dict[str, int]:
-    """How many matching pods each domain has; only nodes that the pod's node affinity admits count."""
+    """How many matching pods each domain has; only nodes that the constraint's policies admit count."""
     counts: dict[str, int] = {}
     for view in views:
         domain = view.labels.get(constraint["topologyKey"])
-        if domain is not None and not unselected(pod, view):
+        if domain is not None and _counts(pod, constraint, view):
             counts[domain] = counts.get(domain, 0) + _matching(pod, constraint, view)
     return counts
+
+
+def _counts(pod: Object, constraint: Object, view: NodeView) -> bool:
+    """Whether a node takes part, by the constraint's policies for affinity (honoured) and taints (ignored)."""
+    if constraint.get("nodeAffinityPolicy") != "Ignore" and unselected(pod, view):
+        return False
+    return constraint.get("nodeTaintsPolicy") != "Honor" or not tainted(pod, view)
 
 
 def skewed(pod: Object, view: NodeView, views: Sequence[NodeView]) -> list[Refusal]:
