@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from trimtab.local.access.attributes import Attributes
@@ -65,11 +66,9 @@ class Rule:
 
     def atoms(self) -> Iterable[Rule]:
         """The rule in pieces: one verb on one resource (of one name) or one URL each."""
-        for group in self.groups:
-            for resource in self.resources:
-                for verb in self.verbs:
-                    for name in self.names or ("",):
-                        yield Rule((verb,), (group,), (resource,), (name,) if name else ())
+        named: list[tuple[str, ...]] = [(name,) for name in self.names] or [()]
+        for group, resource, verb, name in product(self.groups, self.resources, self.verbs, named):
+            yield Rule((verb,), (group,), (resource,), name)
         for url in self.urls:
             for verb in self.verbs:
                 yield Rule((verb,), urls=(url,))
