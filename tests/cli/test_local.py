@@ -82,3 +82,42 @@ def test_the_foreground_says_one_line_when_it_is_ready(folder):
         process.terminate()
         assert process.wait(20) == 0
         assert process.stdout.read() == ""
+
+
+def kept(folder):
+    """Whether there is a state file with a namespace of that name in it."""
+    found = folder / "state.log"
+    return found.exists() and b'"name":"kube-system"' in found.read_bytes()
+
+
+def test_objects_are_kept_where_a_folder_is_given(folder, monkeypatch):
+    """--data-dir keeps them, --in-memory does not, and neither does a cluster in its default folder."""
+    trimtab(folder, "up", "--in-memory")
+    assert not kept(folder)
+    trimtab(folder, "down")
+    trimtab(folder, "up")
+    assert kept(folder)
+    trimtab(folder, "down")
+    assert kept(folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "s"))
+    command = [sys.executable, "-m", "trimtab", "local"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    up = subprocess.run([*command, "up"], capture_output=True, text=True, timeout=60, env=env, check=False)
+    assert up.stdout == f"export KUBECONFIG={folder}/s/trimtab/local/kubeconfig\n", up.stderr
+    assert not kept(folder / "s/trimtab/local")
+    subprocess.run([*command, "down"], capture_output=True, timeout=60, env=env, check=True)
+
+
+def test_a_damaged_state_is_named_with_the_remedy(folder):
+    """The cluster does not start, and the file stays as it is."""
+    trimtab(folder, "up")
+    trimtab(folder, "down")
+    state = folder / "state.log"
+    data = bytearray(state.read_bytes())
+    data[1_000] ^= 1
+    state.write_bytes(data)
+    up = trimtab(folder, "up")
+    assert up.returncode == 1
+    assert f"StateDamaged: the state file {state} cannot be used: at byte" in up.stderr
+    assert f"mv {state} {state}.damaged" in up.stderr
+    assert state.read_bytes() == data
