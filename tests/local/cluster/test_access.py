@@ -5,24 +5,24 @@ import json
 import os
 import pty
 import shutil
+import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
-from kubernetes import client, config
-from kubernetes.stream import stream
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 ECHO = "while read line; do echo got $line; done; echo end"
 
 
-async def kubectl(embedded, *args, stdin=None, seconds=20):
+async def kubectl(embedded, *args, stdin=None, seconds=20, more=()):
     """Run kubectl on the cluster; returns code, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
         "kubectl",
         *args,
-        env={**os.environ, "KUBECONFIG": str(embedded.cluster.kubeconfig_path)},
+        env={**os.environ, "KUBECONFIG": str(embedded.cluster.kubeconfig_path), **dict(more)},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -192,49 +192,69 @@ async def test_attach_joins_the_container(embedded):
     assert await embedded.log("p") == "got one\ngot two\nend\n"
 
 
+async def official(embedded, script):
+    """Run a script with the official client, in a process of its own: it leaves sockets open."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        OFFICIAL + script,
+        str(embedded.cluster.kubeconfig_path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0, err.decode()
+    return json.loads(out)
+
+
+OFFICIAL = """
+import json, sys
+from kubernetes import client, config
+from kubernetes.stream import portforward, stream
+api = client.CoreV1Api(config.new_client_from_config(sys.argv[1]))
+"""
+STREAMS = """
+command = ["sh", "-c", "read x; echo out $x; echo err >&2; exit 5"]
+answer = stream(api.connect_get_namespaced_pod_exec, "p", "default", command=command,
+    stdin=True, stdout=True, stderr=True, tty=False, _preload_content=False)
+answer.write_stdin("hello\\n")
+answer.run_forever(timeout=10)
+print(json.dumps([answer.read_stdout(), answer.read_stderr(), answer.returncode]))
+"""
+NO_UPGRADE = """
+try:
+    api.connect_get_namespaced_pod_exec("p", "default", command=["ls"], stdout=True)
+except client.ApiException as error:
+    print(json.dumps([error.status, json.loads(error.body)["message"]]))
+"""
+FORWARDS = """
+forwarding = portforward(api.connect_get_namespaced_pod_portforward, "web", "default", ports="8080")
+connection = forwarding.socket(8080)
+connection.setblocking(True)
+connection.sendall(b"GET /x HTTP/1.0\\r\\n\\r\\n")
+seen = b""
+while piece := connection.recv(65_536):
+    seen += piece
+print(json.dumps([len(seen.partition(b"\\r\\n\\r\\n")[2])]))
+"""
+
+
 async def test_the_official_client_streams(embedded):
-    """v4.channel.k8s.io: stdin, stdout, stderr and the outcome."""
+    """stdin, stdout, stderr and the outcome, as the official client has them."""
     await started(embedded)
-
-    def talk():
-        raw = config.new_client_from_config(str(embedded.cluster.kubeconfig_path))
-        api = client.CoreV1Api(raw)
-        command = ["sh", "-c", "read x; echo out $x; echo err >&2; exit 5"]
-        answer = stream(
-            api.connect_get_namespaced_pod_exec,
-            "p",
-            "default",
-            command=command,
-            stdin=True,
-            stdout=True,
-            stderr=True,
-            tty=False,
-            _preload_content=False,
-        )
-        answer.write_stdin("hello\n")
-        answer.run_forever(timeout=10)
-        seen = answer.read_stdout(), answer.read_stderr(), answer.returncode
-        answer.close()
-        raw.rest_client.pool_manager.clear()
-        return seen
-
-    assert await asyncio.to_thread(talk) == ("out hello\n", "err\n", 5)
+    assert await official(embedded, STREAMS) == ["out hello\n", "err\n", 5]
 
 
 async def test_a_request_that_wants_no_upgrade_is_refused(embedded):
     """The endpoint is no plain resource."""
     await started(embedded)
+    assert await official(embedded, NO_UPGRADE) == [400, "Upgrade request required"]
 
-    def ask():
-        api = config.new_client_from_config(str(embedded.cluster.kubeconfig_path))
-        try:
-            client.CoreV1Api(api).connect_get_namespaced_pod_exec("p", "default", command="ls", stdout=True)
-        except client.ApiException as error:
-            return error.status, json.loads(error.body)["message"]
-        finally:
-            api.rest_client.pool_manager.clear()
 
-    assert await asyncio.to_thread(ask) == (400, "Upgrade request required")
+async def test_the_official_client_forwards_ports(embedded):
+    """It has channels per port, where kubectl has streams."""
+    await a_web_server(embedded)
+    assert await official(embedded, FORWARDS) == [40_000]
 
 
 def running(command_line):
@@ -248,3 +268,131 @@ def running(command_line):
             if content.startswith(command_line.encode()):
                 found.append(int(entry.name))
     return found
+
+
+ANSWERS = """
+import http.server, os
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = (self.headers.get("X-Said", "") + self.path).encode() * 20_000
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer((os.environ["IP"], 8080), Answer).serve_forever()
+"""
+
+
+async def a_web_server(embedded):
+    ip = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    embedded.create(
+        "services",
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+        },
+    )
+    embedded.create(
+        "pods",
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "web", "labels": {"app": "web"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": "python:3",
+                        "args": ["-c", ANSWERS],
+                        "env": [ip],
+                        "ports": [{"name": "http", "containerPort": 8080}],
+                        "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1},
+                    }
+                ],
+            },
+        },
+    )
+
+    def ready():
+        conditions = embedded.get("pods", "web")["status"].get("conditions") or ()
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    await embedded.until(ready)
+
+
+@needs_kubectl
+@pytest.mark.parametrize("websockets", ["true", "false"])
+@pytest.mark.parametrize("target", ["pod/web", "svc/web"])
+async def test_port_forward(embedded, target, websockets):
+    """Connections reach the pod, several at once, through a WebSocket and through SPDY of its own."""
+    await a_web_server(embedded)
+    process = await asyncio.create_subprocess_exec(
+        "kubectl",
+        "port-forward",
+        target,
+        ":8080" if target == "pod/web" else ":80",
+        env={
+            **os.environ,
+            "KUBECONFIG": str(embedded.cluster.kubeconfig_path),
+            "KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets,
+        },
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        port = int(line.split(b" -> ")[0].rpartition(b":")[2])
+        url = f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession() as http:
+
+            async def ask(path):
+                async with http.get(url + path) as response:
+                    return await response.text()
+
+            paths = [f"/{n}" for n in range(8)]
+            assert await asyncio.gather(*(ask(p) for p in paths)) == [p * 20_000 for p in paths]
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@needs_kubectl
+@pytest.mark.parametrize("websockets", ["true", "false"])
+async def test_a_port_nobody_listens_on(embedded, websockets):
+    """kubectl prints why."""
+    await started(embedded)
+    environment = {"KUBECONFIG": str(embedded.cluster.kubeconfig_path), "KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets}
+    process = await asyncio.create_subprocess_exec(
+        "kubectl",
+        "port-forward",
+        "p",
+        ":9",
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        port = int(line.split(b" -> ")[0].rpartition(b":")[2])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        words = await asyncio.wait_for(process.stderr.readline(), 20)
+        writer.close()
+        assert b"error forwarding port 9 to pod p: failed to connect to 127." in words
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@needs_kubectl
+async def test_exec_through_spdy(embedded):
+    """Clients that know no WebSockets get the same."""
+    await started(embedded)
+    old = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false"}
+    code, out, err = await kubectl(
+        embedded, "exec", "-i", "p", "--", "sh", "-c", "cat; echo oh >&2; exit 3", stdin=b"x" * 300_000, more=old
+    )
+    assert (code, len(out)) == (3, 300_000)
+    assert err == "oh\ncommand terminated with exit code 3\n"

@@ -19,6 +19,8 @@ from trimtab.local.agent.descriptors import Inlet
 MARKER = "TRIMTAB_LOCAL_CONTAINER"  # environment variable by which every descendant can be found
 _PR_SET_PDEATHSIG = 1
 _DRAIN_S = 1.0  # how long to read on after the end, for output that is still in the pipe
+# A cluster in the background ignores these, and what is ignored would be so in every container.
+_DEFAULTS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -33,6 +35,8 @@ def _prepare(parent: int, *, terminal: bool) -> Callable[[], None]:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(137)
+        for number in _DEFAULTS:
+            signal.signal(number, signal.SIG_DFL)
         if terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # the session is new; its terminal is the one on stdin
 
@@ -66,7 +70,7 @@ def spawn(
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
-            preexec_fn=_prepare(os.getpid(), terminal=terminal),  # noqa: PLW1509 - calls prctl, getppid and ioctl only
+            preexec_fn=_prepare(os.getpid(), terminal=terminal),  # noqa: PLW1509 - nothing in it waits for a lock
         )
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise StartError(_why_not_started(argv, cwd, error)) from error

@@ -53,7 +53,9 @@ class WebSocketChannels:
 
     async def received(self) -> AsyncIterator[tuple[str, bytes]]:
         async for message in self._socket:
-            channel, data = parsed(message.data) if message.type in (WSMsgType.BINARY, WSMsgType.TEXT) else (-1, b"")
+            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+                continue
+            channel, data = parsed(message.data, text=self._text)
             if channel == STDIN:
                 yield "stdin", data
             elif channel == RESIZE:
@@ -66,12 +68,16 @@ class WebSocketChannels:
         await self._socket.close()
 
 
-def parsed(message: bytes | str) -> tuple[int, bytes]:
-    """Channel and content of a message; a message that is none has channel -1."""
-    if isinstance(message, bytes):
-        return (message[0], message[1:]) if message else (-1, b"")
+def parsed(message: bytes | str, *, text: bool = False) -> tuple[int, bytes]:
+    """Channel and content of a message; one that makes no sense has channel -1.
+
+    The official client sends text on the binary protocols: the bytes count, not the kind of message.
+    """
+    content = message.encode() if isinstance(message, str) else message
+    if not text:
+        return (content[0], content[1:]) if content else (-1, b"")
     try:
-        return int(message[:1]), base64.b64decode(message[1:], validate=True)
+        return int(content[:1]), base64.b64decode(content[1:], validate=True)
     except (ValueError, binascii.Error):
         return -1, b""
 

@@ -10,8 +10,15 @@ from aiohttp import web
 
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.connecting.channels import SUBPROTOCOLS, Channels, WebSocketChannels, a_socket
+from trimtab.local.apiserver.connecting.streamchannels import PROTOCOLS, StreamChannels
 from trimtab.local.apiserver.connecting.targets import chosen_container, reachable_pod
-from trimtab.local.apiserver.connecting.upgrades import offered, required_upgrade
+from trimtab.local.apiserver.connecting.upgrades import (
+    UpgradedPipe,
+    is_websocket,
+    negotiated,
+    offered,
+    required_upgrade,
+)
 from trimtab.local.entering import NotRunnableError, PodAccess, Session, Streams
 from trimtab.local.objects import Object
 from trimtab.local.statuses import ApiError, bad_request
@@ -29,6 +36,8 @@ async def command(call: Call) -> web.StreamResponse:
     container = chosen_container(pod, call.option("container"))
     streams = _streams(call)
     required_upgrade(call)
+    if not is_websocket(call):
+        return await _over_spdy(call, access, container, streams)
     socket = a_socket(*offered(call, SUBPROTOCOLS))
     await socket.prepare(call.request)
     channels = WebSocketChannels(socket)
@@ -37,6 +46,20 @@ async def command(call: Call) -> web.StreamResponse:
         await channels.send("stdout" if streams.stdout else "stderr", b"")
     await converse(call, access, container, streams, channels)
     return socket
+
+
+async def _over_spdy(call: Call, access: PodAccess, container: str, streams: Streams) -> web.StreamResponse:
+    pipe = UpgradedPipe("SPDY/3.1", {"X-Stream-Protocol-Version": negotiated(call, PROTOCOLS)})
+    await pipe.prepare(call.request)
+    channels = StreamChannels(pipe, streams)
+    try:
+        await channels.open()
+        await converse(call, access, container, streams, channels)
+    except ConnectionError as error:
+        log.debug("session.not_opened", pod=call.target.name, error=str(error))
+    finally:
+        await channels.close()
+    return pipe
 
 
 def _streams(call: Call) -> Streams:

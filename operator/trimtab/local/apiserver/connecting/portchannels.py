@@ -62,7 +62,7 @@ async def _listen(
     socket: web.WebSocketResponse, inbound: list[asyncio.Queue[bytes]], serving: list[asyncio.Task[None]]
 ) -> None:
     async for message in socket:
-        channel, data = parsed(message.data) if isinstance(message.data, bytes) else (-1, b"")
+        channel, data = parsed(message.data) if isinstance(message.data, (bytes, str)) else (-1, b"")
         index, wrong = divmod(channel, 2)
         if 0 <= index < len(inbound) and not wrong and data and not serving[index].done():
             await inbound[index].put(data)

@@ -103,7 +103,9 @@ class UpgradedPipe(web.StreamResponse):
         self._receiver: _Receiver | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Take the connection over, then tell the client so."""
+        """Take the connection over, then tell the client so; the server asks again at the end of the request."""
+        if self._receiver is not None:
+            return await super().prepare(request)
         transport = request.transport
         if transport is None:
             msg = "the client went away before the upgrade"
