@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from trimtab.local import lastapplied
 from trimtab.local.applying import merged, pruned
 from trimtab.local.fieldsets import (
     FieldSet,
@@ -184,13 +185,16 @@ def apply(live: Object, config: Object, node: Node, manager: Manager, *, force: 
         target = pruned(target, node, set(last.fields) - applied, kept)
     difference = compare(bare, target, node)
     gained = difference.added | difference.modified
-    conflicts = {e.manager: (e, e.fields & gained) for e in others if e.fields & gained}
-    if conflicts and not force:
-        raise _conflict(list(conflicts.values()))
+    if not force and any(e.fields & gained for e in others):
+        from_kubectl = manager.name == lastapplied.MANAGER
+        disputed = gained - lastapplied.unchanged_since(bare, node) if from_kubectl else gained
+        if conflicts := [(e, e.fields & disputed) for e in others if e.fields & disputed]:
+            raise _conflict(conflicts)
     others = _taken_from_others(others, manager, gained | difference.removed, now)
     same = last is not None and last.fields == applied
     mine = last if last is not None and same else Entry(manager, frozenset(applied), now)
-    return Applied(target, [*others, mine])
+    result = lastapplied.followed(target, config) if manager.name == lastapplied.MANAGER else target
+    return Applied(result, [*others, mine])
 
 
 def _before_first_apply(live: Object, node: Node, manager: Manager, now: str) -> list[Entry]:

@@ -42,7 +42,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: bad, labels: {a: "b c"}}
 YAML
-refused 'unknown field "spec.replica"' kubectl apply --server-side -f - <<'YAML'
+refused '.spec.replica: field not declared in schema' kubectl apply --server-side -f - <<'YAML'
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: bad}
