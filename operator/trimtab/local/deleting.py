@@ -106,7 +106,9 @@ def _grace(pod: Object, options: DeleteOptions) -> int:
 
 
 def finished(obj: Object) -> bool:
-    """Whether nothing holds a marked object any more."""
+    """Whether nothing holds a marked object any more; a namespace has finalizers of its own in its spec."""
     metadata = obj["metadata"]
     waiting = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+    if obj["kind"] == "Namespace":
+        waiting = waiting or (obj.get("spec") or {}).get("finalizers")
     return bool(metadata.get("deletionTimestamp")) and not waiting

@@ -34,7 +34,7 @@ WAITING = {"metadata": {**OWNER["metadata"], "deletionTimestamp": "x", "finalize
         pytest.param(owned("a"), {"a": OWNER}, None, set(), id="owner there"),
         pytest.param(owned("a"), {}, "Background", set(), id="owner gone"),
         pytest.param(owned("a", "b"), {"a": OWNER}, None, {"b"}, id="one of two gone"),
-        pytest.param(owned("a"), {"a": WAITING}, "Foreground", set(), id="owner waits"),
+        pytest.param(owned("a"), {"a": WAITING}, "Background", set(), id="owner waits"),
         pytest.param(owned("a", kind="Unknown"), {}, None, set(), id="unknown kind"),
         pytest.param(owned("a", namespace="other"), {"a": OWNER}, "Background", set(), id="other namespace"),
         pytest.param(
@@ -52,6 +52,11 @@ def test_dependents_follow_their_owners(obj, present, delete, lose):
     """An object stays while one owner is there; references to gone ones are taken off."""
     found = verdict(obj, present, KINDS)
     assert (found.delete, set(found.lose)) == (delete, lose)
+
+
+def test_a_waiting_owner_waits_for_what_its_dependents_own_too():
+    """Only what owns something has to wait in turn."""
+    assert verdict(owned("a"), {"a": WAITING}, KINDS, owns=True).delete == "Foreground"
 
 
 TAINTS = [

@@ -71,7 +71,8 @@ class GarbageCollector(Controller):
 
     def _judge(self, obj: Object, ref: Ref) -> None:
         kinds = frozenset((r.group, r.kind) for r in self.registry.catalog.resources())
-        found = verdict(obj, self._graph.objects, kinds)
+        owns = any(u in self._graph.objects for u in self._graph.dependents_of(obj["metadata"]["uid"]))
+        found = verdict(obj, self._graph.objects, kinds, owns=owns)
         if found.delete is not None:
             self.drop(ref.resource, obj, propagation=found.delete)
         elif found.lose:

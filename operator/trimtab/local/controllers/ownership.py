@@ -33,12 +33,15 @@ class Verdict:
     lose: frozenset[str] = frozenset()
 
 
-def verdict(obj: Object, present: Mapping[str, Object], known_kinds: frozenset[tuple[str, str]]) -> Verdict:
+def verdict(
+    obj: Object, present: Mapping[str, Object], known_kinds: frozenset[tuple[str, str]], *, owns: bool = False
+) -> Verdict:
     """What becomes of an object in view of its owners.
 
     It stays while one of them is there and not waiting for its dependents to go; an owner of a kind
     that is not served cannot be judged, so the object stays as well. `present` is every object by uid,
-    `known_kinds` the pairs of API group and kind that are served.
+    `known_kinds` the pairs of API group and kind that are served; `owns` says whether it has dependents
+    itself, which a waiting owner waits for too.
     """
     references: Sequence[Object] = obj["metadata"].get("ownerReferences") or ()
     if not references or "deletionTimestamp" in obj["metadata"]:
@@ -57,7 +60,7 @@ def verdict(obj: Object, present: Mapping[str, Object], known_kinds: frozenset[t
             solid += 1
     if solid:
         return Verdict(lose=frozenset(absent))
-    if waiting:
+    if waiting and owns:
         return Verdict(delete="Foreground")
     return Verdict(delete=_own_policy(obj))
 
