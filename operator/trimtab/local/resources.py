@@ -110,6 +110,7 @@ def _review(group: str, kind: str, *, namespaced: bool = False) -> Resource:
 
 
 _CONNECT = ("create", "get")
+_PROXY = ("create", "delete", "get", "patch", "update")
 _EVERYTHING = ("all",)
 
 BUILT_IN: tuple[Resource, ...] = (
@@ -139,6 +140,7 @@ BUILT_IN: tuple[Resource, ...] = (
             Subresource("exec", "PodExecOptions", _CONNECT),
             Subresource("log", "Pod", ("get",)),
             Subresource("portforward", "PodPortForwardOptions", _CONNECT),
+            Subresource("proxy", "PodProxyOptions", _PROXY),
             *_status("Pod"),
         ),
     ),
@@ -149,7 +151,13 @@ BUILT_IN: tuple[Resource, ...] = (
         "sa",
         subresources=(Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),),
     ),
-    _core("services", "Service", "svc", categories=_EVERYTHING, subresources=_status("Service")),
+    _core(
+        "services",
+        "Service",
+        "svc",
+        categories=_EVERYTHING,
+        subresources=(Subresource("proxy", "ServiceProxyOptions", _PROXY), *_status("Service")),
+    ),
     _kind(
         "apps",
         "deployments",

@@ -192,6 +192,45 @@ async def test_attach_joins_the_container(embedded):
     assert await embedded.log("p") == "got one\ngot two\nend\n"
 
 
+@needs_kubectl
+@pytest.mark.parametrize(
+    "path",
+    [
+        "services/web/proxy/",
+        "services/web:80/proxy/",
+        "services/web:http/proxy/",
+        "pods/web:8080/proxy/",
+        "pods/web/proxy/",
+    ],
+)
+async def test_the_api_server_passes_requests_on(embedded, path):
+    """What `kubectl proxy` and `get --raw` reach a server by."""
+    await a_web_server(embedded)
+    code, out, err = await kubectl(embedded, "get", "--raw", f"/api/v1/namespaces/default/{path}some/thing?x=1")
+    if path == "services/web/proxy/":
+        assert 'no endpoints available for service "web"' in err  # the port has a name: it must be given
+    else:
+        assert (code, out) == (0, "/some/thing?x=1" * 20_000), err
+
+
+@needs_kubectl
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("services/web:81/proxy/", 'no service port 81 found for service "web"'),
+        ("services/gone:80/proxy/", 'services "gone" not found'),
+        ("services/a:b:c/proxy/", 'invalid service request "a:b:c"'),
+        ("pods/web:9/proxy/", "error trying to reach service: dial tcp 127."),
+    ],
+)
+async def test_requests_that_cannot_be_passed_on(embedded, path, words):
+    """The reason is the API server's."""
+    await a_web_server(embedded)
+    code, _, err = await kubectl(embedded, "get", "--raw", f"/api/v1/namespaces/default/{path}")
+    assert code == 1
+    assert words in err
+
+
 async def official(embedded, script):
     """Run a script with the official client, in a process of its own: it leaves sockets open."""
     process = await asyncio.create_subprocess_exec(

@@ -10,6 +10,7 @@ from trimtab.local.apiserver import reading, reviews, streams, tokenrequests, wa
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.connecting.commands import command
 from trimtab.local.apiserver.connecting.portforward import port_forward
+from trimtab.local.apiserver.connecting.proxying import proxied
 from trimtab.local.apiserver.encoding import not_found_page
 from trimtab.local.apiserver.targets import Target, target_of
 from trimtab.local.registry import Registry
@@ -37,7 +38,7 @@ class Routes:
         served = self._registry.catalog.find(target.group, target.version, target.plural)
         if served is None:
             return self._unknown(target)
-        if target.rest or not self._scoped(target, served.resource.namespaced):
+        if (target.rest and target.subresource != "proxy") or not self._scoped(target, served.resource.namespaced):
             return self._unknown(target)
         call = Call(request, self._registry, served, target, caller)
         if target.watch:
@@ -114,8 +115,10 @@ class Routes:
 
     async def _subresource(self, call: Call) -> web.StreamResponse:
         subresource = call.served.resource.subresource(call.target.subresource)
-        if subresource is None:
+        if subresource is None or (call.target.rest and subresource.name != "proxy"):
             raise _not_served(call)
+        if subresource.name == "proxy":
+            return await proxied(call)
         verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(call.method, "")
         if verb not in subresource.verbs:
             raise _unsupported(call, verb)
