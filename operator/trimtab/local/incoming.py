@@ -104,20 +104,6 @@ def patched_text(obj: Object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def go_map(value: Any) -> str:
-    """A value as Go prints it."""
-    match value:
-        case None:
-            return "<nil>"
-        case bool():
-            return str(value).lower()
-        case dict():
-            return "map[" + " ".join(f"{name}:{go_map(value[name])}" for name in sorted(value)) + "]"
-        case list():
-            return "[" + " ".join(go_map(item) for item in value) + "]"
-    return str(value)
-
-
 def applied_config(served: Served, name: str, patch: Any, terms: Terms) -> Object:
     """What a manager applies, reduced to the part it may apply to.
 

@@ -19,6 +19,9 @@ from trimtab.local.objects import Object
 from trimtab.local.schema.builtin import Node
 from trimtab.local.statuses import ApiError
 
+_MOST_UPDATERS = 10
+_ANCIENT = "ancient-changes"
+
 
 @dataclass(frozen=True, slots=True)
 class Manager:
@@ -118,7 +121,8 @@ def without_entries(obj: Object) -> Object:
 
 def record_update(old: Object | None, new: Object, node: Node, manager: Manager, now: str) -> None:
     """Note in `new` that `manager` made the difference between `old` and `new`, in place."""
-    if _is_reset(new):
+    if _is_reset(new) or (old is not None and not old["metadata"].get("managedFields")):
+        # Once forgotten, owners are noted again from the first apply on.
         new["metadata"].pop("managedFields", None)
         return
     if old is None:
@@ -136,7 +140,32 @@ def record_update(old: Object | None, new: Object, node: Node, manager: Manager,
     kept = (own.fields | gained) - difference.removed
     others = [e for e in entries if e.manager != manager]
     mine = own if kept == own.fields and own.time else Entry(manager, kept, now)
-    with_entries(new, [*others, mine])
+    with_entries(new, _few_updaters([*others, mine]))
+
+
+def _few_updaters(entries: list[Entry]) -> list[Entry]:
+    """The oldest updates of a version become one, until no more than a few managers are left."""
+    updaters = [e for e in entries if e.manager.operation == "Update" and e.fields]
+    if (surplus := len(updaters) - _MOST_UPDATERS) <= 0:
+        return entries
+    merged_ones: dict[str, list[Entry]] = {}
+    for entry in sorted(updaters, key=lambda e: (e.time, e.manager.name)):
+        if surplus <= 0:
+            break
+        same_version = merged_ones.setdefault(entry.manager.api_version, [])
+        same_version.append(entry)
+        surplus -= len(same_version) > 1
+    gone = [e for group in merged_ones.values() if len(group) > 1 for e in group]
+    ancient = [
+        Entry(
+            Manager(_ANCIENT, "Update", version),
+            frozenset[Path]().union(*(e.fields for e in group)),
+            group[-1].time,
+        )
+        for version, group in merged_ones.items()
+        if len(group) > 1
+    ]
+    return [e for e in entries if e not in gone] + ancient
 
 
 def _is_reset(new: Object) -> bool:
@@ -208,21 +237,23 @@ def _before_first_apply(live: Object, node: Node, manager: Manager, now: str) ->
 def _conflict(found: list[tuple[Entry, frozenset[Path]]]) -> ApiError:
     causes = []
     lines = []
-    count = 0
     for entry, fields in sorted(found, key=lambda pair: pair[0].manager.name):
         who = _shown_manager(entry)
-        paths = sorted(shown(path) for path in fields)
-        count += len(paths)
+        paths = [shown(path) for path in sorted(fields, key=_as_listed)]
         causes += [
             {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path} for path in paths
         ]
-        if len(paths) == 1:
-            lines.append(f"conflict with {who}: {paths[0]}")
-        else:
-            lines.append(f"conflicts with {who}:\n" + "\n".join(f"- {path}" for path in paths))
-    noun = "conflict" if count == 1 else "conflicts"
-    message = f"Apply failed with {count} {noun}: " + "\n".join(lines)
-    return ApiError(409, "Conflict", message, {"causes": causes})
+        lines += [f"conflicts with {who}:", *(f"- {path}" for path in paths)]
+    if len(causes) == 1:
+        text = f"1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    else:
+        text = f"{len(causes)} conflicts: " + "\n".join(lines)
+    return ApiError(409, "Conflict", f"Apply failed with {text}", {"causes": causes})
+
+
+def _as_listed(path: Path) -> list[tuple[bool, str]]:
+    """Sets list the members of a level before what is below it."""
+    return [(index < len(path) - 1, element) for index, element in enumerate(path)]
 
 
 def _shown_manager(entry: Entry) -> str:

@@ -12,13 +12,13 @@ from trimtab.local.deleting import DeleteOptions, check_preconditions
 from trimtab.local.encodings import Encodings
 from trimtab.local.entering import PodAccess
 from trimtab.local.fieldselectors import field_matcher
+from trimtab.local.gotext import go_text
 from trimtab.local.incoming import (
     Check,
     Terms,
     applied_config,
     decoded,
     decoded_patch,
-    go_map,
     patched_text,
     presented,
 )
@@ -234,7 +234,9 @@ class Registry:
         if subresource == "finalize":
             return self.finalize_namespace(obj)
         served = self.catalog.get(resource)
-        terms = self._terms(served, version, manager, subresource, dry_run, field_validation, warnings, complaints, check)
+        terms = self._terms(
+            served, version, manager, subresource, dry_run, field_validation, warnings, complaints, check
+        )
         new = obj if subresource == "scale" else decoded(served, obj, terms)
         metadata = new.get("metadata") or {}
         name = metadata.get("name") or ""
@@ -285,7 +287,9 @@ class Registry:
             ApiError: 404, 409 (conflict), 415 (kind of patch), 422 (invalid).
         """
         served = self.catalog.get(resource)
-        terms = self._terms(served, version, manager, subresource, dry_run, field_validation, warnings, complaints, check)
+        terms = self._terms(
+            served, version, manager, subresource, dry_run, field_validation, warnings, complaints, check
+        )
         if content_type == patching.APPLY and subresource != "scale":
             terms = replace(terms, manager=replace(terms.manager, operation="Apply"))
             config = applied_config(served, name, patch, terms)
@@ -301,7 +305,7 @@ class Registry:
         document = patching.patched(current, patch, content_type, served.schema(terms.version))
 
         def quoted() -> str:
-            return go_map(patch) if content_type == patching.STRATEGIC else patched_text(document)
+            return go_text(patch) if content_type == patching.STRATEGIC else patched_text(document)
 
         new = decoded_patch(served, document, name, quoted, terms)
         place(served.resource, new, namespace)
