@@ -8,6 +8,7 @@ import pytest
 from trimtab.effects.kubernetes import ApiError
 
 pytestmark = pytest.mark.e2e
+runs_pods = pytest.mark.needs("nodes", "this-machine")
 
 
 def stalled(status: dict[str, Any]) -> Any:
@@ -26,12 +27,19 @@ def parts(customer: Path, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "changes", "reason", "said"),
     [
-        ("nosource", {"source": {"uri": "file:///nowhere/x"}}, "SourceNotFound", ["spec.source.uri", "/nowhere/x"]),
-        (
+        pytest.param(
+            "nosource",
+            {"source": {"uri": "file:///nowhere/x"}},
+            "SourceNotFound",
+            ["spec.source.uri", "/nowhere/x"],
+            marks=runs_pods,
+        ),
+        pytest.param(
             "nodata",
             {"guardrail": {"dataset": {"uri": "file:///nowhere/x.npz"}}},
             "DatasetNotFound",
             ["spec.guardrail.dataset.uri", "/nowhere/x.npz"],
+            marks=runs_pods,
         ),
         ("search", {"compression": {"search": {"objective": "Size"}}}, "NotSupported", ["spec.compression.search"]),
         ("pools", {"capacity": {"pools": ["gold"]}}, "NoPool", ["spec.capacity.pools", "gold"]),
@@ -51,6 +59,7 @@ async def test_bad_input_is_named(
     assert (ready["status"], ready["observedGeneration"]) == ("False", 1)
 
 
+@runs_pods
 async def test_what_is_no_model(world: Any, customer: Path, tmp_path: Path) -> None:
     """A file with the right name and the wrong content."""
     for parent in (tmp_path, *tmp_path.parents[:2]):
@@ -63,6 +72,7 @@ async def test_what_is_no_model(world: Any, customer: Path, tmp_path: Path) -> N
     assert "model.onnx" in found["message"]
 
 
+@runs_pods
 async def test_an_unreachable_s3(world: Any, customer: Path) -> None:
     """Nobody listens there: after its retries the run fails, and says where it looked."""
     secret = {

@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.effects import kinds
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.needs("nodes", "this-machine"), pytest.mark.timeout(420)]
 
 
 def ready(status: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from trimtab.api.names import POOL_LABEL
 from trimtab.effects import kinds
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.needs("nodes", "this-machine"), pytest.mark.timeout(240)]
 
 NOTICE = {"key": "local.trimtab.dev/interruption", "effect": "NoSchedule"}
 
