@@ -32,8 +32,6 @@ CEL_IS_INSTALLED = importlib.util.find_spec("cel_expr_python") is not None
 # Steps that are answered differently on purpose, and why.
 DIFFERENCES: dict[tuple[str, int], str] = {
     ("patch-types", 5): "the text quotes the whole object with the recording's version and times",
-    ("crd-admission", 8): "objects are dynamic to CEL here: a rule on a field that is not there fails when it runs",
-    ("crd-admission", 10): "the cost of rules is not estimated; they are small and run on loopback",
 }
 # Steps that depend on rules being evaluated, which takes the CEL library.
 NEEDS_CEL: set[tuple[str, int]] = {

@@ -66,7 +66,7 @@ def test_a_name_that_is_taken_is_had_once_it_is_free(registry: Registry):
     """Two definitions cannot share a kind; the second serves when the first is gone."""
     registry.create(CRDS, a_definition())
     registry.create(CRDS, a_definition(plural="thingies", singular="thingy"))
-    assert conditions(registry, "thingies.example.com")["NamesAccepted"] == ("False", "KindConflict")
+    assert conditions(registry, "thingies.example.com")["NamesAccepted"] == ("False", "ListKindConflict")
     with pytest.raises(ApiError, match="could not find the requested resource"):
         registry.list("thingies.example.com")
     registry.delete(CRDS, THINGS)
@@ -84,7 +84,7 @@ def test_a_kind_goes_with_its_last_object(registry: Registry):
         registry.create(THINGS, {"metadata": {"name": name, "finalizers": finalizers}}, "default")
     registry.delete(CRDS, THINGS)
     assert [obj["metadata"]["name"] for obj in registry.list(THINGS)[0]] == ["held"]
-    assert conditions(registry, THINGS)["Terminating"] == ("True", "InstanceDeletionPending")
+    assert conditions(registry, THINGS)["Terminating"] == ("True", "InstanceDeletionInProgress")
     with pytest.raises(ApiError, match="custom resource definition is terminating") as refused:
         registry.create(THINGS, {"metadata": {"name": "late"}}, "default")
     assert refused.value.status == 405
@@ -96,7 +96,7 @@ def test_a_kind_goes_with_its_last_object(registry: Registry):
     ("change", "message"),
     [
         ({"scope": "Cluster"}, 'spec.scope: Invalid value: "Cluster": field is immutable'),
-        ({"conversion": {"strategy": "Webhook"}}, "webhooks do not convert here"),
+        ({"conversion": {"strategy": "Webhook"}}, "webhookClientConfig: Required value: required when strategy is set"),
     ],
 )
 def test_what_a_definition_cannot_become(registry: Registry, change: Object, message: str):

@@ -221,6 +221,7 @@ class Transactions:
         served = self._catalog.get(definition)
         for obj in self._store.all(definition):
             self.remove(served, obj, DeleteOptions(options.propagation), now, dry_run=False)
+        self._definitions.emptying(definition, stamp(now))
         self._finish_definition(definition, stamp(now))
 
     def _finish_definition(self, name: str, now: str) -> None:

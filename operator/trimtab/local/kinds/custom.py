@@ -111,6 +111,14 @@ class Custom:
         """Stored objects show the defaults of the schema of today, those of a status included."""
         self.default(obj, version)
 
+    def reread(self, obj: Object) -> Object:
+        """A stored object as it reads under this definition; its version stays, as nobody wrote it."""
+        version = self.resource.version
+        rest = {**{k: v for k, v in obj.items() if k != "metadata"}, "apiVersion": self.resource.api_version}
+        out = {**self._schemas[version].pruned(rest, []), "metadata": obj["metadata"]}
+        self.revive(out, version)
+        return out
+
     def validate(self, new: Object, old: Object | None, version: str, subresource: str) -> statuses.ApiError | None:
         resource, metadata = self.resource, new["metadata"]
         errors = metadata_errors(resource.key, metadata)

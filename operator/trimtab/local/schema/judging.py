@@ -1,15 +1,14 @@
 """What one version of a custom kind does with an object: prune, default, judge. Compiled once per definition."""
 
 from functools import cached_property
-from typing import Any
 
 from trimtab.local.objects import Object
 from trimtab.local.schema import compiling, defaulting, pruning
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.embedded import embedded_errors, has_embedded, settle
 from trimtab.local.schema.lists import duplicate_errors, has_unique_lists
-from trimtab.local.schema.rules import has_rules, rule_errors
-from trimtab.local.schema.validation import blocks_rules, schema_errors
+from trimtab.local.schema.rules import RuleTree, has_rules, rule_errors, rule_tree
+from trimtab.local.schema.validation import MISSING, blocks_rules, schema_errors
 from trimtab.local.statuses import FieldError, unchecked
 
 _TEXT: Node = {"type": "string"}
@@ -56,6 +55,10 @@ class SchemaVersion:
     def _has_rules(self) -> bool:
         return has_rules(self.node)
 
+    @cached_property
+    def _rules(self) -> RuleTree | None:
+        return rule_tree(self._schema, root=True)
+
     def pruned(self, obj: Object, unknown: list[str]) -> Object:
         """A copy without what the schema does not know; `unknown` gets the paths of that.
 
@@ -74,8 +77,7 @@ class SchemaVersion:
         """What the schema's keywords refuse."""
         if self._valid(new):
             return []
-        before: list[Any] = [] if old is None else [old]
-        return schema_errors(new, self.node, "", *before)
+        return schema_errors(new, self.node, "", MISSING if old is None else old)
 
     def member_errors(self, new: Object, old: Object | None) -> list[FieldError]:
         """Embedded objects without identity, and members of sets that are there twice."""
@@ -92,5 +94,4 @@ class SchemaVersion:
             return []
         if blocks_rules(errors):
             return [unchecked()]
-        before: list[Any] = [] if old is None else [old]
-        return rule_errors(new, self.node, "", *before)
+        return rule_errors(new, self._rules, "", MISSING if old is None else old)

@@ -1,216 +1,61 @@
-"""x-kubernetes-validations: CEL rules, evaluated by the CEL project's own library where it is installed."""
+"""x-kubernetes-validations at work: which rules of a schema an object breaks, and how that is said."""
 
-import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import structlog
-
-from trimtab.local.fieldsets import item_element
 from trimtab.local.objects import quote
 from trimtab.local.schema.builtin import Node
-from trimtab.local.statuses import FieldError
+from trimtab.local.schema.cel.checking import Uncheckable, check
+from trimtab.local.schema.cel.declared import Declared, declared
+from trimtab.local.schema.cel.evaluating import Program
+from trimtab.local.schema.cel.reading import reader
+from trimtab.local.schema.cel.syntax import library
+from trimtab.local.schema.cel.values import NO_OVERLOAD, NOTHING, CostExceeded, EvaluationError, Optional, Reader
+from trimtab.local.schema.fieldpaths import BadPath, resolved
+from trimtab.local.schema.validation import MISSING, counterparts, join, same, shown
+from trimtab.local.statuses import FieldError, duplicate, forbidden_field, invalid_value, required
 
-log = structlog.get_logger()
-
-_MISSING = object()
-_SCALARS = {"string": "STRING", "integer": "INT", "boolean": "BOOL", "number": "DOUBLE"}
-_REASONS = {
-    "FieldValueRequired": "Required value",
-    "FieldValueForbidden": "Forbidden",
-    "FieldValueDuplicate": "Duplicate value",
-}
-
-
-class Uncompilable(Exception):  # noqa: N818 - says what the rule is
-    """A rule that is no CEL expression, or not one that decides."""
-
-
-@lru_cache(1)
-def _library() -> Any:
-    """The CEL library, or None: then rules are accepted and not evaluated."""
-    try:
-        return importlib.import_module("cel_expr_python.cel")
-    except ImportError:
-        log.warning("cel.unavailable", remedy="install cel-expr-python to have x-kubernetes-validations evaluated")
-        return None
+OBJECT_BUDGET = 10_000_000  # cost units for all rules about one object, about 1 s on a real server
+_MESSAGE_BYTES = 5 * 1024
+_NOWHERE = "<nil>"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a rule said: `holds`, or the evaluation's own error."""
+class Rule:
+    """A rule, compiled.
 
-    holds: bool
-    error: str = ""
-
-
-def check_rule(rule: str, node: Node) -> None:
-    """Compile a rule against the type it is about.
-
-    Raises:
-        Uncompilable: with the compiler's message.
+    Attributes:
+        optional_old: whether it is asked about new values too, with an empty oldSelf.
+        place: where its errors are, below the value.
     """
-    cel = _library()
-    if cel is None:
-        return
-    if not rule.strip():
-        raise Uncompilable("rule is not specified")
-    try:
-        compiled = _compiled(rule, _type_key(node))
-    except RuntimeError as error:
-        text = str(error).removeprefix("INVALID_ARGUMENT: ").removesuffix(" [INVALID_ARGUMENT]")
-        raise Uncompilable(f"compilation failed: {text}") from None
-    returned = str(getattr(compiled, "return_type", lambda: "BOOL")())
-    if returned not in ("BOOL", "bool", "DYN", "dyn"):
-        raise Uncompilable("cel expression must evaluate to a bool")
+
+    source: Node
+    program: Program
+    message: Program | None
+    uses_old: bool
+    optional_old: bool
+    place: str
+
+    def text(self) -> str:
+        """The rule as error messages name it."""
+        return str(self.source.get("message") or self.source["rule"]).strip()
 
 
-def _type_key(node: Node) -> str:
-    """The CEL type of a schema node as text: scalars are checked, everything else is dynamic."""
-    if node.get("x-kubernetes-int-or-string") or node.get("nullable"):
-        return "DYN"
-    return _SCALARS.get(node.get("type", ""), "DYN")
+@dataclass(frozen=True, slots=True)
+class RuleTree:
+    """The rules of a schema node and of what is below it."""
 
+    node: Node
+    rules: Sequence[Rule]
+    read: Reader | None
+    properties: Mapping[str, "RuleTree"]
+    additional: "RuleTree | None"
+    items: "RuleTree | None"
+    parts: Sequence["RuleTree"]
 
-@lru_cache(2048)
-def _compiled(rule: str, type_key: str) -> Any:
-    cel = _library()
-    kind = getattr(cel.Type, type_key)
-    environment = cel.NewEnv(variables={"self": kind, "oldSelf": kind}, extensions=_extensions())
-    return environment.compile(rule)
-
-
-@lru_cache(1)
-def _extensions() -> list[Any]:
-    """What Kubernetes has beside the language itself, as far as the library ships it."""
-    names = (("strings", "ExtStrings"), ("optional", "ExtOptional"))
-    return [getattr(importlib.import_module(f"cel_expr_python.ext.ext_{module}"), name)() for module, name in names]
-
-
-def evaluated(rule: str, node: Node, value: Any, old: Any) -> Outcome:
-    """Evaluate one rule; `old` is only bound for transition rules."""
-    cel = _library()
-    if cel is None:
-        return Outcome(True)
-    data = {"self": _typed(value, node)}
-    if old is not _MISSING:
-        data["oldSelf"] = _typed(old, node)
-    try:
-        result = _compiled(rule, _type_key(node)).eval(data=data)
-    except RuntimeError as error:
-        return Outcome(False, str(error))
-    found = result.value()
-    if isinstance(found, bool):
-        return Outcome(found)
-    return Outcome(False, _cel_error(str(found)))
-
-
-def _typed(value: Any, node: Node) -> Any:
-    """The value with numbers as the schema types them: a `number` is a double even when it is whole."""
-    if node.get("type") == "number" and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        properties, additional = node.get("properties") or {}, node.get("additionalProperties")
-        rest = additional if isinstance(additional, dict) else {}
-        return {k: _typed(v, properties.get(k, rest)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_typed(v, node.get("items") or {}) for v in value]
-    return value
-
-
-def _cel_error(text: str) -> str:
-    """Kubernetes' words for the evaluation errors that occur most."""
-    marker = 'Key not found in map : "'
-    if marker in text:
-        key = text.partition(marker)[2].rstrip('"')
-        return f"no such key: {key}"
-    return text
-
-
-def rule_errors(value: Any, node: Node, path: str, old: Any = _MISSING) -> list[FieldError]:
-    """The rules that do not hold, in the value and everything below it."""
-    if value is None:
-        return []
-    if old is not _MISSING and old == value:
-        return []  # what has not changed is not judged again, nor is anything in it
-    errors = [
-        error for rule in node.get("x-kubernetes-validations") or () for error in _broken(rule, node, value, old, path)
-    ]
-    for inner, child, where, before in _children(value, node, path, old):
-        errors += rule_errors(inner, child, where, before)
-    return errors
-
-
-def _broken(rule: Node, node: Node, value: Any, old: Any, path: str) -> Iterator[FieldError]:
-    expression = rule["rule"]
-    if old is not _MISSING and old == value:
-        return  # what has not changed is not judged again
-    if "oldSelf" in expression:
-        if old is _MISSING:
-            return
-        outcome = evaluated(expression, node, value, old)
-    else:
-        outcome = evaluated(expression, node, value, _MISSING)
-    if outcome.holds:
-        return
-    where = f"{path}{rule.get('fieldPath', '')}".lstrip(".") or "<nil>"
-    if outcome.error:
-        shown = quote(value) if not isinstance(value, dict | list) else f'"{_json_kind(value)}"'
-        text = f"Invalid value: {shown}: {outcome.error} evaluating rule: {rule.get('message') or expression}"
-        yield FieldError(where, "FieldValueInvalid", text)
-        return
-    message = _message(rule, node, value, old)
-    reason = rule.get("reason") or "FieldValueInvalid"
-    if reason in _REASONS:
-        yield FieldError(where, reason, f"{_REASONS[reason]}: {message}")
-    else:
-        shown = "" if isinstance(value, dict | list) else f"{quote(value)}: "
-        yield FieldError(where, "FieldValueInvalid", f"Invalid value: {shown}{message}")
-
-
-def _message(rule: Node, node: Node, value: Any, old: Any) -> str:
-    if expression := rule.get("messageExpression"):
-        text = _text(expression, node, value, old)
-        if text:
-            return text
-    return str(rule.get("message") or f"failed rule: {rule['rule']}")
-
-
-def _text(expression: str, node: Node, value: Any, old: Any) -> str:
-    """What a messageExpression says; empty where it fails, so that the plain message is used."""
-    cel = _library()
-    if cel is None:
-        return ""
-    data = {"self": _typed(value, node)} | ({} if old is _MISSING else {"oldSelf": _typed(old, node)})
-    try:
-        found = _compiled(expression, "DYN").eval(data=data).value()
-    except RuntimeError:
-        return ""
-    return found if isinstance(found, str) else ""
-
-
-def _json_kind(value: Any) -> str:
-    return "object" if isinstance(value, dict) else "array"
-
-
-def _children(value: Any, node: Node, path: str, old: Any) -> Iterator[tuple[Any, Node, str, Any]]:
-    if isinstance(value, dict):
-        properties, additional = node.get("properties") or {}, node.get("additionalProperties")
-        before = old if isinstance(old, dict) else {}
-        for name in sorted(value):
-            child = properties.get(name, additional)
-            if isinstance(child, dict):
-                yield value[name], child, f"{path}.{name}" if path else name, before.get(name, _MISSING)
-    elif isinstance(value, list) and isinstance(node.get("items"), dict):
-        keyed = node.get("x-kubernetes-list-type") == "map" and isinstance(old, list)
-        before = {item_element(item, node): item for item in old} if keyed else {}
-        for index, item in enumerate(value):
-            previous = before.get(item_element(item, node), _MISSING) if keyed else _MISSING
-            yield item, node["items"], f"{path}[{index}]", previous
+    def is_empty(self) -> bool:
+        return not (self.rules or self.properties or self.additional or self.items or self.parts)
 
 
 def has_rules(node: Node) -> bool:
@@ -218,5 +63,172 @@ def has_rules(node: Node) -> bool:
     if node.get("x-kubernetes-validations"):
         return True
     inside = [*(node.get("properties") or {}).values(), node.get("items"), node.get("additionalProperties")]
-    inside += node.get("allOf") or []
     return any(isinstance(child, dict) and has_rules(child) for child in inside)
+
+
+def rule_tree(node: Node, *, root: bool = False) -> RuleTree | None:
+    """Compile the rules of a schema that was checked before; None where it has none.
+
+    Without the CEL library there is none: rules are accepted and not asked.
+    """
+    if library() is None or not has_rules(node):
+        return None
+    return _tree(node, node.get("x-kubernetes-validations") or (), root=root)
+
+
+def _tree(node: Node, sources: Sequence[Node], *, root: bool = False) -> RuleTree:
+    scope = declared(node, root=root) if sources else None
+    rules = [rule for source in sources if (rule := _rule(source, node, scope)) is not None]
+    properties = {name: _child(child) for name, child in (node.get("properties") or {}).items()}
+    return RuleTree(
+        node,
+        rules,
+        reader(node),
+        {name: child for name, child in properties.items() if child is not None},
+        _child(node.get("additionalProperties")),
+        _child(node.get("items")),
+        (),
+    )
+
+
+def _child(node: Any) -> RuleTree | None:
+    if not isinstance(node, dict) or not has_rules(node):
+        return None
+    root = bool(node.get("x-kubernetes-embedded-resource"))
+    tree = _tree(node, node.get("x-kubernetes-validations") or (), root=root)
+    return None if tree.is_empty() else tree
+
+
+def _rule(source: Node, node: Node, scope: Declared | None) -> Rule | None:
+    if scope is None or not source.get("rule", "").strip():
+        return None
+    optional = bool(source.get("optionalOldSelf"))
+    try:
+        checked = check(source["rule"], scope, optional_old=optional)
+        message = None
+        if source.get("messageExpression"):
+            message = Program(check(source["messageExpression"], scope, optional_old=optional))
+    except Uncheckable:
+        return None  # definitions are refused for it; what is stored was not
+    place = ""
+    if source.get("fieldPath"):
+        try:
+            place = resolved(source["fieldPath"], node)[0]
+        except BadPath:
+            place = ""
+    return Rule(source, Program(checked), message, checked.uses_old_self, optional, place)
+
+
+@dataclass(slots=True)
+class _Round:
+    """One object being judged; `left` is what its rules may still cost."""
+
+    left: int = OBJECT_BUDGET
+
+    @property
+    def over(self) -> bool:
+        return self.left < 0
+
+
+def rule_errors(value: Any, tree: RuleTree | None, path: str, old: Any = MISSING) -> list[FieldError]:
+    """The rules that do not hold, in the value and everything below it."""
+    if tree is None:
+        return []
+    return list(_broken(value, tree, path, old, (MISSING, MISSING), _Round()))
+
+
+def _broken(
+    value: Any, tree: RuleTree, path: str, old: Any, around: tuple[Any, Any], state: _Round
+) -> Iterator[FieldError]:
+    """`around` is the nearest value with a counterpart: what has not changed there is not judged again."""
+    if value is None or state.over:
+        return
+    if old is not MISSING:
+        around = (value, old)
+    if tree.rules:
+        yield from _asked(value, tree, path, old, around, state)
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for name, inner in value.items():
+            child = tree.properties.get(name, tree.additional)
+            if child is not None:
+                where = join(path, name) if name in tree.properties else f"{path}[{name}]"
+                yield from _broken(inner, child, where, before.get(name, MISSING), around, state)
+    elif isinstance(value, list) and tree.items is not None:
+        matching = counterparts(value, tree.node, old)
+        for index, item in enumerate(value):
+            yield from _broken(item, tree.items, f"{path}[{index}]", matching[index], around, state)
+
+
+def _asked(
+    value: Any, tree: RuleTree, path: str, old: Any, around: tuple[Any, Any], state: _Round
+) -> Iterator[FieldError]:
+    this = value if tree.read is None else tree.read(value)
+    before = None if old is MISSING or old is None else (old if tree.read is None else tree.read(old))
+    kind = f'"{tree.node.get("type", "")}"'
+    where = path or _NOWHERE
+    for rule in tree.rules:
+        if rule.uses_old and before is None and not rule.optional_old:
+            continue
+        past = (Optional(True, before) if before is not None else NOTHING) if rule.optional_old else before
+        try:
+            holds, cost = rule.program.evaluate(this, past)
+            state.left -= cost
+        except CostExceeded as error:
+            tail = f"no further validation rules will be run due to call cost exceeds limit for rule: {rule.text()}"
+            state.left = -1
+            yield invalid_value(where, kind, f"'{error}': {tail}")
+            return
+        except EvaluationError as error:
+            yield invalid_value(where, kind, _failed(rule, str(error)))
+            continue
+        if state.over:
+            text = "validation failed due to running out of cost budget, no further validation rules will be run"
+            yield invalid_value(where, kind, text)
+            return
+        if holds is True:
+            continue
+        if not rule.uses_old and around[1] is not MISSING and same(*around):
+            continue
+        yield _error(rule, value, path, _message(rule, this, past))
+
+
+def _failed(rule: Rule, error: str) -> str:
+    if error.startswith(NO_OVERLOAD):
+        what = "call arguments did not match a supported operator, function or macro signature for rule"
+        return f"'{error}': {what}: {rule.text()}"
+    return f"{error} evaluating rule: {rule.text()}"
+
+
+def _message(rule: Rule, this: Any, past: Any) -> str:
+    """What the rule's own expression says; empty where it has none or it fails."""
+    if rule.message is None:
+        return ""
+    try:
+        found, _ = rule.message.evaluate(this, past)
+    except EvaluationError:
+        return ""
+    text = found.strip() if isinstance(found, str) else ""
+    return "" if "\n" in text or len(text.encode()) > _MESSAGE_BYTES else text
+
+
+def _error(rule: Rule, value: Any, path: str, message: str) -> FieldError:
+    where = path
+    if rule.place:
+        where = f"{path}{rule.place}" if rule.place.startswith("[") else join(path, rule.place)
+    where = where or _NOWHERE
+    given = str(rule.source.get("message") or "").strip()
+    detail = message or given or f"failed rule: {rule.source['rule'].strip()}"
+    match rule.source.get("reason"):
+        case "FieldValueRequired":
+            return required(where, detail)
+        case "FieldValueForbidden":
+            return forbidden_field(where, detail)
+        case "FieldValueDuplicate":
+            # A message of its own is expected to show the value.
+            if message:
+                return FieldError(where, "FieldValueDuplicate", "Duplicate value")
+            return duplicate(where, quote(value) if isinstance(value, dict | list) else shown(value))
+    if message or isinstance(value, dict | list):
+        return FieldError(where, "FieldValueInvalid", f"Invalid value: {detail}")
+    return invalid_value(where, shown(value), detail)

@@ -1,172 +1,177 @@
-"""What a custom resource's schema has to be itself: structural, with defaults that hold and rules that compile."""
+"""Whether a schema is structural: every field has a type, and combinations restrict values without shaping them."""
 
-import json
 from collections.abc import Iterator
+from typing import Any
 
 from trimtab.local.objects import quote
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.patterns import BadPattern, compiled_pattern
-from trimtab.local.schema.rules import Uncompilable, check_rule, rule_errors
-from trimtab.local.schema.validation import schema_errors
-from trimtab.local.statuses import FieldError, forbidden_field, invalid_value, required, unsupported
+from trimtab.local.statuses import FieldError, forbidden_field, invalid_value, required
 
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_COMBINERS = ("allOf", "anyOf", "oneOf")
-# Inside allOf, anyOf, oneOf and not only values are restricted; the shape is said outside.
-_SHAPE = ("additionalProperties", "default", "description", "nullable", "title", "type")
-_UNSUPPORTED = ("definitions", "dependencies", "id", "patternProperties", "additionalItems", "$ref")
+COMBINERS = ("allOf", "anyOf", "oneOf")
+_INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
+# Inside of combinations these say more than which values are meant: how they must be empty.
+_SHAPE = {
+    "type": "must be empty to be structural",
+    "additionalProperties": "must be undefined to be structural",
+    "default": "must be undefined to be structural",
+    "title": "must be empty to be structural",
+    "description": "must be empty to be structural",
+    "nullable": "must be false to be structural",
+    "externalDocs": "must be undefined to be structural",
+    "x-kubernetes-preserve-unknown-fields": "must be false to be structural",
+    "x-kubernetes-embedded-resource": "must be false to be structural",
+    "x-kubernetes-int-or-string": "must be false to be structural",
+    "x-kubernetes-list-map-keys": "must be empty to be structural",
+    "x-kubernetes-list-type": "must be undefined to be structural",
+    "x-kubernetes-map-type": "must be undefined to be structural",
+    "x-kubernetes-validations": "must be empty to be structural",
+}
+_PLACES = {"root": "at the root", "items": "for specified array items", "field": "for specified object fields"}
+_NO_FIELDS = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+_METADATA_TEXT = "must not specify anything other than name and generateName, but metadata is implicitly specified"
 
 
-def structural_errors(node: Node, at: str) -> list[FieldError]:
-    """Everything wrong with a schema; `at` is its path in the definition."""
-    errors = list(_node_errors(node, at, root=True))
-    if node.get("type", "object") != "object":
-        errors.append(invalid_value(f"{at}.type", quote(node["type"]), "must be object at the root"))
-    return errors
+def shape_errors(node: Node, at: str) -> list[FieldError]:
+    """What keeps a schema from being structural; `at` is its path in the definition."""
+    return sorted([*_node_errors(node, at, "root"), *_missing(node, node, at, at)], key=str)
 
 
-def _node_errors(node: Node, at: str, *, root: bool = False) -> Iterator[FieldError]:
-    yield from _type_errors(node, at, root=root)
-    for keyword in _UNSUPPORTED:
-        if node.get(keyword):
-            yield forbidden_field(f"{at}.{keyword}", f"{keyword} is not supported")
-    if node.get("uniqueItems"):
-        text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        yield forbidden_field(f"{at}.uniqueItems", text)
-    yield from _pattern_errors(node, at)
-    if node.get("properties") and node.get("additionalProperties") is not None:
-        text = "additionalProperties and properties are mutual exclusive"
-        yield forbidden_field(f"{at}.additionalProperties", text)
-    yield from _list_errors(node, at)
-    yield from _default_errors(node, at)
-    yield from _rule_errors(node, at)
-    for keyword in _COMBINERS:
-        for index, inner in enumerate(node.get(keyword) or ()):
-            yield from _value_errors(inner, f"{at}.{keyword}[{index}]", node)
-    if node.get("not"):
-        yield from _value_errors(node["not"], f"{at}.not", node)
+def _node_errors(node: Node, at: str, level: str) -> Iterator[FieldError]:
+    items = node.get("items")
+    if node.get("type") == "array" and not isinstance(items, dict):
+        yield required(f"{at}.items", "must be specified")
+    if isinstance(items, dict):
+        yield from _node_errors(items, f"{at}.items", "items")
     for name, child in (node.get("properties") or {}).items():
-        if not (root and name == "metadata"):
-            yield from _node_errors(child, f"{at}.properties[{name}]")
-    for keyword in ("items", "additionalProperties"):
-        if isinstance(node.get(keyword), dict):
-            yield from _node_errors(node[keyword], f"{at}.{keyword}")
+        # The type of metadata has a message of its own.
+        bare = {"type": "object", **child} if level == "root" and name == "metadata" else child
+        yield from _node_errors(bare, f"{at}.properties[{name}]", "field")
+    additional = node.get("additionalProperties")
+    if additional is not None and level == "root":
+        yield forbidden_field(f"{at}.additionalProperties", "must not be used at the root")
+    if isinstance(additional, dict):
+        yield from _node_errors(additional, f"{at}.additionalProperties", "field")
+    yield from _extension_errors(node, at)
+    skip_any, skip_first = _is_int_or_string(node), _is_int_or_string((node.get("allOf") or [{}])[0])
+    yield from _value_errors(node, at, skip_any=skip_any, skip_first=skip_first)
+    yield from _type_errors(node, at, level)
+    yield from _metadata_errors(node, at, level)
 
 
-def _type_errors(node: Node, at: str, *, root: bool) -> Iterator[FieldError]:
-    kind = node.get("type")
-    if kind:
-        if kind not in _TYPES:
-            yield unsupported(f"{at}.type", quote(kind), [quote(t) for t in _TYPES])
-        elif kind == "array" and not isinstance(node.get("items"), dict):
-            yield required(f"{at}.items", "must be specified")
+def _is_int_or_string(node: Node) -> bool:
+    return bool(node.get("anyOf") == _INT_OR_STRING)
+
+
+def _extension_errors(node: Node, at: str) -> Iterator[FieldError]:
+    if not node.get("x-kubernetes-int-or-string"):
         return
-    if node.get("x-kubernetes-int-or-string") or node.get("x-kubernetes-preserve-unknown-fields"):
+    for name in ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"):
+        if node.get(name):
+            yield invalid_value(f"{at}.{name}", "true", "must be false if x-kubernetes-int-or-string is true")
+
+
+def _type_errors(node: Node, at: str, level: str) -> Iterator[FieldError]:
+    kind = node.get("type") or ""
+    if node.get("x-kubernetes-embedded-resource"):
+        if kind != "object":
+            text = "must be object if x-kubernetes-embedded-resource is true"
+            yield invalid_value(f"{at}.type", quote(kind), text) if kind else required(f"{at}.type", text)
+        if node.get("additionalProperties") is not None:
+            text = "must not be used if x-kubernetes-embedded-resource is set"
+            yield forbidden_field(f"{at}.additionalProperties", text)
+        if not node.get("x-kubernetes-preserve-unknown-fields") and not node.get("properties"):
+            yield required(f"{at}.properties", _NO_FIELDS)
         return
-    where = "at the root" if root else f"for specified {_holder(at)}"
-    yield required(f"{at}.type", f"must not be empty {where}")
+    free = node.get("x-kubernetes-int-or-string") or node.get("x-kubernetes-preserve-unknown-fields")
+    if not kind and not free:
+        yield required(f"{at}.type", f"must not be empty {_PLACES[level]}")
+    if level == "root" and kind not in ("", "object"):
+        yield invalid_value(f"{at}.type", quote(kind), "must be object at the root")
 
 
-def _holder(at: str) -> str:
-    if at.endswith(".items"):
-        return "array items"
-    return "object fields"
-
-
-def _pattern_errors(node: Node, at: str) -> Iterator[FieldError]:
-    pattern = node.get("pattern")
-    if not pattern:
+def _metadata_errors(node: Node, at: str, level: str) -> Iterator[FieldError]:
+    properties = node.get("properties") or {}
+    if level != "root" and not node.get("x-kubernetes-embedded-resource"):
         return
-    try:
-        compiled_pattern(pattern)
-    except BadPattern as error:
-        yield invalid_value(
-            f"{at}.pattern",
-            quote(pattern),
-            f"must be a valid regular expression, but isn't: {error}",
-        )
-
-
-def _list_errors(node: Node, at: str) -> Iterator[FieldError]:
-    kind = node.get("x-kubernetes-list-type")
-    if kind is None:
+    for name in ("kind", "apiVersion"):
+        if name in properties and (kind := properties[name].get("type") or "") != "string":
+            yield invalid_value(f"{at}.properties[{name}].type", quote(kind), "must be string")
+    metadata = properties.get("metadata")
+    if metadata is None:
         return
-    if kind not in ("atomic", "set", "map"):
-        shown = ['"atomic"', '"map"', '"set"']
-        yield unsupported(f"{at}.x-kubernetes-list-type", quote(kind), shown)
-    keys = node.get("x-kubernetes-list-map-keys") or []
-    items = node.get("items") or {}
-    if kind == "map":
-        if not keys:
-            text = "must not be empty if x-kubernetes-list-type is map"
-            yield required(f"{at}.x-kubernetes-list-map-keys", text)
-        for key in keys:
-            yield from _key_errors(items, key, at)
-    elif keys:
-        text = "must be empty if x-kubernetes-list-type is not map"
-        yield forbidden_field(f"{at}.x-kubernetes-list-map-keys", text)
+    if (kind := metadata.get("type") or "") != "object":
+        yield invalid_value(f"{at}.properties[metadata].type", quote(kind), "must be object")
+    if level == "root" and not _names_only(metadata):
+        yield forbidden_field(f"{at}.properties[metadata]", _METADATA_TEXT)
 
 
-def _key_errors(items: Node, key: str, at: str) -> Iterator[FieldError]:
-    child = (items.get("properties") or {}).get(key)
-    if child is None:
-        yield invalid_value(
-            f"{at}.x-kubernetes-list-map-keys", quote(key), "entries must all be names of item properties"
-        )
-    elif key not in (items.get("required") or ()) and "default" not in child:
-        text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-        yield required(f"{at}.items.properties[{key}].default", text)
-
-
-def _default_errors(node: Node, at: str) -> Iterator[FieldError]:
-    if "default" not in node:
-        return
-    value = node["default"]
-    found = schema_errors(value, node, "") or rule_errors(value, node, "")
-    for error in found:
-        below = "" if error.field in ("", "<nil>") else f".{error.field}"
-        yield FieldError(f"{at}.default{below}", error.reason, error.message)
-
-
-def _rule_errors(node: Node, at: str) -> Iterator[FieldError]:
-    for index, rule in enumerate(node.get("x-kubernetes-validations") or ()):
-        try:
-            check_rule(rule.get("rule", ""), node)
-        except Uncompilable as error:
-            where = f"{at}.x-kubernetes-validations[{index}].rule"
-            yield invalid_value(where, _shown_rule(rule), str(error))
-
-
-def _shown_rule(rule: Node) -> str:
-    shown = {
-        "Rule": rule.get("rule", ""),
-        "Message": rule.get("message", ""),
-        "MessageExpression": rule.get("messageExpression", ""),
-        "Reason": rule.get("reason"),
-        "FieldPath": rule.get("fieldPath", ""),
-        "OptionalOldSelf": rule.get("optionalOldSelf"),
+def _names_only(metadata: Node) -> bool:
+    said = {name for name, value in metadata.items() if value not in (None, "", False, [], {})}
+    return said <= {"type", "properties", "default"} and (metadata.get("properties") or {}).keys() <= {
+        "name",
+        "generateName",
     }
-    text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
-    # The way Go's encoder writes what could be read as markup.
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _value_errors(node: Node, at: str, shape: Node) -> Iterator[FieldError]:
-    """Errors of a schema that may only restrict values, not shape them."""
-    anything = shape.get("x-kubernetes-int-or-string")
-    for keyword in _SHAPE:
-        if keyword in node and node[keyword] not in (None, "") and not (keyword == "type" and anything):
-            yield forbidden_field(f"{at}.{keyword}", "must be empty to be structural")
-    for name, child in (node.get("properties") or {}).items():
-        outer = (shape.get("properties") or {}).get(name)
-        if outer is None and not shape.get("x-kubernetes-preserve-unknown-fields"):
-            where = at.rpartition(".")[0] or at
-            yield required(f"{where}.properties[{name}]", f"because it is defined in {at}.properties[{name}]")
-        yield from _value_errors(child, f"{at}.properties[{name}]", outer or {})
-    if isinstance(node.get("items"), dict):
-        yield from _value_errors(node["items"], f"{at}.items", shape.get("items") or {})
-    for keyword in _COMBINERS:
+def _value_errors(node: Node, at: str, *, skip_any: bool = False, skip_first: bool = False) -> Iterator[FieldError]:
+    for keyword in COMBINERS:
+        if keyword == "anyOf" and skip_any:
+            continue
         for index, inner in enumerate(node.get(keyword) or ()):
-            yield from _value_errors(inner, f"{at}.{keyword}[{index}]", shape)
-    if node.get("not"):
-        yield from _value_errors(node["not"], f"{at}.not", shape)
+            skip = keyword == "allOf" and not index and skip_first
+            yield from _nested_errors(inner, f"{at}.{keyword}[{index}]", skip_any=skip)
+    if node.get("not") is not None:
+        yield from _nested_errors(node["not"], f"{at}.not")
+    if pattern := node.get("pattern"):
+        try:
+            compiled_pattern(pattern)
+        except BadPattern as error:
+            text = f"must be a valid regular expression, but isn't: {error}"
+            yield invalid_value(f"{at}.pattern", quote(pattern), text)
+
+
+def _nested_errors(node: Node, at: str, *, skip_any: bool = False) -> Iterator[FieldError]:
+    yield from _value_errors(node, at, skip_any=skip_any)
+    if isinstance(node.get("items"), dict):
+        yield from _nested_errors(node["items"], f"{at}.items")
+    for name, child in (node.get("properties") or {}).items():
+        yield from _nested_errors(child, f"{at}.properties[{name}]")
+        if name == "metadata":
+            yield forbidden_field(f"{at}.properties[metadata]", "must not be specified in a nested context")
+    for keyword, text in _SHAPE.items():
+        if _is_said(node.get(keyword), keyword):
+            yield forbidden_field(f"{at}.{keyword}", text)
+
+
+def _is_said(value: Any, keyword: str) -> bool:
+    if keyword in ("additionalProperties", "default"):
+        return value is not None
+    return value not in (None, "", False, [], {})
+
+
+def _missing(node: Node, shape: Node | None, at: str, seen_at: str) -> Iterator[FieldError]:
+    """Fields that combinations speak of and the schema itself does not have."""
+    if shape is None:
+        yield required(at, f"because it is defined in {seen_at}")
+        return
+    for keyword in COMBINERS:
+        for index, inner in enumerate(node.get(keyword) or ()):
+            yield from _missing_nested(inner, shape, at, f"{seen_at}.{keyword}[{index}]")
+    if node.get("not") is not None:
+        yield from _missing_nested(node["not"], shape, at, f"{seen_at}.not")
+
+
+def _missing_nested(node: Node, shape: Node | None, at: str, seen_at: str) -> Iterator[FieldError]:
+    if shape is None:
+        yield required(at, f"because it is defined in {seen_at}")
+        return
+    yield from _missing(node, shape, at, seen_at)
+    if isinstance(node.get("items"), dict):
+        items = shape.get("items")
+        yield from _missing_nested(
+            node["items"], items if isinstance(items, dict) else None, f"{at}.items", f"{seen_at}.items"
+        )
+    for name, child in (node.get("properties") or {}).items():
+        inside = (shape.get("properties") or {}).get(name)
+        yield from _missing_nested(child, inside, f"{at}.properties[{name}]", f"{seen_at}.properties[{name}]")

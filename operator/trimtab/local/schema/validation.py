@@ -232,17 +232,11 @@ def _list_errors(value: list[Any], node: Node, path: str, old: Any) -> list[Fiel
 
 
 def counterparts(value: list[Any], node: Node, old: Any) -> list[Any]:
-    """For each item the one it was before: by key where the list has keys, else by place."""
-    if not isinstance(old, list):
-        return [MISSING] * len(value)
-    match node.get("x-kubernetes-list-type"):
-        case "map":
-            before = {item_element(item, node): item for item in reversed(old)}
-            return [before.get(item_element(item, node), MISSING) for item in value]
-        case "set" | "atomic":
-            return [MISSING] * len(value)
-        case _:
-            return [*old[: len(value)], *[MISSING] * (len(value) - len(old))]
+    """For each item the one it was before; only items of lists with keys can be told again."""
+    if isinstance(old, list) and node.get("x-kubernetes-list-type") == "map":
+        before = {item_element(item, node): item for item in reversed(old)}
+        return [before.get(item_element(item, node), MISSING) for item in value]
+    return [MISSING] * len(value)
 
 
 def _object_errors(value: dict[str, Any], node: Node, path: str, old: Any) -> list[FieldError]:
