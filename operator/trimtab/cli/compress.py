@@ -37,9 +37,10 @@ def run(spec: Path | None) -> None:
 @click.argument("artifact_uri")
 def show(artifact_uri: str) -> None:
     """Print the report of an artifact, after checking every byte of it."""
-    from trimtab.store import open_artifact
-    from trimtab.workloads.compress.report import as_text, read_report
+    from trimtab.store import join, open_artifact
+    from trimtab.workloads.compress.report import REPORT_FOLDER, as_text, read_report
 
     with tempfile.TemporaryDirectory() as folder:
         open_artifact(artifact_uri, None, Path(folder))
+        open_artifact(join(artifact_uri, REPORT_FOLDER), None, Path(folder))
         click.echo(as_text(read_report(Path(folder))))

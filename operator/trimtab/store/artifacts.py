@@ -34,8 +34,14 @@ class Manifest:
 
 
 def write_manifest(folder: Path, **facts: Any) -> Manifest:
-    """List a folder's files in its manifest.json; equal files and facts give equal bytes."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    """List a folder's files in its manifest.json; equal files and facts give equal bytes.
+
+    A folder below that has a manifest of its own is no part of this one: its files may differ between equal artifacts.
+    """
+    apart = {path.parent for path in folder.glob(f"*/**/{MANIFEST}")}
+    paths = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST and not apart & {*path.parents}
+    )
     files = [
         {"name": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "sha256": file_sha256(path)}
         for path in paths

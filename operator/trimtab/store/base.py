@@ -39,6 +39,9 @@ class Store(Protocol):
     def publish(self, folder: Path) -> None:
         """Make `folder` appear at the URI, all at once; replaces what is there."""
 
+    def remove(self) -> None:
+        """Delete everything below the URI; nothing there is fine."""
+
     def clean(self) -> None:
         """Remove what publications left that were killed."""
 

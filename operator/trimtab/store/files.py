@@ -72,6 +72,12 @@ class FileStore:
                 self._swap(partial)
             _flush_directory(self.path.parent)
 
+    def remove(self) -> None:
+        with self._translated(), suppress(FileNotFoundError):
+            old = self.path.with_name(f".{self.path.name}{_OLD}{os.getpid()}")
+            self.path.rename(old)  # a reader sees all of it or nothing
+            shutil.rmtree(old)
+
     def clean(self) -> None:
         """Remove partial copies whose writer is gone: the lock on them is free."""
         with self._translated():

@@ -101,6 +101,12 @@ class S3Store:
             for name in sorted(files, key=lambda name: (name == MANIFEST, name)):
                 self.client.upload_file(str(files[name]), self.bucket, f"{self.key}/{name}")
 
+    def remove(self) -> None:
+        """Delete every object below the key, the manifest first."""
+        with self._translated():
+            self._delete([MANIFEST])
+            self._delete([file.name for file in self._listed()])
+
     def clean(self) -> None:
         """Do nothing: a publication that was killed has no manifest, and the next one replaces its objects."""
 

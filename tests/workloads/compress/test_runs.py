@@ -15,7 +15,9 @@ from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import Verdict
 from trimtab.api.runs import Progress, RunResult, RunSpec
 from trimtab.errors import Stalled
-from trimtab.store import file_sha256, folder_digest, open_artifact
+from trimtab.store import file_sha256, folder_digest, join, open_artifact
+from trimtab.workloads.compress.checkpoints import SUFFIX
+from trimtab.workloads.compress.report import REPORT_FOLDER, read_report
 from trimtab.workloads.compress.stopping import Interrupted, Stop
 from trimtab.workloads.serve.artifact import read_spec
 
@@ -98,11 +100,11 @@ def test_the_artifact_can_be_served_and_keeps_no_secrets(balanced, customer, tmp
     assert {path.name for path in tmp_path.iterdir()} == {
         "model.onnx",
         "config.json",
-        "report.json",
-        "report.html",
         "manifest.json",
     }
-    page = (tmp_path / "report.html").read_text()
+    open_artifact(join(result.artifact.uri, REPORT_FOLDER), None, tmp_path / "report")
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.json", "report.html", "manifest.json"}
+    page = (tmp_path / "report" / "report.html").read_text()
     assert "<svg" in page
     assert "http" not in page, "the page loads nothing"
 
@@ -110,8 +112,8 @@ def test_the_artifact_can_be_served_and_keeps_no_secrets(balanced, customer, tmp
 def test_the_report_tells_what_each_step_did(balanced, tmp_path):
     """Parameters and work before and after, and how much is int8."""
     _, _, _, result = balanced
-    open_artifact(result.artifact.uri, result.artifact.digest, tmp_path)
-    prune, _, quantize = (step["facts"] for step in json.loads((tmp_path / "report.json").read_text())["steps"])
+    open_artifact(join(result.artifact.uri, REPORT_FOLDER), None, tmp_path)
+    prune, _, quantize = (step["facts"] for step in read_report(tmp_path)["steps"])
     assert prune["parametersAfter"] < prune["parametersBefore"] / 3
     assert prune["macsAfter"] < prune["macsBefore"] / 3
     assert quantize["weightsInt8Percent"] == 100.0
@@ -228,8 +230,8 @@ def test_leaked_samples_are_reported(request_for, execute, customer, tmp_path):
         guardrail={"dataset": {"uri": (tmp_path / "leaky.npz").as_uri()}, "maxDrop": "20pp"},
     )
     result = execute(spec)
-    open_artifact(result.artifact.uri, result.artifact.digest, tmp_path / "copy")
-    (warning,) = json.loads((tmp_path / "copy" / "report.json").read_text())["warnings"]
+    open_artifact(join(result.artifact.uri, REPORT_FOLDER), None, tmp_path / "copy")
+    (warning,) = read_report(tmp_path / "copy")["warnings"]
     assert "3 of 800 evaluation samples are in the training data" in warning
 
 
@@ -255,7 +257,7 @@ def test_a_stop_ends_training_at_the_next_batch(request_for, execute, tmp_path):
     spec = request_for(compression={"steps": [{"finetune": {"epochs": 100}}]})
     with pytest.raises(Interrupted):
         execute(spec, emit, stop)
-    assert not (tmp_path / "out").exists()
+    assert published(tmp_path) == []
 
 
 def test_sigterm_exits_143(request_for, tmp_path):
@@ -270,7 +272,13 @@ def test_sigterm_exits_143(request_for, tmp_path):
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert "told to stop" in json.loads((tmp_path / "message").read_text())["message"]
-    assert not (tmp_path / "out").exists()
+    assert published(tmp_path) == []
+
+
+def published(folder):
+    """Return what is to be seen beside checkpoints."""
+    found = (folder / "out" / "digits").iterdir()
+    return [path.name for path in found if not path.name.endswith(SUFFIX)]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -14,16 +14,17 @@ import structlog
 
 from trimtab.api.runs import RunResult, RunSpec
 from trimtab.store import complete_artifact, join, publish_artifact, write_manifest
+from trimtab.workloads.compress.checkpoints import SUFFIX, Checkpoints, forget_checkpoints
 from trimtab.workloads.compress.data import Library, RunData, gather_data
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.progress import Reporter, Stage
 from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
+from trimtab.workloads.compress.report import REPORT, REPORT_FOLDER
 from trimtab.workloads.compress.sources import FetchedSource, fetch_source
 from trimtab.workloads.compress.stopping import Stop
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from trimtab.workloads.compress.carrying import Start
     from trimtab.workloads.compress.techniques import Model, StepReport
 
 OUTPUT_FIELD = "spec.compression.output.uri"
@@ -64,21 +65,31 @@ class Run:
         reused = self._reused(uri)
         if reused is not None:
             return reused
+        origin = Origin(key, uri, fetched.digest, library.digests)
         with ExitStack() as owned:
-            made = self._compress(fetched, steps, data, owned)
-        return self._publish(made, Origin(key, uri, fetched.digest, library.digests), data)
+            made = self._compress(fetched, steps, data, origin, owned)
+        result = self._publish(made, origin, data)
+        forget_checkpoints(self.spec.output, self.spec.model, OUTPUT_FIELD)
+        return result
 
     def _reused(self, uri: str) -> RunResult | None:
         from trimtab.workloads.compress.report import read_report, result_of
 
         copy = self._made("reused")
         there = complete_artifact(uri, copy, OUTPUT_FIELD)
-        if there is None:
+        if there is None or complete_artifact(join(uri, REPORT_FOLDER), copy, OUTPUT_FIELD) is None:
             return None
         log.info("artifact.reused", uri=uri, digest=there.digest)
         return result_of(read_report(copy), uri, there.digest, reused=True)
 
-    def _compress(self, fetched: FetchedSource, steps: tuple[PlacedStep, ...], data: RunData, owned: ExitStack) -> Made:
+    def _compress(
+        self,
+        fetched: FetchedSource,
+        steps: tuple[PlacedStep, ...],
+        data: RunData,
+        origin: Origin,
+        owned: ExitStack,
+    ) -> Made:
         """Export the baseline and carry out the steps."""
         stages = [Stage("export", _WEIGHTS["export"])]
         stages += [Stage(placed.step.title, _STEP_WEIGHTS[placed.step.technique]) for placed in steps]
@@ -88,46 +99,39 @@ class Run:
 
         import torch
 
-        from trimtab.workloads.compress.techniques import Context, Model, run_step
+        from trimtab.workloads.compress.carrying import Carrier
 
         torch.set_num_threads(self.machine.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        baseline = self._made("baseline") / "model.onnx"
-        network, outputs = self._baseline(fetched, data, baseline, owned)
-        model = Model(network=network) if network is not None else Model(graph=baseline)
-        reports: list[StepReport] = []
-        for index, placed in enumerate(steps):
-            self.stop.check()
-            reporter.begin(index + 1)
-            context = Context(
-                folder=self._made("steps"),
-                data=data,
-                outputs=outputs,
-                free={},
-                teacher=network,
-                reduce_range=self.machine.reduce_range,
-                field=placed.field,
-                seed=placed.seed,
-                tick=reporter.tick,
-                stop=self.stop,
-            )
-            began = self.clock()
-            model, report = run_step(placed, model, context)
-            reports.append(report)
-            log.info("step.finished", step=report.title, seconds=round(self.clock() - began, 2), **report.facts)
-        candidate = self._candidate(model, baseline, network, data)
-        return Made(baseline, candidate, tuple(reports), reporter)
+        start = self._start(fetched, data, owned)
+        carrier = Carrier(
+            steps=steps,
+            data=data,
+            machine=self.machine,
+            folder=self._made("steps"),
+            boundaries=self._checkpoints(origin, "steps"),
+            training=self._checkpoints(origin, "training"),
+            reporter=reporter,
+            stop=self.stop,
+            clock=self.clock,
+        )
+        model, reports = carrier.carry(start)
+        return Made(start.graph, self._candidate(model, start, data), reports, reporter)
 
-    def _baseline(
-        self, fetched: FetchedSource, data: RunData, path: Path, owned: ExitStack
-    ) -> tuple[nn.Module | None, int]:
-        """Write the source as ONNX; return its network and how many outputs it has when it can be trained."""
+    def _checkpoints(self, origin: Origin, name: str) -> Checkpoints:
+        uri = join(self.spec.output, self.spec.model, f"{origin.key}{SUFFIX}", name)
+        return Checkpoints(uri, OUTPUT_FIELD, self._made("checkpoints"), self.clock)
+
+    def _start(self, fetched: FetchedSource, data: RunData, owned: ExitStack) -> Start:
+        """Load the source and write it as ONNX."""
         from trimtab.workloads.compress import graph, network
+        from trimtab.workloads.compress.carrying import Start
 
+        path = self._made("baseline") / "model.onnx"
         if fetched.graph is not None:
             model = graph.read_source_graph(fetched.graph, fetched.folder, self.spec.source.uri)
             graph.write_graph(model, path)
-            return None, 0
+            return Start(None, 0, {}, path)
         entrypoint = fetched.entrypoint or ""
         owned.enter_context(network.importable(fetched.folder))
         source = network.load_network(fetched.folder, entrypoint, self.spec.source.uri)
@@ -135,19 +139,19 @@ class Run:
         if outputs > 1:
             data.require_labels_below(outputs)
         network.export_network(source, data.evaluation, path)
-        return source, outputs
+        return Start(source, outputs, {}, path)
 
-    def _candidate(self, model: Model, baseline: Path, source: nn.Module | None, data: RunData) -> Path:
+    def _candidate(self, model: Model, start: Start, data: RunData) -> Path:
         """Return the final ONNX file, in a folder of its own."""
         from trimtab.workloads.compress.network import export_network
 
         target = self._made("artifact") / "model.onnx"
         if model.graph is not None:
             target.write_bytes(model.graph.read_bytes())
-        elif model.network is None or model.network is source:
-            target.write_bytes(baseline.read_bytes())
+        elif model.network is None or model.network is start.network:
+            target.write_bytes(start.graph.read_bytes())
         else:
-            export_network(model.network, data.evaluation, target)
+            export_network(model.network, data.evaluation, target, start.free)
         return target
 
     def _publish(self, made: Made, origin: Origin, data: RunData) -> RunResult:
@@ -180,10 +184,13 @@ class Run:
         )
         report = outcome.document()
         folder = made.candidate.parent
+        apart = folder / REPORT_FOLDER
+        apart.mkdir()
         config = {"engine": "OnnxRuntime", **graph.tensors(onnx.load(made.candidate)), "classes": finding.classes}
         (folder / "config.json").write_text(json.dumps(config, indent=1))
-        (folder / "report.json").write_text(json.dumps(report, indent=1))
-        (folder / "report.html").write_text(page(report))
+        (apart / REPORT).write_text(json.dumps(report, indent=1))
+        (apart / "report.html").write_text(page(report))
+        write_manifest(apart)
         write_manifest(folder, model=self.spec.model, key=origin.key)
         self.stop.check()
         published = publish_artifact(folder, origin.uri, OUTPUT_FIELD)

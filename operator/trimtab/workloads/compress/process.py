@@ -43,7 +43,7 @@ def run_job(text: str | None, environment: Mapping[str, str], emit: Callable[[st
         result, code = RunResult(reason=error.reason, message=error.message), EXIT_RETRY
     except Interrupted:
         result, code = (
-            RunResult(reason=Reason.RUN_FAILED, message="the pod was told to stop; the next one starts over"),
+            RunResult(reason=Reason.RUN_FAILED, message="the pod was told to stop; the next one goes on from here"),
             EXIT_INTERRUPTED,
         )
     except Exception as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trimtab.workloads.compress.techniques.registry import StepReport  # brings torch, which reading needs not
 
 REPORT = "report.json"
+REPORT_FOLDER = "report"  # with a manifest of its own: what it tells of times is no part of the artifact's identity
 
 
 @dataclass(frozen=True, slots=True)

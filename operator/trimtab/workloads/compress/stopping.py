@@ -22,9 +22,13 @@ class Stop:
     def ask(self) -> None:
         self._asked.set()
 
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
     def check(self) -> None:
         """Raise Interrupted once the run was asked to end."""
-        if self._asked.is_set():
+        if self.asked:
             raise Interrupted
 
 

@@ -16,6 +16,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.quantities import fraction
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.network import forward, tensors_of
+from trimtab.workloads.compress.structure import Cut
 from trimtab.workloads.compress.techniques.losses import label_loss, teacher_loss
 from trimtab.workloads.compress.techniques.prune import pruned
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
@@ -38,7 +39,7 @@ def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[
             Reason.INVALID_SPEC,
             f"temperature {temperature:g} and alpha {alpha:g}: the one must be above 0, the other from 0 to 1",
         )
-    student = _student(step, context.network(model), context)
+    student, cuts = _student(step, model, context)
     samples, task = context.data.training[context.field], context.data.task(context.field)
     likeness = teacher_loss(task, _said(samples, context), temperature)
     truth = label_loss(task, samples.y)
@@ -50,13 +51,15 @@ def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[
     epochs = step.epochs or EPOCHS
     last = train(student, samples, loss, epochs, RATE, BATCH, context)
     facts = {"epochs": epochs, "samples": len(samples), "temperature": temperature, "alpha": alpha}
-    return Model(network=student), facts | {"loss": round(last, 4)}
+    return Model(network=student, cuts=cuts), facts | {"loss": round(last, 4)}
 
 
-def _student(step: Distill, network: nn.Module, context: Context) -> nn.Module:
+def _student(step: Distill, model: Model, context: Context) -> tuple[nn.Module, tuple[Cut, ...]]:
+    network = context.network(model)
     if step.student is None or step.student.width is None:
-        return copy.deepcopy(network)
-    return pruned(network, 1 - fraction(step.student.width), Scope.PER_LAYER, context)
+        return copy.deepcopy(network), model.cuts
+    narrower, cut = pruned(network, 1 - fraction(step.student.width), Scope.PER_LAYER, context)
+    return narrower, (*model.cuts, cut)
 
 
 def _said(samples: Samples, context: Context) -> Tensor:

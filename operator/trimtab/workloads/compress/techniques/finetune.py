@@ -28,4 +28,4 @@ def finetune(step: Finetune, model: Model, context: Context) -> tuple[Model, dic
     network = copy.deepcopy(context.network(model))
     epochs = step.epochs or EPOCHS
     last = train(network, samples, loss, epochs, float(step.learning_rate or RATE), step.batch_size or BATCH, context)
-    return Model(network=network), {"epochs": epochs, "samples": len(samples), "loss": round(last, 4)}
+    return Model(network=network, cuts=model.cuts), {"epochs": epochs, "samples": len(samples), "loss": round(last, 4)}

@@ -13,6 +13,7 @@ from trimtab.api.compression import Prune, Scope
 from trimtab.api.conditions import Reason
 from trimtab.api.quantities import fraction
 from trimtab.workloads.compress.network import forward, tensors_of
+from trimtab.workloads.compress.structure import Cut, as_arguments, channels_cut
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 
 _MOST = 0.9  # of one layer: competing for a global budget may not empty it
@@ -23,10 +24,10 @@ _ROUND = 8  # channels per SIMD lane: fewer than a lane cost as much as a lane
 def prune(step: Prune, model: Model, context: Context) -> tuple[Model, dict[str, Any]]:
     """Return a smaller network; its accuracy suffers until a training step follows."""
     network = context.network(model)
-    smaller = pruned(network, fraction(step.sparsity), step.scope or Scope.PER_LAYER, context)
+    smaller, cut = pruned(network, fraction(step.sparsity), step.scope or Scope.PER_LAYER, context)
     macs_before, parameters_before = cost(network, context)
     macs, parameters = cost(smaller, context)
-    return Model(network=smaller), {
+    return Model(network=smaller, cuts=(*model.cuts, cut)), {
         "sparsity": step.sparsity,
         "parametersBefore": parameters_before,
         "parametersAfter": parameters,
@@ -35,8 +36,10 @@ def prune(step: Prune, model: Model, context: Context) -> tuple[Model, dict[str,
     }
 
 
-def pruned(network: nn.Module, share: float, scope: Scope, context: Context) -> nn.Module:
+def pruned(network: nn.Module, share: float, scope: Scope, context: Context) -> tuple[nn.Module, Cut]:
     """Return a copy without `share` of its channels, those with the smallest norm over all layers they touch.
+
+    The cut tells which; `cut_again` makes it on another copy of the source.
 
     The classifier keeps its outputs. Source: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
 
@@ -48,7 +51,7 @@ def pruned(network: nn.Module, share: float, scope: Scope, context: Context) -> 
         parameter.requires_grad_(True)  # the dependency graph is read from gradients
     try:
         with torch.enable_grad():
-            torch_pruning.pruner.BasePruner(
+            pruner = torch_pruning.pruner.BasePruner(
                 copied,
                 _example(context),
                 importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
@@ -57,7 +60,8 @@ def pruned(network: nn.Module, share: float, scope: Scope, context: Context) -> 
                 max_pruning_ratio=max(_MOST, share),
                 ignored_layers=_heads(copied, context.outputs),
                 round_to=_rounding(copied),
-            ).step()
+            )
+            pruner.step()
             forward(copied, tensors_of(context.data.evaluation.first(1)))
     except Exception as error:
         raise context.failed(
@@ -70,7 +74,7 @@ def pruned(network: nn.Module, share: float, scope: Scope, context: Context) -> 
             f"{share:.0%} of the channels, rounded to whole ones of this network, is none; raise the share, or remove "
             "the step",
         )
-    return copied
+    return copied, channels_cut(pruner.DG.pruning_history())
 
 
 def cost(network: nn.Module, context: Context) -> tuple[int, int]:
@@ -80,9 +84,7 @@ def cost(network: nn.Module, context: Context) -> tuple[int, int]:
 
 
 def _example(context: Context) -> Any:
-    """Return one sample as torch-pruning passes it on: a tensor, or arguments by name."""
-    inputs = tensors_of(context.data.evaluation.first(1))
-    return next(iter(inputs.values())) if len(inputs) == 1 else inputs
+    return as_arguments(tensors_of(context.data.evaluation.first(1)))
 
 
 def _parameters(network: nn.Module) -> int:

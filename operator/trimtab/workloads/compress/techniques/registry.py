@@ -12,10 +12,12 @@ from torch import nn
 
 from trimtab.api.base import ApiModel
 from trimtab.errors import Stalled
+from trimtab.workloads.compress.checkpoints import Checkpoints
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.network import export_network
 from trimtab.workloads.compress.recipe import PlacedStep
 from trimtab.workloads.compress.stopping import Stop
+from trimtab.workloads.compress.structure import Cut
 
 P = TypeVar("P", bound=ApiModel)
 
@@ -25,6 +27,8 @@ class Model:
     """The model between two steps: a network that can be trained, or an ONNX file."""
 
     network: nn.Module | None = None
+    cuts: tuple[Cut, ...] = ()
+    """How the network came from the source."""
     graph: Path | None = None
 
 
@@ -58,6 +62,10 @@ class Context:
     tick: Callable[[float, str], None]
     """Takes the share that is done and a detail for people."""
     stop: Stop
+    training: Checkpoints
+    """Of training steps."""
+    index: int
+    """Which step this is, from 0."""
 
     def network(self, model: Model) -> nn.Module:
         """Return the network of a model; the recipe was checked before, so that there is one."""
