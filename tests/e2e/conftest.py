@@ -20,12 +20,16 @@ import aiohttp
 import numpy as np
 import pytest
 import yaml
+from kubernetes.aio import client, config
 
 from trimtab.api.crds import crds
 from trimtab.api.names import short_hash
+from trimtab.cli.demo.assets import kustomized
 from trimtab.effects import kinds
 from trimtab.effects.kubernetes import Cluster
 
+RIGHTS = Path(__file__).parents[2] / "manifests" / "overlays" / "embedded"
+ACCOUNT = ("trimtab-operator", "trimtab-system")
 TRAIN = (
     "import sys; from pathlib import Path; from trimtab.cli.demo.train import write_customer_model; "
     "write_customer_model(Path(sys.argv[1]), Path(sys.argv[2]))"
@@ -86,16 +90,40 @@ class Operator:
             self.process.wait(30)
 
 
+@pytest.fixture(scope="session")
+def operators_kubeconfig(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Who the operator is in production: its service account, with what the manifests grant and no more."""
+    target = tmp_path_factory.mktemp("operator") / "kubeconfig"
+    target.write_text(asyncio.run(_operators_kubeconfig(kubeconfig)))
+    return target
+
+
+async def _operators_kubeconfig(kubeconfig: Path) -> str:
+    async with await Cluster.connect(str(kubeconfig)) as administrator:
+        for body in kustomized(RIGHTS):
+            if body["kind"] in ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"):
+                await administrator.apply(body)
+    async with await config.new_client_from_config(str(kubeconfig)) as api:
+        request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[]))
+        made = await client.CoreV1Api(api).create_namespaced_service_account_token(*ACCOUNT, request)
+    given = yaml.safe_load(kubeconfig.read_text())
+    (context,) = [entry for entry in given["contexts"] if entry["name"] == given["current-context"]]
+    context["context"]["user"] = ACCOUNT[0]
+    users = [{"name": ACCOUNT[0], "user": {"token": made.status.token}}]
+    return yaml.safe_dump({**given, "contexts": [context], "users": users})
+
+
 @pytest.fixture
-def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
+def operator(operators_kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
     artifacts = tmp_path / "artifacts"
     artifacts.mkdir()
-    process = Operator(kubeconfig, artifacts, tmp_path / "operator.log")
+    process = Operator(operators_kubeconfig, artifacts, tmp_path / "operator.log")
     process.start()
     yield process
     process.stop()
     text = process.log.read_text()
     assert "Traceback" not in text, text[-4000:]
+    assert "is forbidden" not in text, text[-4000:]
 
 
 @pytest.fixture
