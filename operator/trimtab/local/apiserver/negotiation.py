@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trimtab.local.statuses import ApiError
 
@@ -66,6 +67,7 @@ class _Clause:
         return own_kind in ("*", kind) and own_subtype in ("*", subtype)
 
 
+@lru_cache(256)  # a client sends the same header with every request
 def negotiated(accept: str, *, custom: bool, listed: bool) -> Format:
     """The first form of the header that can be served, in JSON wherever the client takes it.
 
@@ -104,11 +106,11 @@ def negotiated_stream(accept: str, *, custom: bool) -> str:
 
 def format_of(accept: str) -> str:
     """The format that any answer, a refusal too, is sent in; JSON where nothing else fits."""
-    if YAML not in accept:
+    if YAML not in accept and PROTOBUF not in accept:
         return JSON
     clauses = sorted(_clauses(accept), key=lambda clause: clause.rank)
-    found = [media for clause in clauses for media in (JSON, YAML) if clause.covers(media)]
-    return YAML if found and JSON not in found else JSON
+    found = [media for clause in clauses for media in OFFERED if clause.covers(media)]
+    return JSON if not found or JSON in found else found[0]
 
 
 def is_pretty(accept: str, asked: str | None, agent: str) -> bool:
