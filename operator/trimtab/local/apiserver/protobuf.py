@@ -1,14 +1,14 @@
-"""Kubernetes' protobuf bodies, for the commands of kubectl that send nothing else, such as `kubectl create configmap`.
+"""Kubernetes' protobuf bodies: built-in kinds in an envelope that says which."""
 
-Only reading, and only the fields that those commands write; an unknown field is refused, never dropped.
-"""
-
-import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
-from trimtab.local.apiserver.protobufmessages import ENVELOPE, MESSAGES, Fields
+from trimtab.local.apiserver.negotiation import METADATA, METADATA_LIST
 from trimtab.local.objects import Object
+from trimtab.local.resources import BUILT_IN, group_version
+from trimtab.local.schema import builtin, protobuf, wire
+from trimtab.local.schema.protobuf import UnknownFieldError
 from trimtab.local.statuses import ApiError
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
@@ -24,103 +24,68 @@ def decode_protobuf(body: bytes) -> Object:
     if not body.startswith(_MAGIC):
         raise ApiError(400, "BadRequest", "the body is no Kubernetes protobuf message")
     try:
-        envelope = _message(memoryview(body)[len(_MAGIC) :], ENVELOPE, "Unknown")
-        kind = envelope["typeMeta"]["kind"]
-        if kind not in MESSAGES:
+        envelope = dict(wire.fields_of(memoryview(body)[len(_MAGIC) :]))
+        meta = {number: bytes(value).decode() for number, value in wire.fields_of(envelope[1])}
+        api_version, kind = meta.get(1, ""), meta.get(2, "")
+        name = _type_name(api_version, kind)
+        if name is None:
             raise _unread(kind, "this kind")
-        return {**envelope["typeMeta"], **_message(envelope["raw"], MESSAGES[kind], kind)}
-    except (IndexError, KeyError, UnicodeDecodeError, ValueError):
+        return {"apiVersion": api_version, "kind": kind, **protobuf.decode(name, envelope.get(2, memoryview(b"")))}
+    except UnknownFieldError as error:
+        raise _unread(kind, str(error)) from None
+    except (KeyError, TypeError, ValueError):
         raise ApiError(400, "BadRequest", "the protobuf body cannot be read") from None
+
+
+def encode_protobuf(obj: Mapping[str, Any]) -> bytes | None:
+    """An object, a list or a Status as a body; None for kinds that have no message."""
+    kind, api_version = obj.get("kind", ""), obj.get("apiVersion", "")
+    if kind == METADATA:
+        return _enveloped(api_version, kind, _metadata(obj))
+    if kind == METADATA_LIST:
+        return _enveloped(api_version, kind, _list(obj, _metadata))
+    if (name := _type_name(api_version, kind)) is not None:
+        return _enveloped(api_version, kind, protobuf.encode(name, obj))
+    item = _type_name(api_version, kind.removesuffix("List")) if "items" in obj else None
+    if item is None:
+        return None
+    return _enveloped(api_version, kind, _list(obj, partial(protobuf.encode, item)))
+
+
+def encode_event(kind: str, obj: Mapping[str, Any]) -> bytes:
+    """An event of a watch: its length in four bytes, then the event in an envelope, the object in one of its own."""
+    inner = wire.chunk(1, encode_protobuf(obj) or b"")
+    event = _enveloped("v1", "WatchEvent", wire.chunk(1, kind.encode()) + wire.chunk(2, inner))
+    return len(event).to_bytes(4, "big") + event
+
+
+def _metadata(obj: Mapping[str, Any]) -> bytes:
+    return wire.chunk(1, protobuf.encode("ObjectMeta", obj["metadata"]))
+
+
+def _list(obj: Mapping[str, Any], encode: Callable[[Mapping[str, Any]], bytes]) -> bytes:
+    metadata = wire.chunk(1, protobuf.encode("ListMeta", obj.get("metadata") or {}))
+    return metadata + b"".join(wire.chunk(2, encode(item)) for item in obj["items"])
+
+
+def _enveloped(api_version: str, kind: str, raw: bytes) -> bytes:
+    meta = wire.chunk(1, api_version.encode()) + wire.chunk(2, kind.encode())
+    return _MAGIC + wire.chunk(1, meta) + wire.chunk(2, raw) + wire.chunk(3, b"") + wire.chunk(4, b"")
+
+
+@cache
+def _kinds() -> dict[tuple[str, str], str]:
+    return {(group_version(r.group, v), r.kind): r.schema for r in BUILT_IN for v in r.versions if r.schema}
+
+
+def _type_name(api_version: str, kind: str) -> str | None:
+    """The type behind a kind: of what is served, and of what travels beside it, such as Scale or DeleteOptions."""
+    name = _kinds().get((api_version, kind), kind)
+    if name not in builtin.definitions() or not protobuf.has_message(name.rpartition(".")[2]):
+        return None
+    return name
 
 
 def _unread(kind: str, what: str) -> ApiError:
     text = f"{kind}: the embedded cluster does not read {what} from protobuf; send JSON (kubectl create -f, apply -f)"
     return ApiError(415, "UnsupportedMediaType", text)
-
-
-def _message(data: memoryview, fields: Fields, kind: str) -> Object:
-    out: Object = {}
-    for number, value in _parts(data):
-        if number not in fields:
-            if value in (0, b""):
-                continue
-            raise _unread(kind, f"field {number}")
-        field = fields[number]
-        if field is None:
-            continue
-        name, type_name = field
-        if type_name.startswith("["):
-            out.setdefault(name, []).append(_value(value, type_name[1:-1]))
-        elif type_name.startswith("{"):
-            pair = dict(_parts(value))
-            key = bytes(pair.get(1, b"")).decode()
-            out.setdefault(name, {})[key] = _value(pair.get(2, memoryview(b"")), type_name[1:-1])
-        elif type_name.startswith("<"):
-            out |= _value(value, type_name[1:-1])
-        elif (found := _value(value, type_name)) not in ("", None):
-            out[name] = found
-    return out
-
-
-def _value(value: Any, type_name: str) -> Any:
-    match type_name:
-        case "string":
-            return bytes(value).decode()
-        case "bytes":
-            return base64.b64encode(bytes(value)).decode()
-        case "int":
-            return value if value < 1 << 63 else value - (1 << 64)
-        case "bool":
-            return bool(value)
-        case "count":
-            return _value(value, "int") or None
-        case "flag":
-            return bool(value) or None
-        case "Quantity":
-            return _value(dict(_parts(value)).get(1, b""), "string")
-        case "IntOrString":
-            return _int_or_string(dict(_parts(value)))
-        case "raw":
-            return value
-    return _message(value, MESSAGES[type_name], type_name)
-
-
-def _int_or_string(parts: dict[int, Any]) -> int | str:
-    found: int | str = _value(parts.get(3, b""), "string") if parts.get(1) else _value(parts.get(2, 0), "int")
-    return found
-
-
-def _parts(data: memoryview) -> Iterator[tuple[int, Any]]:
-    """Field numbers with their raw values: an integer, or the bytes of everything else."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        number, wire = tag >> 3, tag & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield number, value
-        elif wire == 2:
-            size, at = _varint(data, at)
-            if at + size > len(data):
-                raise ValueError("truncated")
-            yield number, data[at : at + size]
-            at += size
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-            yield number, data[at : at + size]
-            at += size
-        else:
-            raise ValueError(f"wire type {wire}")
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("overlong")

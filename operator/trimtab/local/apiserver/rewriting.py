@@ -1,4 +1,4 @@
-"""Answers for those who do not take compact JSON: YAML, and indented JSON for people."""
+"""Answers for those who do not take compact JSON: YAML, protobuf, and indented JSON for people."""
 
 import json
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from trimtab.local.apiserver.negotiation import JSON, YAML, format_of, is_pretty
+from trimtab.local.apiserver.negotiation import JSON, PROTOBUF, YAML, format_of, is_pretty
+from trimtab.local.apiserver.protobuf import encode_protobuf
 
 
 def rewritten(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
@@ -22,6 +23,9 @@ def rewritten(request: web.BaseRequest, response: web.StreamResponse) -> web.Str
     if media == YAML:
         response.body = _yaml(value)
         response.content_type = YAML
+    elif media == PROTOBUF:
+        if (encoded := encode_protobuf(value)) is not None:
+            response.body, response.content_type = encoded, PROTOBUF
     else:
         response.body = json.dumps(value, indent=2, ensure_ascii=False).encode()
     return response

@@ -11,6 +11,7 @@ from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import event_line
 from trimtab.local.apiserver.listoptions import ListOptions, list_options, version_number
 from trimtab.local.apiserver.negotiation import PROTOBUF, TABLE, negotiated_stream
+from trimtab.local.apiserver.protobuf import encode_event
 from trimtab.local.encodings import to_json
 from trimtab.local.fieldselectors import named_in
 from trimtab.local.kinds.blanks import blank_of
@@ -27,7 +28,6 @@ _INITIAL_END = "k8s.io/initial-events-end"
 
 async def watch(call: Call, opened: weakref.WeakSet[Watch]) -> web.StreamResponse:
     """Stream events; `opened` is told of the watch. Raises ApiError 400, 406, 422, 500, 504."""
-    form = call.form  # refused before anything is opened
     options = list_options(call.request.query, watch=True)
     fields = _of_one(call.target.name, call.selected_fields(options.fields))
     media = negotiated_stream(call.accept, custom=call.served.resource.custom)
@@ -41,7 +41,7 @@ async def watch(call: Call, opened: weakref.WeakSet[Watch]) -> web.StreamRespons
     opened.add(events)
     timeout = options.timeout_s or random.randint(*_LONGEST_S)  # noqa: S311 - spreads reconnections
     response = await _opened(call, media)
-    stream = _Stream(call, events, form.name, response)
+    stream = _Stream(call, events, media, response)
     try:
         await stream.run(timeout, bookmarks=options.bookmarks, mark_initial=bool(options.initial and options.bookmarks))
     except (ConnectionError, RuntimeError, ApiError):
@@ -85,7 +85,7 @@ async def _opened(call: Call, media: str) -> web.StreamResponse:
 async def _expired(call: Call, media: str, error: ApiError) -> web.StreamResponse:
     """Too old a version: the error travels as the only event, as clients expect it."""
     response = await _opened(call, media)
-    await response.write(to_json({"type": "ERROR", "object": error.to_status()}) + b"\n")
+    await response.write(_framed(media, "ERROR", error.to_status()))
     await response.write_eof()
     return response
 
@@ -96,13 +96,21 @@ def _next_mark(left: float) -> float:
     return early if 0 < early < _BOOKMARK_S else _BOOKMARK_S
 
 
+def _framed(media: str, kind: str, obj: Object) -> bytes:
+    """An event as it is sent: a line of JSON, or a frame of protobuf."""
+    if media == PROTOBUF:
+        return encode_event(kind, obj)
+    return to_json({"type": kind, "object": obj}) + b"\n"
+
+
 class _Stream:
     """Writes the events of one watch; what is ready is sent in one piece."""
 
-    def __init__(self, call: Call, events: Watch, form: str, response: web.StreamResponse) -> None:
+    def __init__(self, call: Call, events: Watch, media: str, response: web.StreamResponse) -> None:
         self._call = call
         self._events = events
-        self._form = form
+        self._form = call.form.name
+        self._media = media
         self._response = response
         self._headed = False
 
@@ -145,11 +153,14 @@ class _Stream:
 
     def _line(self, event: Event) -> bytes:
         call = self._call
-        if not self._form:
+        if not self._form and self._media != PROTOBUF:
             if (viewed := call.outbound(event.object)) is not event.object:
                 event = Event(event.type, viewed)
             return event_line(event, call.api_version, call.registry.encodings)
-        return to_json({"type": event.type, "object": self._headless(call.shown(event.object))}) + b"\n"
+        shown = call.shown(event.object)
+        if not self._form and shown.get("apiVersion") != call.api_version:
+            shown = {**shown, "apiVersion": call.api_version}
+        return _framed(self._media, event.type, self._headless(shown))
 
     def _headless(self, shown: Object) -> Object:
         """A table after the first one leaves out the columns."""
@@ -171,4 +182,4 @@ class _Stream:
         call = self._call
         obj: Object = {"kind": call.kind, "apiVersion": call.api_version, "metadata": metadata}
         shown = call.shown(obj | blank_of(call.resource))
-        return to_json({"type": "BOOKMARK", "object": self._headless(shown)}) + b"\n"
+        return _framed(self._media, "BOOKMARK", self._headless(shown))
