@@ -158,6 +158,16 @@ BUILT_IN: tuple[Resource, ...] = (
         categories=_EVERYTHING,
         subresources=(Subresource("proxy", "ServiceProxyOptions", _PROXY), *_status("Service")),
     ),
+    _kind("apps", "controllerrevisions", "ControllerRevision"),
+    _kind(
+        "apps",
+        "daemonsets",
+        "DaemonSet",
+        "ds",
+        categories=_EVERYTHING,
+        generation=True,
+        subresources=_status("DaemonSet"),
+    ),
     _kind(
         "apps",
         "deployments",
@@ -175,6 +185,18 @@ BUILT_IN: tuple[Resource, ...] = (
         categories=_EVERYTHING,
         generation=True,
         subresources=(_scale(), *_status("ReplicaSet")),
+    ),
+    _kind(
+        "apps",
+        "statefulsets",
+        "StatefulSet",
+        "sts",
+        categories=_EVERYTHING,
+        generation=True,
+        subresources=(_scale(), *_status("StatefulSet")),
+    ),
+    _kind(
+        "batch", "cronjobs", "CronJob", "cj", categories=_EVERYTHING, generation=True, subresources=_status("CronJob")
     ),
     _kind("batch", "jobs", "Job", categories=_EVERYTHING, generation=True, subresources=_status("Job")),
     _kind("coordination.k8s.io", "leases", "Lease"),

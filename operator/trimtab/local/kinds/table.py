@@ -1,6 +1,6 @@
 """Which rules hold for which built-in kind."""
 
-from trimtab.local.kinds import definitions, plain, pods, services, workloads
+from trimtab.local.kinds import definitions, plain, pods, services, sets, workloads
 from trimtab.local.kinds.rules import RuleTable
 
 RULES: RuleTable = {
@@ -13,8 +13,12 @@ RULES: RuleTable = {
     "secrets": plain.SECRET,
     "serviceaccounts": plain.SERVICE_ACCOUNT,
     "services": services.SERVICE,
+    "controllerrevisions.apps": sets.REVISION,
+    "daemonsets.apps": sets.DAEMON_SET,
     "deployments.apps": workloads.DEPLOYMENT,
     "replicasets.apps": workloads.REPLICA_SET,
+    "statefulsets.apps": sets.STATEFUL_SET,
+    "cronjobs.batch": sets.CRON_JOB,
     "jobs.batch": workloads.JOB,
     "leases.coordination.k8s.io": plain.LEASE,
     "endpointslices.discovery.k8s.io": plain.ENDPOINT_SLICE,
