@@ -34,7 +34,9 @@ def test_its_kinds_are_the_node_providers_alone() -> None:
     assert mentions("local.trimtab.dev") == PROVIDER
 
 
-@pytest.mark.parametrize("part", ["handlers.operator", "workloads.gateway.service", "workloads.serve.api", "effects.kubernetes"])
+@pytest.mark.parametrize(
+    "part", ["handlers.operator", "workloads.gateway.service", "workloads.serve.api", "effects.kubernetes"]
+)
 def test_it_is_not_loaded_with_them(part: str) -> None:
     """What runs in production carries nothing of it."""
     code = f"import sys, trimtab.{part}; print([name for name in sys.modules if name.startswith('trimtab.local')])"

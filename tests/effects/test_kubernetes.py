@@ -150,5 +150,5 @@ async def test_a_server_that_is_away_is_named(kubeconfig: Path, tmp_path: Path) 
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
     async with await Cluster.connect(str(tmp_path / "kubeconfig")) as cluster:
-        with pytest.raises(ApiUnavailable, match="GET /api/v1/nodes: .*127.0.0.1"):
+        with pytest.raises(ApiUnavailable, match=r"GET /api/v1/nodes: .*127\.0\.0\.1"):
             await cluster.list(kinds.NODES)
