@@ -32,6 +32,7 @@ from trimtab.local.agent.launching import Host, folder_name, inherited
 from trimtab.local.agent.processes import MARKER, kill_marked
 from trimtab.local.apiserver.server import ApiServer
 from trimtab.local.controllers.accounts import RootCertificates
+from trimtab.local.controllers.accountsecrets import AccountSecrets
 from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.feed import Feed
 from trimtab.local.controllers.table import controllers
@@ -156,6 +157,7 @@ class EmbeddedCluster:
         working: list[Controller] = [
             *controllers(self.registry, feed, config.clock, config.back_off_scale),
             RootCertificates(self.registry, feed, config.clock, self.api.trust),
+            AccountSecrets(self.registry, feed, config.clock, self.api.gate.tokens, self.api.trust),
             groups,
         ]
         tasks = [asyncio.create_task(c.run(), name=c.name) for c in working]

@@ -183,3 +183,13 @@ def test_tokens_end(cluster, clock):
         cluster.tokens.user(fresh)
     with pytest.raises(InvalidTokenError, match="invalid bearer token"):
         cluster.tokens.user(f"{fresh[:-4]}AAAA")
+
+
+def test_entering_a_pod_is_no_reading(cluster):
+    """The WebSocket of exec begins with GET, and needs the right to create all the same."""
+    headers = [("Authorization", f"Bearer {cluster.tokens.issue(cluster.account(), 600)}")]
+    rules = [{"apiGroups": [""], "resources": ["pods/exec", "pods/log"], "verbs": ["get"]}]
+    cluster.registry.create("roles.rbac.authorization.k8s.io", {"metadata": {"name": "r"}, "rules": rules}, "default")
+    cluster.bind("b", "r", "ServiceAccount:robot")
+    assert cluster.enter(f"{PODS}/p/log", headers).endswith("robot")
+    assert 'cannot create resource "pods/exec"' in refused(cluster, f"{PODS}/p/exec", headers).message

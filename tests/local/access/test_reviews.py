@@ -2,6 +2,8 @@
 
 import aiohttp
 import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from trimtab.local.access.users import ADMIN_NAME
 
@@ -219,3 +221,16 @@ async def test_an_apply_that_creates_needs_the_right_to_create(http, api_server)
     await http.post("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "c"}})
     async with http.session.patch(path, data=body, headers=headers) as response:
         assert response.status == 200
+
+
+async def test_others_can_check_tokens(http, api_server):
+    """OpenID Connect discovery leads to the key that signs them."""
+    made = await http.post(f"{ACCOUNTS}/robot/token", {"spec": {"audiences": ["vault"]}})
+    async with http.session.get("/.well-known/openid-configuration") as response:
+        found = await response.json()
+    assert found["jwks_uri"] == f"{api_server.url}/openid/v1/jwks"
+    async with http.session.get(found["jwks_uri"]) as response:
+        keys = await response.json(content_type="application/jwk-set+json")
+    token = jwt.decode(made["status"]["token"], KeySet.import_key_set(keys), algorithms=["ES256"])
+    assert (token.claims["iss"], token.claims["aud"]) == (found["issuer"], ["vault"])
+    assert "d" not in keys["keys"][0]

@@ -62,6 +62,10 @@ def test_paths_that_are_no_resources(urls, path, allowed):
         ("GET", "/api/v1", {}, Attributes("get", "/api/v1")),
         ("GET", "/api/v1/pods", {}, Attributes("list", "", "", "v1", "pods")),
         ("GET", "/api/v1/pods", {"watch": "1"}, Attributes("watch", "", "", "v1", "pods")),
+        ("GET", "/api/v1/pods", {"watch": ""}, Attributes("watch", "", "", "v1", "pods")),
+        ("GET", "/api/v1/pods", {"watch": "false"}, Attributes("list", "", "", "v1", "pods")),
+        ("GET", "/api/v1/watch/pods", {}, Attributes("watch", "", "", "v1", "pods")),
+        ("GET", "/api/v1/watch/namespaces/n/pods/p", {}, Attributes("watch", "", "", "v1", "pods", "", "n", "p")),
         (
             "GET",
             "/api/v1/pods",

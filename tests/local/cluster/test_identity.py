@@ -1,6 +1,7 @@
 """What pods are to the API server: their service account, and no more than it may."""
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from trimtab.local.access.tokens import InvalidTokenError
 from trimtab.local.statuses import ApiError
 
 pytestmark = pytest.mark.integration
@@ -160,6 +162,30 @@ async def test_roles_gather_the_rules_of_others(embedded):
     await embedded.until(lambda: all("widgets" in resources(name) for name in ("view", "edit", "admin")))
     embedded.registry.delete(roles, "widgets")
     await embedded.until(lambda: not any("widgets" in resources(name) for name in ("view", "edit", "admin")))
+
+
+async def test_secrets_with_tokens(embedded):
+    """A Secret of that type gets a token without an end, which ends with the Secret; without an account it goes."""
+    await account(embedded)
+
+    def secret(name, owner):
+        annotations = {"kubernetes.io/service-account.name": owner}
+        metadata = {"name": name, "annotations": annotations}
+        embedded.create("secrets", {"metadata": metadata, "type": "kubernetes.io/service-account-token"})
+
+    secret("robot", "robot")
+    made = await embedded.until(lambda: (embedded.get("secrets", "robot") or {}).get("data"))
+    token = base64.b64decode(made["token"]).decode()
+    tokens = embedded.cluster.api.gate.tokens
+    assert tokens.user(token)[0].name == "system:serviceaccount:default:robot"
+    assert base64.b64decode(made["ca.crt"]) == embedded.cluster.api.trust
+    embedded.registry.delete("secrets", "robot", "default")
+    with pytest.raises(InvalidTokenError, match="has been invalidated"):
+        tokens.user(token)
+    secret("second", "robot")
+    await embedded.until(lambda: (embedded.get("secrets", "second") or {}).get("data"))
+    embedded.registry.delete("serviceaccounts", "robot", "default")
+    await embedded.until(lambda: embedded.get("secrets", "second") is None)
 
 
 @needs_kubectl

@@ -48,6 +48,9 @@ def attributes_of(method: str, path: str, query: Mapping[str, str]) -> Attribute
             pass
         case _:
             return Attributes(method.lower(), path)
+    watches = first == "watch" and bool(rest)
+    if watches:
+        first, *rest = rest
     namespace = ""
     found = [first, *rest]
     if first == "namespaces" and rest:
@@ -56,7 +59,9 @@ def attributes_of(method: str, path: str, query: Mapping[str, str]) -> Attribute
             found = rest[1:]
     resource, name, subresource, *_ = [*found, "", ""]
     verb = _VERBS.get(method, "")
-    if not name:
+    if watches:
+        verb = "watch"
+    elif not name:
         verb, name = _of_many(verb, query)
     return Attributes(verb, "", group, version, resource, subresource, namespace, name)
 
@@ -65,6 +70,6 @@ def _of_many(verb: str, query: Mapping[str, str]) -> tuple[str, str]:
     """The verb for a collection; a selector for one name counts as asking for that object."""
     if verb == "get":
         selected = _BY_NAME.search(query.get("fieldSelector", ""))
-        watching = query.get("watch", "").lower() in ("true", "1")
+        watching = "watch" in query and query["watch"].lower() not in ("0", "false")
         return "watch" if watching else "list", selected.group(1).strip() if selected else ""
     return "deletecollection" if verb == "delete" else verb, ""

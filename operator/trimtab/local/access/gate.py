@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -26,6 +26,7 @@ from trimtab.local.objects import Object
 from trimtab.local.statuses import ApiError
 
 _ALWAYS = frozenset(("/healthz", "/livez", "/readyz"))
+_ENTERED = ("attach", "exec", "portforward")  # a WebSocket begins with GET, and is no mere reading
 _EXTRA = "impersonate-extra-"
 _IMPERSONATION = "authentication.k8s.io"
 
@@ -69,7 +70,10 @@ class Gate:
         if "Impersonate-User" in headers or "Impersonate-Group" in headers or "Impersonate-Uid" in headers:
             user = self._impersonated(user, headers)
         if not user.may_everything and path not in _ALWAYS:
-            self.require(user, attributes_of(method, path, query))
+            asked = attributes_of(method, path, query)
+            self.require(user, asked)
+            if (asked.resource, asked.verb) == ("pods", "get") and asked.subresource in _ENTERED:
+                self.require(user, replace(asked, verb="create"))
         return user
 
     def authenticated(self, headers: Headers, peer: Any) -> User:

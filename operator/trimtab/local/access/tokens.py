@@ -21,7 +21,7 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 AUDIENCES = (ISSUER,)
 POD_SECONDS = 3607  # what node agents ask for; the odd number tells the tokens of pods from others
 _LONGEST_S = 365 * 24 * 3600
-_ALGORITHM = "ES256"
+ALGORITHM = "ES256"
 _REMEMBERED = 1024  # tokens whose signature need not be checked again
 _EXTRA = "authentication.kubernetes.io/"
 
@@ -60,7 +60,7 @@ class TokenIssuer:
 
     def key_set(self) -> Object:
         """The public keys, as OpenID Connect publishes them."""
-        public = self._key.as_dict(private=False, use="sig", alg=_ALGORITHM, kid=self._key.thumbprint())
+        public = self._key.as_dict(private=False, use="sig", alg=ALGORITHM, kid=self._key.thumbprint())
         return {"keys": [public]}
 
     def issue(
@@ -88,7 +88,7 @@ class TokenIssuer:
         }
         if seconds is not None:
             claims["exp"] = now + seconds
-        header = {"alg": _ALGORITHM, "kid": self._key.thumbprint()}
+        header = {"alg": ALGORITHM, "kid": self._key.thumbprint()}
         return jwt.encode(header, claims, self._key)
 
     def user(self, token: str, audiences: Sequence[str] = AUDIENCES) -> tuple[User, tuple[str, ...]]:
@@ -116,7 +116,7 @@ class TokenIssuer:
         if (known := self._verified.get(token)) is not None:
             return known
         try:
-            claims = jwt.decode(token, self._key, algorithms=[_ALGORITHM]).claims
+            claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
         except (JoseError, ValueError) as error:
             msg = "invalid bearer token"
             raise InvalidTokenError(msg) from error

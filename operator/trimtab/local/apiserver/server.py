@@ -18,6 +18,7 @@ from trimtab.local.access.keys import Keys
 from trimtab.local.access.policy import Policy
 from trimtab.local.access.tokens import TokenIssuer
 from trimtab.local.access.users import ADMIN_NAME
+from trimtab.local.apiserver import issuer
 from trimtab.local.apiserver.documents import Documents
 from trimtab.local.apiserver.encoding import error_response
 from trimtab.local.apiserver.rewriting import rewritten
@@ -135,6 +136,8 @@ class ApiServer:
             transport = request.transport
             peer = transport.get_extra_info("peercert") if self._secure and transport is not None else None
             user = self.gate.enter(request.method, path, request.query, request.headers, peer)
+            if (document := issuer.document(self.gate.tokens, path, self.url)) is not None:
+                return document
             if (document := self._documents.find(request, path)) is not None:
                 return document
             return await self._routes.answer(request, path, Caller(user, self.gate))
