@@ -3,10 +3,14 @@
 import base64
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 import yaml
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trimtab.local.apiserver.negotiation import JSON, PROTOBUF, YAML, Form, Format, is_pretty, negotiated
 from trimtab.local.apiserver.server import ApiServer
@@ -367,6 +371,56 @@ def test_people_get_indented_answers():
     assert not is_pretty("", "false", "curl/8.1")
     assert is_pretty(JSON, "1", "kubectl")
     assert not is_pretty(JSON, None, "kubectl")
+
+
+async def test_scales_have_their_own_columns(http: aiohttp.ClientSession, registry: Registry):
+    """`kubectl get --subresource=scale` prints what is wanted and what there is."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    registry.create("deployments.apps", {"metadata": {"name": "d"}, "spec": spec}, "default")
+    _, table = await answer(http, "/apis/apps/v1/namespaces/default/deployments/d/scale", TABLE)
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["d", 3, 0]
+
+
+async def test_events_are_selected_by_the_names_of_their_group(http: aiohttp.ClientSession, registry: Registry):
+    """What events.k8s.io calls regarding is involvedObject in the core group."""
+    event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}}
+    registry.create("events", event, "default")
+    path = "/apis/events.k8s.io/v1/namespaces/default/events"
+    assert names((await answer(http, path, fieldSelector="regarding.name=p"))[1]) == ["e"]
+    status, refused = await answer(http, path, fieldSelector="involvedObject.name=p")
+    assert (status, refused["message"]) == (400, "field label not supported: involvedObject.name")
+    async with http.delete(path, params={"fieldSelector": "regarding.name=p"}) as response:
+        assert (response.status, registry.find("events", "default", "e")) == (200, None)
+
+
+ANYTHING = st.one_of(
+    st.sampled_from(("", "0", "1", "true", "Exact", "NotOlderThan", "a=b", "metadata.name=a", "-1")),
+    st.text(max_size=8),
+)
+OPTIONS = (
+    *("resourceVersion", MATCH, "limit", "continue", "labelSelector", "fieldSelector", "sendInitialEvents"),
+    *("includeObject", "pretty", "timeoutSeconds", "allowWatchBookmarks"),
+)
+ACCEPTED = st.one_of(
+    st.sampled_from(("", TABLE, METADATA, METADATA_LIST, "application/yaml", "application/vnd.kubernetes.protobuf")),
+    st.text(alphabet="abjson/*;=,q01. -", max_size=30),
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(OPTIONS), ANYTHING, max_size=4), ACCEPTED)
+async def test_any_list_is_answered_or_refused(registry: Registry, query: dict[str, str], accept: str):
+    """No options and no header break the server."""
+    if registry.find("configmaps", "default", "a") is None:
+        create(registry, "a", a="b")
+    server = ApiServer(registry, host="127.0.0.1", port=0, token="secret")
+    request = make_mocked_request(
+        "GET", f"{CONFIG_MAPS}?{urlencode(query)}", {"Authorization": "Bearer secret", "Accept": accept}
+    )
+    response = await server._handle(request)
+    assert response.status in (200, 400, 404, 406, 410, 422, 504)
 
 
 async def test_yaml_and_indented_answers(http: aiohttp.ClientSession, registry: Registry):

@@ -16,7 +16,8 @@ def get(call: Call) -> web.Response:
     """Answer with one object. Raises ApiError 404, and 500 or 504 for a version that is none or not there yet."""
     target = call.target
     if target.subresource == "scale":
-        return json_response(call.registry.scale(call.resource, target.name, call.namespace, target.version))
+        scale = call.registry.scale(call.resource, target.name, call.namespace, target.version)
+        return json_response(call.shown(scale))
     wanted = version_number(call.option("resourceVersion"))
     if wanted > call.registry.version:
         raise statuses.too_large_version(wanted, call.registry.version)

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 from trimtab.local.apiserver.negotiation import METADATA, Form
+from trimtab.local.kinds.columns import Columns
+from trimtab.local.kinds.printers import columns_of
 from trimtab.local.kinds.rows import ROW_CONDITIONS, no_conditions
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
 from trimtab.local.statuses import bad_request
 
+_SCALES = "autoscaling/v1"
 _INCLUDED = ("", "None", "Metadata", "Object")
 
 
@@ -24,7 +27,7 @@ def table_of(
             f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
             "must be 'Metadata', 'Object', 'None', or empty"
         )
-    columns = served.columns(version)
+    columns = _columns(served, items, version)
     conditions = ROW_CONDITIONS.get(served.resource.key, no_conditions)
     rows = []
     for obj in items:
@@ -39,6 +42,13 @@ def table_of(
         "columnDefinitions": [column.definition() for column in columns],
         "rows": rows,
     }
+
+
+def _columns(served: Served, items: Sequence[Object], version: str) -> Columns:
+    """The columns of a kind; a Scale has its own, whatever it is the scale of."""
+    if any(obj.get("kind") == "Scale" and obj.get("apiVersion") == _SCALES for obj in items):
+        return columns_of("scales.autoscaling")
+    return served.columns(version)
 
 
 def _included(form: Form, obj: Object, include: str) -> Object | None:

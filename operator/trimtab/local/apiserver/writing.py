@@ -7,6 +7,7 @@ from trimtab.local.apiserver.bodies import decode_object, decode_patch, decode_y
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.encoding import json_response
 from trimtab.local.apiserver.jsontexts import Document
+from trimtab.local.apiserver.listoptions import list_options
 from trimtab.local.apiserver.options import delete_options, write_options
 from trimtab.local.deleting import DeleteOptions
 from trimtab.local.incoming import check_name
@@ -128,12 +129,10 @@ async def delete_collection(call: Call) -> web.Response:
     if call.served.resource.namespaced and not call.target.namespace:
         raise statuses.method_not_allowed()
     options, dry_run = await delete_options(call)
+    chosen = list_options(call.request.query)
+    fields = call.selected_fields(chosen.fields)
     items, version = call.registry.list(
-        call.resource,
-        call.namespace,
-        call.option("labelSelector"),
-        call.option("fieldSelector"),
-        version=call.target.version,
+        call.resource, call.namespace, chosen.labels, fields, version=call.target.version
     )
     for obj in items:
         metadata = obj["metadata"]

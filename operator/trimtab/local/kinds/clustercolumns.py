@@ -30,7 +30,7 @@ _MODES = {
 
 
 def _node_status(node: Object, _now: str) -> str:
-    ready = next((c for c in value_of(node, "status.conditions") or [] if c["type"] == "Ready"), None)
+    ready = next((c for c in value_of(node, "status.conditions") or [] if c.get("type") == "Ready"), None)
     shown = "Unknown" if ready is None else "Ready" if ready.get("status") == "True" else "NotReady"
     return f"{shown},SchedulingDisabled" if value_of(node, "spec.unschedulable") else shown
 
@@ -48,7 +48,7 @@ def _node_roles(node: Object, _now: str) -> str:
 def _node_address(kind: str) -> Cell:
     def cell(node: Object, _now: str) -> str:
         addresses = value_of(node, "status.addresses") or []
-        return next((str(a["address"]) for a in addresses if a["type"] == kind), NONE)
+        return next((str(a.get("address", "")) for a in addresses if a.get("type") == kind), NONE)
 
     return cell
 
@@ -220,7 +220,7 @@ RESOURCE_QUOTAS: Columns = (NAME, Column("Request", _quota(limits=False)), Colum
 
 def _request_state(request: Object, _now: str) -> str:
     """Pending until it is approved or denied, then what came of it."""
-    conditions = [c["type"] for c in value_of(request, "status.conditions") or []]
+    conditions = [c.get("type") for c in value_of(request, "status.conditions") or []]
     found = "Denied" if "Denied" in conditions else "Approved" if "Approved" in conditions else "Pending"
     if "Failed" in conditions:
         found += ",Failed"

@@ -67,7 +67,7 @@ def since(stamp: Any, now: str) -> str:
         return UNKNOWN
     try:
         return human_duration((parse_stamp(now) - parse_stamp(stamp)).total_seconds())
-    except ValueError:
+    except (TypeError, ValueError):  # a date without a time cannot be compared with an instant
         return "<invalid>"
 
 

@@ -50,7 +50,7 @@ def _ports(service: Object, _now: str) -> str:
     found = []
     for port in value_of(service, "spec.ports") or []:
         node = f":{port['nodePort']}" if port.get("nodePort") else ""
-        found.append(f"{port['port']}{node}/{port.get('protocol', 'TCP')}")
+        found.append(f"{port.get('port', 0)}{node}/{port.get('protocol', 'TCP')}")
     return joined(found)
 
 
@@ -58,9 +58,9 @@ def _endpoints(endpoints: Object, _now: str) -> str:
     subsets = endpoints.get("subsets") or []
     found: list[str] = []
     for subset in subsets:
-        addresses = [a["ip"] for a in subset.get("addresses") or []]
+        addresses = [a.get("ip", "") for a in subset.get("addresses") or []]
         ports = subset.get("ports") or []
-        found += [_host(a, p["port"]) for p in ports for a in addresses] if ports else addresses
+        found += [_host(a, p.get("port", 0)) for p in ports for a in addresses] if ports else addresses
     return shortened(found, "" if subsets else NONE)
 
 
@@ -95,7 +95,7 @@ def _class_parameters(ingress_class: Object, _now: str) -> str:
     if not parameters:
         return NONE
     group = f".{parameters['apiGroup']}" if parameters.get("apiGroup") else ""
-    return f"{parameters['kind']}{group}/{parameters['name']}"
+    return f"{parameters.get('kind', '')}{group}/{parameters.get('name', '')}"
 
 
 SERVICES: Columns = (

@@ -24,7 +24,7 @@ class Summary:
 def summary_of(pod: Object) -> Summary:
     """What the columns Ready, Status and Restarts say."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    sidecars = {c["name"] for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"}
+    sidecars = {c.get("name") for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"}
     statuses: list[Object] = status.get("initContainerStatuses") or []
     stopped, begun = _initializing(statuses, len(spec.get("initContainers") or []), sidecars)
     reason = stopped or _phase(status)
@@ -48,7 +48,7 @@ def _phase(status: Object) -> str:
     return str(status.get("reason") or status.get("phase") or "")
 
 
-def _initializing(statuses: list[Object], total: int, sidecars: set[str]) -> tuple[str, int]:
+def _initializing(statuses: list[Object], total: int, sidecars: set[str | None]) -> tuple[str, int]:
     """What the first init container that is not done says, and which it is; nothing when all are done."""
     for index, status in enumerate(statuses):
         state = status.get("state") or {}
@@ -64,7 +64,7 @@ def _initializing(statuses: list[Object], total: int, sidecars: set[str]) -> tup
     return "", len(statuses)
 
 
-def _is_started(status: Object, sidecars: set[str]) -> bool:
+def _is_started(status: Object, sidecars: set[str | None]) -> bool:
     ended = (status.get("state") or {}).get("terminated")
     return status.get("name") in sidecars and bool(status.get("started")) and not (ended and not ended.get("exitCode"))
 
@@ -135,8 +135,8 @@ def _gates(pod: Object, _now: str) -> str:
         return NONE
     conditions: dict[str, str] = {}
     for condition in (pod.get("status") or {}).get("conditions") or []:
-        conditions.setdefault(condition["type"], condition.get("status", ""))
-    return f"{sum(conditions.get(gate['conditionType']) == 'True' for gate in gates)}/{len(gates)}"
+        conditions.setdefault(condition.get("type", ""), condition.get("status", ""))
+    return f"{sum(conditions.get(gate.get('conditionType', '')) == 'True' for gate in gates)}/{len(gates)}"
 
 
 PODS: Columns = (

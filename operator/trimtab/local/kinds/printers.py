@@ -41,6 +41,7 @@ COLUMNS: Mapping[str, Columns] = {
     "ingressclasses.networking.k8s.io": network.INGRESS_CLASSES,
     "ingresses.networking.k8s.io": network.INGRESSES,
     "networkpolicies.networking.k8s.io": network.NETWORK_POLICIES,
+    "scales.autoscaling": workloads.SCALES,
     "runtimeclasses.node.k8s.io": cluster.RUNTIME_CLASSES,
     "poddisruptionbudgets.policy": workloads.BUDGETS,
     "clusterrolebindings.rbac.authorization.k8s.io": cluster.ROLE_BINDINGS,

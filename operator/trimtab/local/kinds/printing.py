@@ -1,6 +1,7 @@
 """Columns that a custom kind's definition declares."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def _cell(path: str, kind: str) -> Cell:
 
 def _shown(value: Any, kind: str, now: str) -> Any:
     """The first value that a path found, as a cell of that type; nothing where it is of another one."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     match kind:
         case "date":
             return _date(value, now)

@@ -45,7 +45,7 @@ _JOB_STATES = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
 
 
 def _job_status(job: Object, _now: str) -> str:
-    conditions = {c["type"] for c in value_of(job, "status.conditions") or [] if c.get("status") == "True"}
+    conditions = {c.get("type") for c in value_of(job, "status.conditions") or [] if c.get("status") == "True"}
     for state in ("Complete", "Failed"):
         if state in conditions:
             return state
@@ -96,7 +96,7 @@ def _target(metric: Object, current: Object) -> str:
         return "<unknown type>"
     about = metric.get(source) or {}
     target, found = about.get("target") or {}, (current.get(source) or {}).get("current") or {}
-    prefix = f"{about['name']}: " if source in ("resource", "containerResource") else ""
+    prefix = f"{about.get('name', '')}: " if source in ("resource", "containerResource") else ""
     if "averageUtilization" in target and "averageValue" not in target:
         now = found.get("averageUtilization")
         return f"{prefix}{'<unknown>' if now is None else f'{now}%'}/{target['averageUtilization']}%"
@@ -113,8 +113,8 @@ def _reference(path: str) -> Column:
 def _controller(obj: Object, _now: str) -> str:
     for owner in obj["metadata"].get("ownerReferences") or []:
         if owner.get("controller"):
-            group = owner["apiVersion"].rpartition("/")[0]
-            return f"{owner['kind'].lower()}{f'.{group}' if group else ''}/{owner['name']}"
+            group = owner.get("apiVersion", "").rpartition("/")[0]
+            return f"{owner.get('kind', '').lower()}{f'.{group}' if group else ''}/{owner.get('name', '')}"
     return NONE
 
 
@@ -178,5 +178,11 @@ BUDGETS: Columns = (
     Column("Min Available", lambda o, _: str(at("spec.minAvailable", "N/A")(o, ""))),
     Column("Max Unavailable", lambda o, _: str(at("spec.maxUnavailable", "N/A")(o, ""))),
     Column("Allowed Disruptions", number("status.disruptionsAllowed"), "integer"),
+    AGE,
+)
+SCALES: Columns = (
+    NAME,
+    Column("Desired", number("spec.replicas"), "integer"),
+    Column("Available", number("status.replicas"), "integer"),
     AGE,
 )
