@@ -1,6 +1,11 @@
 """Who gets in, in whose name, and what is said to those who do not."""
 
+import base64
+import json
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from trimtab.local.access.tokens import AUDIENCES, Bound, InvalidTokenError
@@ -193,3 +198,24 @@ def test_entering_a_pod_is_no_reading(cluster):
     cluster.bind("b", "r", "ServiceAccount:robot")
     assert cluster.enter(f"{PODS}/p/log", headers).endswith("robot")
     assert 'cannot create resource "pods/exec"' in refused(cluster, f"{PODS}/p/exec", headers).message
+
+
+_PARTS = st.one_of(
+    st.binary(max_size=12).map(lambda b: base64.urlsafe_b64encode(b).decode().rstrip("=")),
+    st.sampled_from([{"alg": "none"}, {"alg": "ES256"}, {"alg": "HS256", "kid": 3}, [], 7, None, {"alg": []}]).map(
+        lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    ),
+    st.text(max_size=8).map(lambda text: text.replace(" ", "")),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_PARTS, max_size=5).map(".".join))
+def test_whatever_a_token_looks_like(cluster, token):
+    """Nonsense is refused, and never more than that."""
+    with pytest.raises(InvalidTokenError):
+        cluster.tokens.user(token)
+    headers = [("Authorization", f"Bearer {token.encode(errors='replace').decode('utf-8', 'surrogateescape')}\udcff")]
+    with pytest.raises(ApiError) as caught:
+        cluster.enter(PODS, headers)
+    assert caught.value.status in (401, 403)

@@ -79,7 +79,7 @@ class Gate:
     def authenticated(self, headers: Headers, peer: Any) -> User:
         """Who shows a certificate or a token; nobody in particular without either. Raises ApiError 401."""
         shown = headers.get("Authorization", "")
-        if shown and hmac.compare_digest(shown.encode(), self._admin):
+        if shown and hmac.compare_digest(_bytes(shown), self._admin):
             return ADMIN
         if (known := user_of(peer)) is not None:
             return known
@@ -94,7 +94,7 @@ class Gate:
 
     def bearer(self, token: str, audiences: Sequence[str] = AUDIENCES) -> tuple[User, Sequence[str]]:
         """Whose token it is, and for which of the audiences it holds. Raises InvalidTokenError."""
-        if hmac.compare_digest(f"Bearer {token}".encode(), self._admin):
+        if hmac.compare_digest(_bytes(f"Bearer {token}"), self._admin):
             return ADMIN, audiences
         return self.tokens.user(token, audiences)
 
@@ -133,6 +133,10 @@ class Gate:
         if account is not None and not groups:
             groups = account_groups(account[0])
         return User(name, _with_system_group(name, groups), uid, extra)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")  # headers may have bytes that are no text
 
 
 def _asked(resource: str, name: str, group: str = "", subresource: str = "", *, namespace: str = "") -> Attributes:
