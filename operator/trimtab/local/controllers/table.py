@@ -8,6 +8,8 @@ from datetime import datetime
 from trimtab.local.controllers.accounts import DefaultAccounts
 from trimtab.local.controllers.aggregation import RoleAggregation
 from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.cronjobs import CronJobs
+from trimtab.local.controllers.daemonsets import DaemonSets
 from trimtab.local.controllers.deployments import Deployments
 from trimtab.local.controllers.disruptions import Disruptions
 from trimtab.local.controllers.endpointobjects import EndpointObjects
@@ -19,6 +21,7 @@ from trimtab.local.controllers.namespaces import Namespaces
 from trimtab.local.controllers.nodehealth import NodeTiming
 from trimtab.local.controllers.nodes import Nodes, OrphanedPods
 from trimtab.local.controllers.replicasets import ReplicaSets
+from trimtab.local.controllers.statefulsets import StatefulSets
 from trimtab.local.controllers.taints import TaintEvictions
 from trimtab.local.registry import Registry
 from trimtab.local.scheduler.scheduler import Scheduler
@@ -37,6 +40,9 @@ def controllers(
         RoleAggregation,
         Deployments,
         ReplicaSets,
+        StatefulSets,
+        DaemonSets,
+        CronJobs,
         EndpointSlices,
         EndpointObjects,
         Disruptions,
