@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trimtab.local.gotext import go_quoted
+
 Object = dict[str, Any]
 """One API object as it travels: a JSON object."""
 
@@ -29,5 +31,8 @@ def version_of(obj: Object) -> int:
 
 
 def quote(value: Any) -> str:
-    """A value as error messages show it: compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """A value as error messages show it: texts in Go's quotes, anything else as compact JSON."""
+    if isinstance(value, str):
+        return go_quoted(value)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
