@@ -84,6 +84,8 @@ def _run(folder: Path, kubeconfig: Path, ready_fd: int | None, *, keep: bool) ->
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     # Stored objects have no cycles, but a full collection visits all of them, and everybody waits.
     gc.set_threshold(10_000, 5, 1_000)
+    # The thread that writes the state shall not wait long for the interpreter: every writer waits for it.
+    sys.setswitchinterval(0.0005)
     config = ClusterConfig(directory=folder, images=local_images(), kubeconfig=kubeconfig, keep_state=keep)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, folder, ready_fd))

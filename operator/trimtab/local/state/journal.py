@@ -11,6 +11,7 @@ import structlog
 
 from trimtab.local.objects import Object
 from trimtab.local.state.file import StateFile
+from trimtab.local.state.frames import framed
 from trimtab.local.statuses import ApiError
 
 log = structlog.get_logger(__name__)
@@ -89,11 +90,11 @@ class Journal:
         loop = asyncio.get_running_loop()
         try:
             while self._lines:
-                payload, version = b"".join(self._lines), self._noted
+                frame, version = framed(b"".join(self._lines)), self._noted
                 self._lines = []
                 self._leaving, self._waiting = version, (self._waiting[1], [])
                 snapshot = self._due_snapshot()
-                since = await loop.run_in_executor(self._writer, self._append, payload)
+                since = await loop.run_in_executor(self._writer, self._append, frame)
                 self._durable = version
                 for future in self._waiting[0]:
                     if not future.done():
@@ -106,10 +107,10 @@ class Journal:
         finally:
             self._flushing = None
 
-    def _append(self, payload: bytes) -> int:
+    def _append(self, frame: bytes) -> int:
         """Write to the file of now: one that took over may have been ahead in the writer's queue."""
-        self._changes += len(payload)
-        return self._present.append(payload)
+        self._changes += len(frame)
+        return self._present.append(frame)
 
     @property
     def _present(self) -> StateFile:
