@@ -149,11 +149,11 @@ async def test_logs_without_an_agent_are_a_temporary_refusal(http: aiohttp.Clien
     """Nobody serves logs before the node agent is there."""
     pod = {
         "metadata": {"name": "p"},
-        "spec": {"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]},
+        "spec": {"nodeName": "n", "containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]},
     }
     registry.create("pods", pod, "default")
     path = "/api/v1/namespaces/default/pods/p/log"
-    async with http.get(path) as response:
+    async with http.get(path, params={"container": "a"}) as response:
         assert response.status == 503
 
     async def lines(*_: Any, **__: Any) -> Any:
@@ -190,11 +190,41 @@ async def test_events_are_the_same_in_both_groups(http: aiohttp.ClientSession):
         assert (await response.json())["rows"][0]["cells"][3] == "pod/p"
 
 
-async def test_ways_into_a_pod_are_refused_with_another_way(http: aiohttp.ClientSession, registry: Registry):
-    """Nobody is left with a bare 404 for what a real cluster has."""
+async def test_ways_into_a_pod_that_runs_nowhere(http: aiohttp.ClientSession, registry: Registry):
+    """A real API server answers before it asks a node; a debug container is refused with another way."""
     registry.create(
         "pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "i"}]}}, "default"
     )
-    async with http.post("/api/v1/namespaces/default/pods/p/exec") as response:
-        assert response.status == 405
-        assert (await response.json())["message"].endswith("run the command here, or read kubectl logs")
+    for subresource, status, message in (
+        ("exec", 400, "pod p does not have a host assigned"),
+        ("exec?container=b", 400, "container b is not valid for pod p"),
+        ("attach", 400, "pod p does not have a host assigned"),
+        ("portforward", 400, "pod p does not have a host assigned"),
+        ("ephemeralcontainers", 405, "debug the process here, or kubectl exec into a container"),
+    ):
+        async with http.post(f"/api/v1/namespaces/default/pods/p/{subresource}") as response:
+            assert response.status == status
+            assert (await response.json())["message"].endswith(message)
+    async with http.get("/api/v1/namespaces/default/pods/p/log") as response:
+        assert response.status == 204
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("tailLines=-1", "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        ("limitBytes=0", "limitBytes: Invalid value: 0: must be greater than 0"),
+        ("sinceSeconds=0", "sinceSeconds: Invalid value: 0: must be greater than 0"),
+        ("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", "at most one of `sinceTime` or `sinceSeconds`"),
+    ],
+)
+async def test_log_options_that_make_no_sense(
+    http: aiohttp.ClientSession, registry: Registry, options: str, words: str
+):
+    """They are refused with the option's name."""
+    registry.create(
+        "pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "i"}]}}, "default"
+    )
+    async with http.get(f"/api/v1/namespaces/default/pods/p/log?{options}") as response:
+        assert response.status == 422
+        assert words in (await response.json())["message"]

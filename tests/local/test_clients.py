@@ -146,9 +146,8 @@ async def test_kubectl_follows_logs(kubectl: Kubectl, registry: Registry):
         yield b"second\n"
 
     registry.pod_logs = lines
-    registry.create(
-        "pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "default"
-    )
+    spec = {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}
+    registry.create("pods", {"metadata": {"name": "p"}, "spec": spec}, "default")
     assert await kubectl("logs", "p", "-f", "--tail=5") == "first\nsecond\n"
     assert asked["where"] == ("default", "p", "c")
     assert (asked["follow"], asked["tail_lines"], asked["previous"]) == (True, 5, False)

@@ -133,28 +133,89 @@ async def test_what_cannot_be_run_ends_with_the_reason(embedded, container, word
     assert words in terminated(pod)["message"]
 
 
-@pytest.mark.parametrize(
-    ("volume", "words"),
-    [
-        (
-            {"persistentVolumeClaim": {"claimName": "x"}},
-            "persistentVolumeClaim is not supported on the embedded cluster",
-        ),
-        ({"hostPath": {"path": "/proc/no", "type": "DirectoryOrCreate"}}, "/proc/no cannot be made on this machine"),
-        ({"hostPath": {"path": "/no/such", "type": "Directory"}}, "/no/such is not a directory on this machine"),
-    ],
-)
-async def test_volumes_that_cannot_be_had_say_why(embedded, volume, words):
+def events(embedded, reason):
+    """Type, part and message of the events with that reason, in order."""
+    found = [e for e in embedded.list("events") if e["reason"] == reason]
+    return [(e["type"], e["involvedObject"].get("fieldPath", ""), e["message"]) for e in found]
+
+
+async def test_a_volume_of_another_kind_is_refused(embedded):
     """The pod waits with a message that names the volume."""
-    embedded.run_pod("p", "true", spec={"volumes": [{"name": "v", **volume}]})
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "x"}}
+    embedded.run_pod("p", "true", spec={"volumes": [volume]})
 
     def message():
         statuses = embedded.get("pods", "p")["status"].get("containerStatuses") or [{"state": {}}]
         return (statuses[0]["state"].get("waiting") or {}).get("message")
 
-    assert words in await embedded.until(message)
+    assert "persistentVolumeClaim is not supported on the embedded cluster" in await embedded.until(message)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            {"hostPath": {"path": "/proc/no", "type": "DirectoryOrCreate"}},
+            "hostPath /proc/no cannot be made on this machine",
+        ),
+        (
+            {"hostPath": {"path": "/no/such", "type": "Directory"}},
+            "hostPath type check failed: /no/such is not a directory",
+        ),
+        ({"hostPath": {"path": "/proc", "type": "Socket"}}, "hostPath type check failed: /proc is not a socket file"),
+        ({"secret": {"secretName": "gone"}}, 'secret "gone" not found'),
+        (
+            {"configMap": {"name": "cm", "items": [{"key": "no", "path": "p"}]}},
+            "references non-existent config key: no",
+        ),
+    ],
+)
+async def test_volumes_that_cannot_be_had_say_why(embedded, source, words):
+    """The pod waits to be created, and an event says what for."""
+    embedded.create(
+        "configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"k": "v"}}
+    )
+    embedded.run_pod("p", "true", spec={"volumes": [{"name": "v", **source}]})
+    found = await embedded.until(lambda: events(embedded, "FailedMount"))
+    assert found[0][0] == "Warning"
+    assert found[0][2].startswith(f'MountVolume.SetUp failed for volume "v" : {words}')
+    state = embedded.get("pods", "p")["status"]["containerStatuses"][0]["state"]
+    assert state == {"waiting": {"reason": "ContainerCreating"}}
     embedded.registry.delete("pods", "p", "default")
     await embedded.until(lambda: embedded.get("pods", "p") is None)
+
+
+async def test_a_volume_is_had_once_its_source_exists(embedded):
+    """Nobody needs to touch the pod."""
+    volume = {"name": "v", "configMap": {"name": "late"}}
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/etc/v"}]}
+    embedded.run_pod("p", "cat /etc/v/k", container=mount, spec={"volumes": [volume]})
+    await embedded.until(lambda: events(embedded, "FailedMount"))
+    embedded.create(
+        "configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late"}, "data": {"k": "v"}}
+    )
+    await embedded.pod("p", "Succeeded")
+    assert await embedded.log("p") == "v"
+
+
+async def test_volumes_follow_their_sources(embedded):
+    """A changed ConfigMap, and the pod's own labels, reach the files of a container that runs."""
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm"}, "data": {"k": "old", "gone": "x"}}
+    embedded.create("configmaps", config)
+    sources = [
+        {"configMap": {"name": "cm"}},
+        {"downwardAPI": {"items": [{"path": "deep/labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+    ]
+    volume = {"name": "v", "projected": {"defaultMode": 0o440, "sources": sources}}
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/etc/v"}]}
+    script = "until grep -q new /etc/v/k && grep -q 'a=\"1\"' /etc/v/deep/labels; do sleep 0.05; done; ls /etc/v"
+    embedded.run_pod("p", script, container=mount, spec={"volumes": [volume]})
+    await embedded.pod("p", "Running")
+    embedded.registry.update("configmaps", {**embedded.get("configmaps", "cm"), "data": {"k": "new"}})
+    pod = embedded.get("pods", "p")
+    embedded.registry.update("pods", {**pod, "metadata": {**pod["metadata"], "labels": {"a": "1"}}})
+    await embedded.pod("p", "Succeeded")
+    assert await embedded.log("p") == "deep\nk\n"
 
 
 async def test_a_missing_config_map_is_waited_for(embedded):

@@ -23,6 +23,8 @@ from trimtab.local.objects import Object
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError, bad_request
 
+_WAITING = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
+
 log = structlog.get_logger(__name__)
 
 
@@ -57,7 +59,7 @@ class NodeAgent:
         self._registry.pod_logs = self.pod_logs
         self._registry.pod_access = self
         self._feed.subscribe("pods", self._pod_changed)
-        for resource in ("configmaps", "secrets"):
+        for resource in ("configmaps", "secrets", "serviceaccounts"):
             self._feed.subscribe(resource, self._source_changed)
 
     async def stop(self, grace_s: float) -> None:
@@ -214,8 +216,9 @@ class NodeAgent:
             if error.status not in (404, 409):
                 raise
 
-    def _tell(self, pod: Object, kind: str, reason: str, message: str) -> None:
-        self._events.record(pod, "Warning" if kind == "Warning" else "Normal", reason, message)
+    def _tell(self, pod: Object, kind: str, reason: str, message: str, part: str) -> None:
+        host = pods.node_name(pod) or ""
+        self._events.record(pod, "Warning" if kind == "Warning" else "Normal", reason, message, part=part, host=host)
 
     def pod_logs(
         self,
@@ -228,6 +231,7 @@ class NodeAgent:
         timestamps: bool = False,
         since_seconds: int | None = None,
         limit_bytes: int | None = None,
+        since_time: datetime | None = None,
     ) -> AsyncIterator[bytes]:
         """The log of a container, as `kubectl logs` asks for it.
 
@@ -247,7 +251,7 @@ class NodeAgent:
         return record.read(
             follow=follow,
             tail_lines=tail_lines,
-            since=since_instant(self._clock(), since_seconds),
+            since=since_time or since_instant(self._clock(), since_seconds),
             timestamps=timestamps,
             limit_bytes=limit_bytes,
         )
@@ -290,7 +294,7 @@ def _why_no_log(container: Container | None, name: str, pod: str, *, previous: b
         return f'previous terminated container "{name}" in pod "{pod}" not found'
     waiting = container.record.waiting if container is not None else None
     reason = waiting[0] if waiting else "ContainerCreating"
-    return f'container "{name}" in pod "{pod}" is waiting to start: {reason}'
+    return f'container "{name}" in pod "{pod}" is waiting to start: {_WAITING.get(reason, reason)}'
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -24,3 +24,13 @@ class BackOff:
         restarts = 0 if ran_for_s >= FORGOTTEN_AFTER_S else self.restarts
         wait = 0.0 if restarts == 0 else min(LONGEST_S, FIRST_S * 2 ** (restarts - 1))
         return wait * self.scale, BackOff(restarts + 1, self.scale)
+
+    def unscaled(self, wait_s: float) -> float:
+        """What the wait would be without the scale, as messages have it."""
+        return wait_s / self.scale if self.scale else 0.0
+
+
+def go_seconds(seconds: float) -> str:
+    """A length of time as Go writes it: 10s, 2m40s, 5m0s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

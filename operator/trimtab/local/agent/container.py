@@ -11,14 +11,14 @@ from pathlib import Path
 
 import structlog
 
-from trimtab.local.agent.backoff import BackOff
-from trimtab.local.agent.environment import ConfigError
+from trimtab.local.agent.backoff import BackOff, go_seconds
+from trimtab.local.agent.environment import ConfigError, MountError
 from trimtab.local.agent.executing import Attachment, Execution
 from trimtab.local.agent.handlers import ActionFailedError, Surroundings, act
+from trimtab.local.agent.health import Health
 from trimtab.local.agent.images import UnknownImageError
 from trimtab.local.agent.logs import ContainerLog
 from trimtab.local.agent.podstatus import ContainerRecord, Ended
-from trimtab.local.agent.probes import watch_probe
 from trimtab.local.agent.processes import Process, StartError
 from trimtab.local.entering import NotRunnableError, Session, Streams
 from trimtab.local.objects import Object
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 LONGEST_MESSAGE = 4_096  # bytes of a termination message
 _LOG_TAIL_LINES, _LOG_TAIL_BYTES = 80, 2_048  # what FallbackToLogsOnError takes
 _IMAGE_RETRY_S = 10.0
+_SOURCE_RETRY_S = 10.0  # a path of this machine appears without an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,18 @@ class Container:
 
     Attributes:
         spec: the container's part of the pod spec.
+        pod: name_namespace(uid), as messages name the pod.
         launch: makes a run; raises ConfigError or UnknownImageError where that is not possible (yet).
         open_log: opens the log of run number n.
         changed: tells that the record changed.
+        not_begun: the reason to wait before anything was tried.
         tell: says something in the pod's events: type, reason, message.
     """
 
     spec: Object
     record: ContainerRecord
     restart_policy: str
+    pod: str
     back_off: BackOff
     grace_s: Callable[[], float]
     launch: Callable[[int], Launch]
@@ -65,13 +69,15 @@ class Container:
     clock: Callable[[], datetime]
     changed: Callable[[], None]
     tell: Callable[[str, str, str], None]
+    not_begun: str = "ContainerCreating"
+    waits_for_sources: bool = False
     log: ContainerLog | None = None
     previous_log: ContainerLog | None = None
     _process: Process | None = None
     _around: Surroundings | None = None
     _stopping: bool = False
     _retry: asyncio.Event = field(default_factory=asyncio.Event)
-    _probing: list[asyncio.Task[None]] = field(default_factory=list)
+    _ending: asyncio.Task[None] | None = None
     _attached: set[Attachment] = field(default_factory=set)
 
     async def run(self) -> None:
@@ -91,6 +97,11 @@ class Container:
                 return
             await self._back_off(ended, ran_for)
 
+    def tell_stopping(self) -> None:
+        """Announce the end of what runs."""
+        if self.record.running_since is not None:
+            self.tell("Normal", "Killing", f"Stopping container {self.record.name}")
+
     def retry(self) -> None:
         """Something it waited for may be there now."""
         self._retry.set()
@@ -100,18 +111,38 @@ class Container:
         while not self._stopping:
             self._retry.clear()
             try:
-                return self.launch(self.record.restarts)
+                launch = self.launch(self.record.restarts)
+                image = f'Container image "{self.record.image}"'
+                self.tell("Normal", "Pulled", f"{image} already present on machine and can be accessed by the pod")
+                return launch
             except UnknownImageError as error:
-                self._wait_with("ErrImagePull", str(error))
-                self.tell("Warning", "Failed", f'Failed to pull image "{self.record.image}": {error}')
-                await self._pause(_IMAGE_RETRY_S)
-                self._wait_with("ImagePullBackOff", f'Back-off pulling image "{self.record.image}": {error}')
-                await self._pause(None)  # the mapping does not change while the cluster runs
+                await self._without_image(error)
+            except MountError as error:
+                words = f'MountVolume.SetUp failed for volume "{error.volume}" : {error}'
+                await self._without_source(self.not_begun, "", "FailedMount", words)
             except ConfigError as error:
-                self._wait_with("CreateContainerConfigError", str(error))
-                self.tell("Warning", "Failed", f"Error: {error}")
-                await self._pause(None)
+                await self._without_source("CreateContainerConfigError", str(error), "Failed", f"Error: {error}")
         return None
+
+    async def _without_source(self, waiting: str, message: str, reason: str, words: str) -> None:
+        """A change of what it names is a reason to try again."""
+        self._wait_with(waiting, message)
+        self.tell("Warning", reason, words)
+        self.waits_for_sources = True
+        await self._pause(_SOURCE_RETRY_S)
+        self.waits_for_sources = False
+
+    async def _without_image(self, error: UnknownImageError) -> None:
+        """The mapping does not change while the cluster runs, so nothing is tried again."""
+        image = self.record.image
+        self._wait_with("ErrImagePull", str(error))
+        self.tell("Warning", "Failed", f'Failed to pull image "{image}": {error}')
+        self.tell("Warning", "Failed", "Error: ErrImagePull")
+        await self._pause(_IMAGE_RETRY_S)
+        self._wait_with("ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: {error}')
+        self.tell("Normal", "BackOff", f'Back-off pulling image "{image}"')
+        self.tell("Warning", "Failed", "Error: ImagePullBackOff")
+        await self._pause(None)
 
     def _wait_with(self, reason: str, message: str) -> None:
         self.record.waiting = (reason, message)
@@ -128,14 +159,15 @@ class Container:
         wait, self.back_off = self.back_off.after_run(ran_for)
         self.record.last, self.record.ended = ended, None
         if wait > 0:
-            message = f"back-off {wait:g}s restarting failed container={self.record.name}"
+            name, length = self.record.name, go_seconds(self.back_off.unscaled(wait))
+            message = f"back-off {length} restarting failed container={name} pod={self.pod}"
             self.record.waiting = ("CrashLoopBackOff", message)
-            self.tell("Warning", "BackOff", f"Back-off restarting failed container {self.record.name}")
+            self.tell("Warning", "BackOff", f"Back-off restarting failed container {name} in pod {self.pod}")
             self.changed()
             self._retry.clear()
             await self._pause(wait)
         self.record.restarts += 1
-        self.record.waiting = ("ContainerCreating", "")
+        self.record.waiting = (self.not_begun, "")
 
     async def _run_once(self, launch: Launch) -> Ended:
         began = self.clock()
@@ -159,13 +191,19 @@ class Container:
         self._around = launch.around
         self.record.waiting, self.record.running_since = None, began
         self.record.container_id = identity = f"process://{self._process.pid}"
-        self.tell("Normal", "Started", f"Container started: {self.record.name}")
-        self._begin_probes(launch.around)
+        self.tell("Normal", "Created", "Container created")
+        self.tell("Normal", "Started", "Container started")
+        health = Health(
+            self.spec, self.record, launch.around, changed=self.changed, tell=self.tell, end=self._end_early
+        )
+        health.begin()
         self.changed()
         try:
             code = await self._process.wait()
         finally:
-            await self._end_probes()
+            await health.stop()
+            if self._ending is not None:
+                self._ending.cancel()
             self._process.kill()
             self.log.close()
             for client in self._attached:
@@ -216,81 +254,23 @@ class Container:
             text = self.log.tail(_LOG_TAIL_LINES, _LOG_TAIL_BYTES)
         return text
 
-    def _begin_probes(self, around: Surroundings) -> None:
-        if hook := (self.spec.get("lifecycle") or {}).get("postStart"):
-            self._probing.append(asyncio.create_task(self._post_start(hook, around)))
-        if probe := self.spec.get("startupProbe"):
-            task = watch_probe(
-                probe, around, believed=self._startup_believed, failed=self._unhealthy("Startup"), until_healthy=True
-            )
-            self._probing.append(asyncio.create_task(task))
-        else:
-            self._has_started(around)
-
-    def _startup_believed(self, healthy: bool) -> None:
-        if healthy and self._around is not None:
-            self._has_started(self._around)
-        elif not healthy:
-            self._unhealthy_for_good("startup")
-        self.changed()
-
-    def _has_started(self, around: Surroundings) -> None:
-        self.record.started = True
-        if probe := self.spec.get("readinessProbe"):
-            task = watch_probe(probe, around, believed=self._ready_believed, failed=self._unhealthy("Readiness"))
-            self._probing.append(asyncio.create_task(task))
-        else:
-            self.record.ready = True
-        if probe := self.spec.get("livenessProbe"):
-            task = watch_probe(probe, around, believed=self._alive_believed, failed=self._unhealthy("Liveness"))
-            self._probing.append(asyncio.create_task(task))
-
-    def _ready_believed(self, healthy: bool) -> None:
-        if self.record.ready != healthy:
-            self.record.ready = healthy
-            self.changed()
-
-    def _alive_believed(self, healthy: bool) -> None:
-        if not healthy:
-            self._unhealthy_for_good("liveness")
-
-    def _unhealthy(self, kind: str) -> Callable[[str], None]:
-        return lambda words: self.tell("Warning", "Unhealthy", f"{kind} probe failed: {words}")
-
-    def _unhealthy_for_good(self, kind: str) -> None:
-        name = self.record.name
-        self.tell("Normal", "Killing", f"Container {name} failed {kind} probe, will be restarted")
-        if self._process is not None:
-            self._probing.append(asyncio.create_task(self._end_process(self._process, self.grace_s())))
-
-    async def _post_start(self, hook: Object, around: Surroundings) -> None:
-        try:
-            await act(hook, around, None)
-        except ActionFailedError as error:
-            self.tell("Warning", "FailedPostStartHook", f"PostStartHook failed: {error}")
-            if self._process is not None:
-                self._process.kill()
-
-    async def _end_probes(self) -> None:
-        me = asyncio.current_task()
-        tasks = [t for t in self._probing if t is not me]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._probing.clear()
-
-    async def _end_process(self, process: Process, grace_s: float) -> None:
-        process.terminate()
-        await asyncio.sleep(grace_s)
-        process.kill()
+    def _end_early(self, words: str, grace_s: float | None) -> None:
+        """A probe or the start hook has failed for good."""
+        self.tell("Normal", "Killing", words)
+        if self._process is not None and self._around is not None:
+            grace = self.grace_s() if grace_s is None else grace_s
+            deadline = asyncio.get_running_loop().time() + grace
+            self._ending = asyncio.create_task(self._end_process(self._process, self._around, deadline))
 
     async def stop(self, deadline: float) -> None:
         """End the container: preStop, SIGTERM, and SIGKILL at `deadline` (loop time). `run` returns then."""
         self._stopping = True
         self._retry.set()
         process, around = self._process, self._around
-        if process is None or around is None or not process.running:
-            return
+        if process is not None and around is not None and process.running:
+            await self._end_process(process, around, deadline)
+
+    async def _end_process(self, process: Process, around: Surroundings, deadline: float) -> None:
         loop = asyncio.get_running_loop()
         ending = asyncio.create_task(process.ended())
         try:
@@ -309,7 +289,7 @@ class Container:
         acting.cancel()
         outcome = (await asyncio.gather(acting, return_exceptions=True))[0]
         if isinstance(outcome, ActionFailedError):
-            self.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome}")
+            self.tell("Warning", "FailedPreStopHook", "PreStopHook failed")
 
     def kill(self) -> None:
         """End the container now, without a word."""

@@ -19,6 +19,14 @@ class ConfigError(Exception):
     """The spec names something that is not there (yet): CreateContainerConfigError."""
 
 
+class MountError(ConfigError):
+    """A volume cannot be set up (yet): the container is not created, and an event says why."""
+
+    def __init__(self, volume: str, message: str) -> None:
+        super().__init__(message)
+        self.volume = volume
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where values come from.

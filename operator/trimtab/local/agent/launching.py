@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -88,6 +88,8 @@ class Launcher:
         message.touch()
         paths = self._paths(container, message)
         variables = self._variables(container, home, message)
+        if container.get("tty"):
+            variables["TERM"] = "xterm"
         for key, value in environment_of(container, self._sources).items():
             variables[key] = paths.rewritten(value)
         argv = [paths.rewritten(expanded(part, variables)) for part in argv_of(container, prefix)]
@@ -102,6 +104,11 @@ class Launcher:
             mounts=paths.mounts,
         )
         return Launch(argv, around, message)
+
+    def follow(self, pod: Object) -> None:
+        """The pod's labels or annotations changed; what is made from now on shows them."""
+        self._pod = pod
+        self._sources = replace(self._sources, pod=pod)
 
     def refresh(self) -> None:
         """Bring ConfigMap and Secret volumes up to date."""

@@ -1,4 +1,8 @@
-"""The log of one run of a container: lines with their time, kept in a file."""
+"""The log of one run of a container: lines with their time, kept in a file.
+
+Each line of the file is a time, a tag and the content. The tag says whether the line is whole (F) or goes
+on in the next one (P): a long line is cut, and the last one may have no end.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from trimtab.local.times import parse_stamp, precise_stamp
 LONGEST_LINE = 16_384  # bytes; a longer one is cut into several, as container runtimes do
 LARGEST_FILE = 10 * 2**20  # bytes; then the older half of the log is forgotten, as kubelet rotates
 _CHUNK = 65_536
+_WHOLE, _PART = b"F ", b"P "
 
 
 class ContainerLog:
@@ -29,17 +34,18 @@ class ContainerLog:
     def write(self, data: bytes) -> None:
         """Append output; whole lines are visible at once."""
         *lines, rest = (self._partial + data).split(b"\n")
+        written = [piece for line in lines for piece in _pieces(line)]
         while len(rest) >= LONGEST_LINE:
-            lines.append(rest[:LONGEST_LINE])
+            written.append(_PART + rest[:LONGEST_LINE])
             rest = rest[LONGEST_LINE:]
         self._partial = rest
-        if lines:
-            self._append(lines)
+        if written:
+            self._append(written)
 
     def close(self) -> None:
         """The container has ended; followers get what is left and end."""
         if self._partial:
-            self._append([self._partial])
+            self._append([_PART + self._partial])
             self._partial = b""
         if self._file is not None:
             self._file.close()
@@ -74,7 +80,7 @@ class ContainerLog:
     def tail(self, lines: int, limit: int) -> str:
         """The last lines as text without times, at most `limit` bytes."""
         recent = self._path.read_bytes()[-(limit + lines * 40) :].split(b"\n")[-lines - 1 :]
-        return b"\n".join(_without_time(line) for line in recent)[-limit:].decode(errors="replace")
+        return b"".join(_shown(line, timestamps=False) for line in recent if line)[-limit:].decode(errors="replace")
 
     async def read(
         self,
@@ -89,7 +95,7 @@ class ContainerLog:
         left = limit_bytes if limit_bytes is not None else 2**63
         async for raw in self._lines(follow=follow, tail_lines=tail_lines):
             wanted = [line for line in raw if since is None or _time_of(line) >= since]
-            piece = b"".join((line if timestamps else _without_time(line)) + b"\n" for line in wanted)[:left]
+            piece = b"".join(_shown(line, timestamps=timestamps) for line in wanted)[:left]
             left -= len(piece)
             if piece:
                 yield piece
@@ -134,8 +140,18 @@ def _tail_offset(file: BinaryIO, lines: int) -> int:
     return 0 if lines else end
 
 
-def _without_time(line: bytes) -> bytes:
-    return line.partition(b" ")[2]
+def _pieces(line: bytes) -> list[bytes]:
+    """A whole line as it is kept: in several pieces where it is long."""
+    cuts = range(0, max(1, len(line)), LONGEST_LINE)
+    pieces = [line[at : at + LONGEST_LINE] for at in cuts]
+    return [*(_PART + piece for piece in pieces[:-1]), _WHOLE + pieces[-1]]
+
+
+def _shown(line: bytes, *, timestamps: bool) -> bytes:
+    """A line of the file as the reader gets it."""
+    time, _, tagged = line.partition(b" ")
+    content = tagged[len(_WHOLE) :] + (b"\n" if tagged.startswith(_WHOLE) else b"")
+    return time + b" " + content if timestamps else content
 
 
 def _time_of(line: bytes) -> datetime:

@@ -29,11 +29,12 @@ async def watch_probe(
     probe: Object,
     around: Surroundings,
     *,
+    delay_s: float,
     believed: Callable[[bool], None],
     failed: Callable[[str], None],
     until_healthy: bool = False,
 ) -> None:
-    """Ask until cancelled, or with `until_healthy` until the first belief in success.
+    """Ask until cancelled, or with `until_healthy` until the first belief in success; the first time after `delay_s`.
 
     `believed` hears the verdict whenever it is certain; `failed` hears the words of each failure.
     """
@@ -42,7 +43,7 @@ async def watch_probe(
     successes = int(probe.get("successThreshold") or 1)
     failures = int(probe.get("failureThreshold") or 3)
     verdict = Verdict()
-    await asyncio.sleep(float(probe.get("initialDelaySeconds") or 0))
+    await asyncio.sleep(delay_s)
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + period

@@ -13,6 +13,7 @@ import structlog
 from trimtab.local import pods
 from trimtab.local.agent.backoff import BackOff
 from trimtab.local.agent.container import Container, Launch
+from trimtab.local.agent.environment import ConfigError
 from trimtab.local.agent.launching import Launcher
 from trimtab.local.agent.logs import ContainerLog
 from trimtab.local.agent.podstatus import ContainerRecord, final_phase, pod_phase, pod_status
@@ -37,7 +38,7 @@ class PodWorker:
         clock: Callable[[], datetime],
         report: Callable[[Object, Callable[[Object], Object]], None],
         finished: Callable[[Object], None],
-        tell: Callable[[Object, str, str, str], None],
+        tell: Callable[[Object, str, str, str, str], None],
     ) -> None:
         self.pod = pod
         self.address = address
@@ -63,19 +64,23 @@ class PodWorker:
         sidecar = init and spec.get("restartPolicy") == "Always"
         policy = "Always" if sidecar else "OnFailure" if init and self._policy != "Never" else self._policy
         record = ContainerRecord(spec["name"], spec["image"], sidecar=sidecar)
-        if init or not pods.init_containers(self.pod):
-            record.waiting = ("ContainerCreating", "") if not init else ("PodInitializing", "")
+        not_begun = "PodInitializing" if pods.init_containers(self.pod) else "ContainerCreating"
+        record.waiting = (not_begun, "")
+        metadata = self.pod["metadata"]
+        part = f"spec.{'initContainers' if init else 'containers'}{{{spec['name']}}}"
         return Container(
             spec=spec,
             record=record,
             restart_policy=policy,
+            pod=f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})",
+            not_begun=not_begun,
             back_off=BackOff(scale=self._back_off_scale),
             grace_s=lambda: float(self.pod["spec"].get("terminationGracePeriodSeconds", 30)),
             launch=lambda run: self._launch(spec, run),
             open_log=lambda run: self._open_log(spec["name"], run),
             clock=self._clock,
             changed=self.publish,
-            tell=lambda kind, reason, message: self._tell(self.pod, kind, reason, message),
+            tell=lambda kind, reason, message: self._tell(self.pod, kind, reason, message, part),
         )
 
     def _launch(self, spec: Object, run: int) -> Launch:
@@ -127,12 +132,10 @@ class PodWorker:
             async with asyncio.timeout(self.pod["spec"].get("activeDeadlineSeconds")):
                 if not await self._initialize(sidecars):
                     return
-                for container in self.mains:
-                    if container.record.waiting == ("PodInitializing", ""):
-                        container.record.waiting = ("ContainerCreating", "")
                 await asyncio.gather(*(c.run() for c in self.mains if c.record.ended is None))
         except TimeoutError:
             self._reason = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+            self._tell(self.pod, "Normal", *self._reason, "")
             await self._stop_all(asyncio.get_running_loop().time() + self._grace())
         finally:
             deadline = self._deadline or asyncio.get_running_loop().time() + self._grace()
@@ -159,7 +162,12 @@ class PodWorker:
 
     def changed(self, pod: Object) -> None:
         """The object changed; a deletion starts the grace period, a shorter one cuts it."""
-        self.pod = pod
+        before, self.pod = self.pod, pod
+        if any(before["metadata"].get(k) != pod["metadata"].get(k) for k in ("labels", "annotations")):
+            self._launcher.follow(pod)
+            self._refresh_volumes()
+        if pod["spec"].get("readinessGates"):
+            self.publish()  # whether it is ready depends on conditions that others write
         if not pods.is_terminating(pod):
             return
         grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
@@ -170,11 +178,18 @@ class PodWorker:
             self._told_to_stop.set()
 
     def sources_changed(self) -> None:
-        """A ConfigMap or Secret of the namespace changed: who waits for it tries again."""
+        """A ConfigMap or Secret of the namespace changed: volumes follow, and who waits for it tries again."""
+        self._refresh_volumes()
         for container in (*self.inits, *self.mains):
             waiting = container.record.waiting
-            if waiting is not None and waiting[0] == "CreateContainerConfigError":
+            if waiting is not None and waiting[0] != "CrashLoopBackOff" and container.waits_for_sources:
                 container.retry()
+
+    def _refresh_volumes(self) -> None:
+        """What runs keeps what it has where a source is gone."""
+        if any(c.record.running_since is not None for c in (*self.inits, *self.mains)):
+            with contextlib.suppress(ConfigError, OSError):
+                self._launcher.refresh()
 
     async def _stop_when_told(self) -> None:
         ending: asyncio.Task[None] | None = None
@@ -185,8 +200,8 @@ class PodWorker:
                 if self._abandoned:
                     return
                 if ending is None:
-                    for container in self.mains:
-                        self._tell(self.pod, "Normal", "Killing", f"Stopping container {container.record.name}")
+                    for container in (*self.mains, *self.inits):
+                        container.tell_stopping()
                 else:
                     ending.cancel()  # a shorter grace period: begin again with the new deadline
                 ending = asyncio.create_task(self._stop_all(self._deadline or 0.0))

@@ -27,20 +27,33 @@ class EventRecorder:
         self._ages: deque[tuple[datetime, tuple[str, str, str]]] = deque()
         self._last_name = 0
 
-    def record(self, about: Object, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        """Say something about an object; an event that cannot be written is nobody's failure."""
+    def record(
+        self,
+        about: Object,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        *,
+        part: str = "",
+        host: str = "",
+    ) -> None:
+        """Say something about an object; an event that cannot be written is nobody's failure.
+
+        `part` is the path of what is meant inside the object, `host` the node that says it.
+        """
         now = self._clock()
         self._forget(now)
-        identity = (about["metadata"]["uid"], reason, message)
+        identity = (about["metadata"]["uid"] + part, reason, message)
         try:
             if (known := self._written.get(identity)) is not None and self._repeat(known, now):
                 return
-            self._write(about, kind, reason, message, identity, now)
+            said = {"type": kind, "reason": reason, "message": message}
+            self._write(about, said, part, host, identity, now)
         except ApiError:
             self._written.pop(identity, None)
 
     def _write(
-        self, about: Object, kind: str, reason: str, message: str, identity: tuple[str, str, str], now: datetime
+        self, about: Object, said: Object, part: str, host: str, identity: tuple[str, str, str], now: datetime
     ) -> None:
         metadata = about["metadata"]
         namespace = metadata.get("namespace") or "default"
@@ -54,15 +67,15 @@ class EventRecorder:
                 "name": metadata["name"],
                 "namespace": metadata.get("namespace", ""),
                 "uid": metadata["uid"],
+                **({"fieldPath": part} if part else {}),
             },
-            "type": kind,
-            "reason": reason,
-            "message": message,
+            **said,
             "count": 1,
             "firstTimestamp": stamp(now),
             "lastTimestamp": stamp(now),
-            "source": {"component": self._component},
+            "source": {"component": self._component, **({"host": host} if host else {})},
             "reportingComponent": self._component,
+            **({"reportingInstance": host} if host else {}),
         }
         created = self._registry.create("events", event, namespace)
         self._written[identity] = (namespace, created["metadata"]["name"])

@@ -11,7 +11,7 @@ from aiohttp import web
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.connecting.channels import SUBPROTOCOLS, Channels, WebSocketChannels, a_socket
 from trimtab.local.apiserver.connecting.streamchannels import PROTOCOLS, StreamChannels
-from trimtab.local.apiserver.connecting.targets import chosen_container, reachable_pod
+from trimtab.local.apiserver.connecting.targets import called_pod, chosen_container, way_to
 from trimtab.local.apiserver.connecting.upgrades import (
     UpgradedPipe,
     is_websocket,
@@ -32,10 +32,11 @@ async def command(call: Call) -> web.StreamResponse:
     Raises:
         ApiError: The request names no container that could be entered.
     """
-    access, pod = reachable_pod(call)
+    pod = called_pod(call)
     container = chosen_container(pod, call.option("container"))
-    streams = _streams(call)
+    access = way_to(call, pod)
     required_upgrade(call)
+    streams = _streams(call)
     if not is_websocket(call):
         return await _over_spdy(call, access, container, streams)
     socket = a_socket(*offered(call, SUBPROTOCOLS))

@@ -19,7 +19,7 @@ from trimtab.local.apiserver.connecting.channels import a_socket
 from trimtab.local.apiserver.connecting.multiplexing import Connection, Stream
 from trimtab.local.apiserver.connecting.portchannels import forward_channels
 from trimtab.local.apiserver.connecting.spdy import ProtocolError
-from trimtab.local.apiserver.connecting.targets import pod_address, reachable_pod
+from trimtab.local.apiserver.connecting.targets import called_pod, pod_address, way_to
 from trimtab.local.apiserver.connecting.upgrades import (
     Pipe,
     UpgradedPipe,
@@ -44,7 +44,8 @@ async def port_forward(call: Call) -> web.StreamResponse:
     Raises:
         ApiError: The request names no pod that could be reached, or no protocol that is spoken here.
     """
-    _, pod = reachable_pod(call)
+    pod = called_pod(call)
+    way_to(call, pod)
     required_upgrade(call)
     address, name = pod_address(pod), call.target.name
     if not is_websocket(call):

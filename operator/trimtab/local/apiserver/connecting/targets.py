@@ -9,19 +9,22 @@ from trimtab.local.objects import Object
 from trimtab.local.statuses import ApiError, bad_request
 
 
-def reachable_pod(call: Call) -> tuple[PodAccess, Object]:
-    """The pod that the call names, and the way to it.
+def called_pod(call: Call) -> Object:
+    """The pod that the call names. Raises ApiError 404."""
+    return call.registry.get("pods", call.target.name, call.namespace)
+
+
+def way_to(call: Call, pod: Object) -> PodAccess:
+    """The way to a pod.
 
     Raises:
-        ApiError: 404 where there is no such pod, 400 while it is on no node.
+        ApiError: 400 while the pod is on no node.
     """
-    pod = call.registry.get("pods", call.target.name, call.namespace)
-    access = call.registry.pod_access
-    if access is None:
-        raise ApiError(503, "ServiceUnavailable", "no node agent runs pods yet; try again in a moment", {})
     if pods.node_name(pod) is None:
         raise bad_request(f"pod {call.target.name} does not have a host assigned")
-    return access, pod
+    if call.registry.pod_access is None:
+        raise ApiError(503, "ServiceUnavailable", "no node agent runs pods yet; try again in a moment", {})
+    return call.registry.pod_access
 
 
 def chosen_container(pod: Object, wanted: str) -> str:
