@@ -178,6 +178,13 @@ async def test_formats_of_watches(http: aiohttp.ClientSession):
         assert "application/json;stream=watch" in await response.text()
 
 
+async def test_rows_of_watches_are_checked_before_they_are_sent(http: aiohttp.ClientSession):
+    """What a row cannot include is refused, not found out about in the stream."""
+    headers = {"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"}
+    async with http.get(CONFIG_MAPS, params={"watch": "true", "includeObject": "All"}, headers=headers) as response:
+        assert response.status == 400
+
+
 async def test_the_old_way_of_asking(http: aiohttp.ClientSession, registry: Registry):
     """/watch/ before the kind is a watch, of one object where it is named."""
     create(registry, "a")

@@ -13,6 +13,7 @@ from trimtab.local.apiserver import eventviews
 from trimtab.local.apiserver.listoptions import is_set
 from trimtab.local.apiserver.negotiation import TABLE, Form, negotiated
 from trimtab.local.apiserver.representation import one
+from trimtab.local.apiserver.tables import check_include
 from trimtab.local.apiserver.targets import Target
 from trimtab.local.fieldselectors import of_core_events
 from trimtab.local.incoming import Check
@@ -59,8 +60,9 @@ class Call:
         return is_set(self.request.query, "watch")
 
     def check_form(self) -> None:
-        """Refuse a client that takes nothing we have, before anything is done. Raises ApiError 406."""
-        _ = self.form
+        """Refuse a client that takes nothing we have, before anything is done. Raises ApiError 400, 406."""
+        if self.form.name == TABLE:
+            check_include(self.option("includeObject"))
 
     def selected_fields(self, selector: str) -> str:
         """A field selector in the registry's names. Raises ApiError 400."""

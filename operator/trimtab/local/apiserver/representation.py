@@ -11,7 +11,7 @@ _PACKAGES = {"": "core", "apiextensions.k8s.io": "apiextensions", "apiregistrati
 
 
 def one(form: Form, served: Served, obj: Object, version: str, now: str, include: str) -> Object:
-    """A single object in the wanted form. Raises ApiError 400, 406."""
+    """A single object in the wanted form. Raises ApiError 406."""
     match form.name:
         case "Table":
             metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
@@ -31,7 +31,7 @@ def many(
     """A list in the wanted form; items of built-in kinds leave out the kind, as the list says it.
 
     Raises:
-        ApiError: 400, 406.
+        ApiError: 406.
     """
     resource = served.resource
     match form.name:

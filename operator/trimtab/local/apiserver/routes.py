@@ -1,6 +1,7 @@
 """From method and path to the verb that answers."""
 
 import weakref
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -20,6 +21,18 @@ from trimtab.local.watching import Watch
 _NO_WAY_IN = {
     "ephemeralcontainers": "debug the process here, or kubectl exec into a container",
     "resize": "replace the pod",
+}
+
+
+# Subresources that are no view of their object.
+_HANDLERS: Mapping[str, Callable[[Call], Awaitable[web.StreamResponse]]] = {
+    "attach": command,
+    "binding": writing.bind,
+    "eviction": writing.evict,
+    "exec": command,
+    "log": streams.logs,
+    "portforward": port_forward,
+    "token": tokenrequests.create,
 }
 
 
@@ -122,23 +135,13 @@ class Routes:
         verb = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(call.method, "")
         if verb not in subresource.verbs:
             raise _unsupported(call, verb)
-        match subresource.name, verb:
-            case (("exec" | "attach"), _):
-                return await command(call)
-            case "token", _:
-                return await tokenrequests.create(call)
-            case "portforward", _:
-                return await port_forward(call)
-            case "log", _:
-                return await streams.logs(call)
-            case "binding", _:
-                return await writing.bind(call)
-            case "eviction", _:
-                return await writing.evict(call)
-            case _, "get":
-                return reading.get(call)
-            case _, "update":
-                return await writing.replace(call)
+        if (handler := _HANDLERS.get(subresource.name)) is not None:
+            return await handler(call)
+        call.check_form()
+        if verb == "get":
+            return reading.get(call)
+        if verb == "update":
+            return await writing.replace(call)
         return await writing.patch(call)
 
 

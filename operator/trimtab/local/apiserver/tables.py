@@ -14,19 +14,19 @@ _SCALES = "autoscaling/v1"
 _INCLUDED = ("", "None", "Metadata", "Object")
 
 
-def table_of(
-    form: Form, served: Served, items: Sequence[Object], version: str, metadata: Object, include: str, now: str
-) -> Object:
-    """A Table with one row per object; `include` says how much of the object goes with its row.
-
-    Raises:
-        ApiError: 400 for another `include` than "", None, Metadata and Object.
-    """
+def check_include(include: str) -> None:
+    """Refuse to send more or less of an object than None, Metadata or Object. Raises ApiError 400."""
     if include not in _INCLUDED:
         raise bad_request(
             f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
             "must be 'Metadata', 'Object', 'None', or empty"
         )
+
+
+def table_of(
+    form: Form, served: Served, items: Sequence[Object], version: str, metadata: Object, include: str, now: str
+) -> Object:
+    """A Table with one row per object; `include` says how much of the object goes with its row."""
     columns = _columns(served, items, version)
     conditions = ROW_CONDITIONS.get(served.resource.key, no_conditions)
     rows = []
