@@ -1,18 +1,15 @@
-"""The clients that people use: kubectl, the official client, Kopf."""
+"""kubectl against the API server alone, and what the registry holds after it; tests/kubectl runs it on any cluster."""
 
 import asyncio
 import json
 import os
 import shutil
-import signal
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.aio import client, config, watch
 
 from trimtab.local.access.keys import Keys
 from trimtab.local.apiserver.server import ApiServer
@@ -36,14 +33,6 @@ spec:
     spec:
       containers:
       - {name: main, image: "web:1", ports: [{containerPort: 80}]}
-"""
-OPERATOR = """
-import kopf
-
-@kopf.on.create("widgets.conformance.test")
-async def created(body, patch, **_):
-    patch.status["phase"] = "Seen"
-    kopf.event(body, type="Normal", reason="Seen", message="an operator was here")
 """
 
 
@@ -151,52 +140,3 @@ async def test_kubectl_follows_logs(kubectl: Kubectl, registry: Registry):
     assert await kubectl("logs", "p", "-f", "--tail=5") == "first\nsecond\n"
     assert asked["where"] == ("default", "p", "c")
     assert (asked["follow"], asked["tail_lines"], asked["previous"]) == (True, 5, False)
-
-
-async def test_the_official_client_reads_writes_and_watches(kubeconfig: Path):
-    """Its asyncio API works unchanged."""
-    await config.load_kube_config(str(kubeconfig))
-    async with client.ApiClient() as api:
-        core = client.CoreV1Api(api)
-        body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name="c"), data={"a": "1"})
-        created = await core.create_namespaced_config_map("default", body)
-        version = created.metadata.resource_version
-        await core.patch_namespaced_config_map("c", "default", {"data": {"a": "2"}})
-        await core.delete_namespaced_config_map("c", "default")
-        seen = []
-        stream = watch.Watch().stream(
-            core.list_namespaced_config_map, "default", resource_version=version, timeout_seconds=1
-        )
-        async with stream as events:
-            async for event in events:
-                seen.append((event["type"], event["object"].data["a"]))
-        assert seen == [("MODIFIED", "2"), ("DELETED", "2")]
-        with pytest.raises(client.ApiException) as refused:
-            await core.read_namespaced_config_map("c", "default")
-        assert (refused.value.status, json.loads(refused.value.body)["reason"]) == (404, "NotFound")
-
-
-async def test_kopf_runs_an_operator(registry: Registry, kubeconfig: Path, tmp_path: Path):
-    """Kopf finds the kinds, sees the object, writes its status and posts an event."""
-    registry.create(CRDS, WIDGETS)
-    (tmp_path / "operator_of_widgets.py").write_text(OPERATOR)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "kopf", "run", "--all-namespaces", "operator_of_widgets.py"),
-        cwd=tmp_path,
-        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        events = registry.watch("events", "default")
-        changes = registry.watch("widgets.conformance.test", "default")
-        registry.create("widgets.conformance.test", {"metadata": {"name": "w"}, "spec": {"size": 3}}, "default")
-        async with asyncio.timeout(30):
-            async for change in changes:
-                if (change.object.get("status") or {}).get("phase") == "Seen":
-                    break
-            assert (await anext(events)).object["reason"] == "Seen"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.wait(), 30)
