@@ -118,3 +118,25 @@ def test_selectable_fields(registry: Registry):
     assert [o["metadata"]["name"] for o in registry.list(THINGS, field_selector="spec.a=2")[0]] == ["y"]
     with pytest.raises(ApiError, match="field label not supported"):
         registry.list(THINGS, field_selector="spec.b=2")
+
+
+def test_what_a_version_does_not_know_is_lost_in_it(registry: Registry):
+    """Objects are kept in one version: what that does not have goes, and reads as another's default."""
+    old = a_version("v1beta1", storage=False, a={"type": "integer"}, b={"type": "string", "default": "x"})
+    registry.create(CRDS, a_definition(old, a_version("v1", storage=True, a={"type": "integer"})))
+    spec = {"a": 1.0, "b": "y"}
+    body = {"apiVersion": "example.com/v1beta1", "kind": "Thing", "metadata": {"name": "x"}, "spec": spec}
+    created = registry.create(THINGS, body, "default", version="v1beta1")
+    assert created["spec"] == {"a": 1, "b": "x"}
+    assert type(created["spec"]["a"]) is int
+    assert registry.get(THINGS, "x", "default")["spec"] == {"a": 1}
+
+
+def test_versions_have_their_own_subresources(registry: Registry):
+    """Discovery lists what a version declares."""
+    plain = a_version("v1", storage=True, a={"type": "integer"})
+    rich = {**a_version("v1beta1", storage=False, a={"type": "integer"}), "subresources": {"status": {}}}
+    registry.create(CRDS, a_definition(plain, rich))
+    resource = registry.catalog.get(THINGS).resource
+    assert resource.subresources_in("v1") == ()
+    assert [sub.name for sub in resource.subresources_in("v1beta1")] == ["status"]

@@ -38,7 +38,7 @@ class Definitions:
         kind = Custom({**definition, "spec": {**definition["spec"], "names": definition["status"]["acceptedNames"]}})
         self._catalog.add(kind)
         for obj in self._store.all(name):
-            self._store.refresh(name, kind.reread(obj))
+            self._store.refresh(name, kind.converted(obj, kind.resource.version))
 
     def removed(self, definition: Object, now: str) -> None:
         """Serve a kind no longer: watches of it end, and its names are free for who waited for them."""

@@ -9,9 +9,7 @@ from trimtab.local import statuses
 from trimtab.local.kinds.served import Served
 from trimtab.local.managed import Manager
 from trimtab.local.objects import Object, quote
-from trimtab.local.resources import group_version
 from trimtab.local.schema.decoding import Undecodable
-from trimtab.local.schema.pruning import copied
 from trimtab.local.schema.typing import type_problems
 from trimtab.local.statuses import ApiError
 
@@ -53,9 +51,7 @@ def presented(served: Served, obj: Object, version: str | None) -> Object:
     resource = served.resource
     if version is None or version == resource.version:
         return obj
-    out: Object = copied({**obj, "apiVersion": group_version(resource.group, version)})
-    served.revive(out, version)
-    return out
+    return served.converted(obj, version)
 
 
 def decoded(served: Served, obj: Object, terms: Terms) -> Object:

@@ -25,6 +25,7 @@ class Resource:
         versions: served versions, the preferred one first.
         schema: name of its type in the table of types; empty for custom resources.
         generation: whether metadata.generation counts changes of the spec.
+        by_version: the subresources of each version, where versions differ; `subresources` has them all.
     """
 
     group: str
@@ -42,6 +43,7 @@ class Resource:
     list_kind: str = ""
     custom: bool = False
     storage_version: str = field(default="")
+    by_version: tuple[tuple[str, tuple[Subresource, ...]], ...] = ()
 
     @property
     def key(self) -> str:
@@ -60,6 +62,9 @@ class Resource:
     @property
     def list_name(self) -> str:
         return self.list_kind or f"{self.kind}List"
+
+    def subresources_in(self, version: str) -> tuple[Subresource, ...]:
+        return dict(self.by_version).get(version, self.subresources)
 
     def subresource(self, name: str) -> Subresource | None:
         return next((s for s in self.subresources if s.name == name), None)

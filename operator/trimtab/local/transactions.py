@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from trimtab.local import deleting, managed, statuses
+from trimtab.local.access.podsecurity import PodSecurity
 from trimtab.local.addresses import ServiceRange
 from trimtab.local.catalog import Catalog
 from trimtab.local.definitions import CRDS, Definitions
@@ -29,6 +30,7 @@ class Transactions:
         self._definitions = Definitions(catalog, store)
         self._ids = ids
         self.admission: dict[str, Callable[[Object], None]] = {}
+        self.judges = PodSecurity(store.find).judges()
 
     def resume(self) -> None:
         """Go on with what an earlier run stored: serve its custom kinds, reserve the addresses of its Services."""
@@ -75,6 +77,8 @@ class Transactions:
             admit(new)
         if error := served.validate(new, None, version, ""):
             raise error
+        if (judge := self.judges.get(resource.key)) is not None:
+            judge(new, None, terms.warnings)
         metadata = new["metadata"]
         if self._store.find(resource.key, metadata.get("namespace", ""), metadata["name"]):
             raise statuses.already_exists(resource, metadata["name"])
@@ -110,6 +114,8 @@ class Transactions:
             terms.check(new, current)
         if error := served.validate(new, current, version, terms.subresource):
             raise error
+        if not terms.subresource and (judge := self.judges.get(served.resource.key)) is not None:
+            judge(new, current, terms.warnings)
         if entries is None:
             managed.record_update(current, new, served.schema(version), terms.manager, now)
         else:
@@ -181,7 +187,7 @@ class Transactions:
         """Store an object as it is; a definition takes effect with that."""
         resource = served.resource
         if obj["apiVersion"] != resource.api_version:
-            obj = {**obj, "apiVersion": resource.api_version}
+            obj = served.converted(obj, resource.version)
         stored = self._store.put(resource.key, obj)
         if resource.key == CRDS:
             self._definitions.written(stored, now)

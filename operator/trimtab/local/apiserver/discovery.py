@@ -55,7 +55,7 @@ def resource_list(resources: Iterable[Resource], group_name: str, version: str) 
     found = [r for r in resources if r.group == group_name and version in r.versions]
     if not found:
         return None
-    listed = [entry for r in sorted(found, key=lambda r: r.plural) for entry in _entries(r)]
+    listed = [entry for r in sorted(found, key=lambda r: r.plural) for entry in _entries(r, version)]
     head: Object = {"kind": "APIResourceList"}
     if group_name:
         head["apiVersion"] = "v1"
@@ -107,7 +107,7 @@ def _verbs(resource: Resource) -> list[str]:
     return list(_CUSTOM_VERBS if resource.custom else resource.verbs)
 
 
-def _entries(resource: Resource) -> list[Object]:
+def _entries(resource: Resource, version: str) -> list[Object]:
     entry: Object = {
         "name": resource.plural,
         "singularName": resource.singular,
@@ -119,12 +119,12 @@ def _entries(resource: Resource) -> list[Object]:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
-    return [entry, *(_subentry(resource, sub) for sub in _ordered(resource))]
+    return [entry, *(_subentry(resource, sub) for sub in _ordered(resource, version))]
 
 
-def _ordered(resource: Resource) -> list[Subresource]:
+def _ordered(resource: Resource, version: str) -> list[Subresource]:
     """Subresources of built-in kinds by name, those of custom ones as they are declared."""
-    found = list(resource.subresources)
+    found = list(resource.subresources_in(version))
     return found if resource.custom else sorted(found, key=lambda sub: sub.name)
 
 
@@ -158,7 +158,7 @@ def _aggregated_entry(resource: Resource, version: str) -> Object:
             "responseKind": _kind(*((sub.group, sub.version) if sub.group else own), sub.kind),
             "verbs": list(sub.verbs),
         }
-        for sub in _ordered(resource)
+        for sub in _ordered(resource, version)
     ]
     return {**entry, "subresources": below} if below else entry
 

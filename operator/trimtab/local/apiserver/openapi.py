@@ -135,7 +135,7 @@ def _object_paths(resource: Resource, version: str) -> dict[str, tuple[str, ...]
         base: tuple(v for v in ("list", "create") if v in resource.verbs),
         f"{base}/{{name}}": tuple(v for v in _ON_OBJECT if v in resource.verbs),
     }
-    if resource.subresource("status"):
+    if any(sub.name == "status" for sub in resource.subresources_in(version)):
         found[f"{base}/{{name}}/status"] = ("get", "update", "patch")
     return {path: verbs for path, verbs in found.items() if verbs}
 

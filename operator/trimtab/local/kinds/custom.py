@@ -16,6 +16,7 @@ from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.decoding import Decoded, decode
 from trimtab.local.schema.judging import SchemaVersion
 from trimtab.local.schema.numbers import go_float
+from trimtab.local.schema.pruning import copied
 from trimtab.local.statuses import FieldError, invalid_value
 
 _RULES = Rules(unconditional=False)
@@ -27,7 +28,7 @@ def resource_of(definition: Object) -> Resource:
     spec, names = definition["spec"], definition["spec"]["names"]
     storage = next(v for v in spec["versions"] if v["storage"])
     served = sorted((v["name"] for v in spec["versions"] if v["served"]), key=version_rank, reverse=True)
-    first = next((v for v in spec["versions"] if v["served"]), storage)
+    by_version = tuple((v["name"], _subresources(v, names["kind"])) for v in spec["versions"])
     return Resource(
         group=spec["group"],
         versions=tuple(served),
@@ -38,10 +39,11 @@ def resource_of(definition: Object) -> Resource:
         categories=tuple(names.get("categories") or ()),
         singular=names["singular"],
         list_kind=names["listKind"],
-        subresources=_subresources(first, names["kind"]),
+        subresources=tuple({sub.name: sub for _, subs in by_version for sub in subs}.values()),
         generation=True,
         custom=True,
         storage_version=storage["name"],
+        by_version=by_version,
     )
 
 
@@ -83,8 +85,8 @@ class Custom:
         return ScalePaths(declared["specReplicasPath"], declared["statusReplicasPath"], selector or ".none")
 
     def selectable_fields(self) -> tuple[str, ...]:
-        fields = self._versions[self.resource.version].get("selectableFields") or ()
-        return tuple(field["jsonPath"].lstrip(".") for field in fields)
+        fields = [field for version in self._versions.values() for field in version.get("selectableFields") or ()]
+        return tuple(dict.fromkeys(field["jsonPath"].lstrip(".") for field in fields))
 
     def decode(self, obj: Object, version: str) -> Decoded:
         api_version = group_version(self.resource.group, version)
@@ -111,12 +113,12 @@ class Custom:
         """Stored objects show the defaults of the schema of today, those of a status included."""
         self.default(obj, version)
 
-    def reread(self, obj: Object) -> Object:
-        """A stored object as it reads under this definition; its version stays, as nobody wrote it."""
-        version = self.resource.version
-        rest = {**{k: v for k, v in obj.items() if k != "metadata"}, "apiVersion": self.resource.api_version}
-        out = {**self._schemas[version].pruned(rest, []), "metadata": obj["metadata"]}
-        self.revive(out, version)
+    def converted(self, obj: Object, version: str) -> Object:
+        """The object in a version: what that does not know goes, and its defaults are filled in."""
+        rest = {k: v for k, v in obj.items() if k != "metadata"}
+        rest["apiVersion"] = group_version(self.resource.group, version)
+        out = {**self._schemas[version].pruned(rest, []), "metadata": copied(obj["metadata"])}
+        self.default(out, version)
         return out
 
     def validate(self, new: Object, old: Object | None, version: str, subresource: str) -> statuses.ApiError | None:

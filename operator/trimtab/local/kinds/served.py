@@ -14,6 +14,7 @@ from trimtab.local.scaling import ScalePaths
 from trimtab.local.schema import builtin
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.decoding import Decoded, Undecodable, decode
+from trimtab.local.schema.pruning import copied
 from trimtab.local.statuses import FieldError
 
 # Names of kinds that have no rule of their own only have to fit into a URL.
@@ -38,6 +39,9 @@ class Served(Protocol):
 
     def revive(self, obj: Object, version: str) -> None:
         """Fill in what appears when a stored object is read."""
+
+    def converted(self, obj: Object, version: str) -> Object:
+        """A copy of an object in another version."""
 
     def columns(self, version: str) -> Sequence[Column]:
         """What a table shows of it."""
@@ -85,6 +89,10 @@ class BuiltIn:
 
     def selectable_fields(self) -> tuple[str, ...]:
         return ()
+
+    def converted(self, obj: Object, version: str) -> Object:
+        found: Object = copied({**obj, "apiVersion": group_version(self.resource.group, version)})
+        return found
 
     def revive(self, obj: Object, version: str) -> None:
         """Nothing appears: defaults of built-in kinds are stored."""

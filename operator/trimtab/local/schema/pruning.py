@@ -12,6 +12,7 @@ from trimtab.local.schema.builtin import Node
 
 _EMBEDDED = ("apiVersion", "kind", "metadata")
 _NOTHING: Node = {}
+_EXPONENT = 1e21  # from here on JSON shows one
 
 Prune = Callable[[Any, list[bool]], Any]
 """Copies a value; the list is not empty afterwards where something was dropped."""
@@ -24,6 +25,11 @@ def copied(value: Any) -> Any:
     if type(value) is list:
         return [copied(item) for item in value]
     return value
+
+
+def whole(value: Any) -> Any:
+    """A scalar as a real server gives it back: 3.0 is 3."""
+    return int(value) if type(value) is float and value.is_integer() and abs(value) < _EXPONENT else value
 
 
 def pruned(value: Any, node: Node, path: str, unknown: list[str]) -> Any:
@@ -90,11 +96,11 @@ def compiled(node: Node) -> Prune:
                 elif type(inner) is dict or type(inner) is list:
                     out[name] = inside(inner, dropped)
                 else:
-                    out[name] = inner
+                    out[name] = whole(inner) if type(inner) is float else inner
             return out
         if type(value) is list:
             return [items(item, dropped) for item in value]
-        return value
+        return whole(value)
 
     return prune
 
