@@ -3,6 +3,7 @@
 #   PIP_ARGS="..."           passed to pip, for example another package index
 #   OUTPUT=json KEEP=1       passed to `make demo`
 #   ARGS="tests/api -k name" passed to pytest by `make test`
+#   KUBECONFIG, KUBEBUILDER_ASSETS: which cluster `make test` runs on (CONTRIBUTING.md); the embedded one without them
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13,$(shell command -v $(name) 2>/dev/null)))
 PIP_ARGS ?=
