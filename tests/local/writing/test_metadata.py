@@ -164,8 +164,8 @@ async def test_objects_exist_once(send):
             {"name": "a", "resourceVersion": "1"},
             409,
             (
-                'Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes '
-                "to the latest version and try again"
+                'Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply '
+                "your changes to the latest version and try again"
             ),
         ),
         (
