@@ -383,8 +383,8 @@ def with_rule(rule: str, schema: Object | None = None, **more: Any) -> Object:
         (
             a_definition(schema={"type": "array", "items": {**INTEGER, RULES: [{"rule": "self == oldSelf"}]}}),
             (
-                f'items.{RULES}[0].rule: Invalid value: "self == oldSelf": oldSelf cannot be used on the uncorrelatable '
-                f"portion of the schema within {SPEC}"
+                f'items.{RULES}[0].rule: Invalid value: "self == oldSelf": oldSelf cannot be used on the '
+                f"uncorrelatable portion of the schema within {SPEC}"
             ),
         ),
         (
@@ -419,8 +419,8 @@ def test_the_dearest_rules_are_named(registry: Registry):
     assert [c.partition(" (")[0] for c in causes] == [
         f"{SPEC}.items.{RULES}[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x",
         (
-            f"{SPEC}.items.{RULES}[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for "
-            "entire OpenAPIv3 schema"
+            f"{SPEC}.items.{RULES}[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit "
+            "for entire OpenAPIv3 schema"
         ),
         (
             "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total for entire "
