@@ -21,8 +21,8 @@ def refused(execute, spec):
         (["model.pt"], Reason.SOURCE_INVALID, "holds model.pt, a PyTorch pickle: loading it can run any code"),
         (["model.joblib"], Reason.SOURCE_INVALID, "holds model.joblib, a pickle"),
         (["model.safetensors"], Reason.SOURCE_INVALID, "spec.source.entrypoint: not set"),
-        (["config.json", "model.safetensors"], Reason.NOT_SUPPORTED, "is a Hugging Face folder"),
-        (["a.onnx", "b.onnx"], Reason.SOURCE_INVALID, "holds 2 ONNX files (a.onnx, b.onnx); name the one to optimise"),
+        (["config.json", "model.safetensors"], Reason.SOURCE_INVALID, "config.json cannot be read"),
+        (["a.onnx", "b.onnx"], Reason.SOURCE_INVALID, "holds 2 .onnx files (a.onnx, b.onnx); name the one to optimise"),
         (["a.onnx"], Reason.SOURCE_INVALID, "a.onnx is no ONNX model"),
     ],
 )

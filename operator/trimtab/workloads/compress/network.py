@@ -1,20 +1,14 @@
-"""Networks that can be trained: loaded from the customer's code and weights, and exported to ONNX."""
+"""Networks that can be trained: called, measured and exported to ONNX."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trimtab.api.conditions import Reason
@@ -22,40 +16,8 @@ from trimtab.errors import Stalled
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.graph import name_by_scope, write_graph
 from trimtab.workloads.compress.quieting import quiet_libraries
-from trimtab.workloads.compress.sources import WEIGHTS
 
 EXPORT_TOLERANCE = 1e-3  # of logits, relative and absolute: fused normalisation rounds differently
-
-
-@contextmanager
-def importable(folder: Path) -> Iterator[None]:
-    """Let a source's modules be imported, and forget them at the end."""
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and Path(file).is_relative_to(folder):
-                del sys.modules[name]
-
-
-def load_network(folder: Path, entrypoint: str, uri: str) -> nn.Module:
-    """Build the network and load its weights; the folder is importable already.
-
-    Raises:
-        Stalled: SourceInvalid, naming the module, function or weights at fault.
-    """
-    network = _built(folder, entrypoint, uri)
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise _invalid(f"{uri}: {WEIGHTS} cannot be read ({error}); save it again") from None
-    _require_same_keys(network.state_dict(), weights, entrypoint)
-    network.load_state_dict(weights)
-    return network.float().eval()
 
 
 def forward(network: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -90,13 +52,13 @@ def outputs_of(network: nn.Module, samples: Samples, what: str) -> int:
         with torch.inference_mode():
             answer = forward(network, tensors_of(two))
     except Exception as error:
-        raise _invalid(
+        raise invalid_source(
             f"{what}: the network does not take samples of the guardrail's data set, {samples.form()} "
-            f"({_first_line(error)}); store them as it expects them"
+            f"({first_line(error)}); store them as it expects them"
         ) from error
     if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != 2:
         shape = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise _invalid(f"{what}: for two samples the network gives {shape}; it must give one row for each")
+        raise invalid_source(f"{what}: for two samples the network gives {shape}; it must give one row for each")
     return int(answer.shape[1]) if answer.ndim == 2 else 0
 
 
@@ -131,60 +93,13 @@ def export_network(
     except Exception as error:
         raise Stalled(
             Reason.STEP_FAILED,
-            f"export: the network cannot be exported for any batch size ({_first_line(error)}); avoid sizes and "
+            f"export: the network cannot be exported for any batch size ({first_line(error)}); avoid sizes and "
             "branches that depend on the data",
         ) from error
     model: onnx.ModelProto = program.model_proto
     name_by_scope(model)
     write_graph(model, path)
     _require_parity(network, samples, path)
-
-
-def _built(folder: Path, entrypoint: str, uri: str) -> nn.Module:
-    module_name, _, function = entrypoint.partition(":")
-    relative = Path(*module_name.split("."))
-    if not (folder / relative.with_suffix(".py")).is_file() and not (folder / relative / "__init__.py").is_file():
-        raise _invalid(f"{uri}: {relative}.py does not exist; put it there, or correct spec.source.entrypoint")
-    top = module_name.partition(".")[0]
-    if top in sys.stdlib_module_names or _installed_elsewhere(top, folder):
-        raise _invalid(f"{entrypoint}: a module named {top} is installed already; rename the file")
-    try:
-        build = getattr(importlib.import_module(module_name), function)
-        network = build()
-    except AttributeError as error:
-        if error.name != function:
-            raise _invalid(f"{entrypoint} failed ({_first_line(error)}); run it where you can see it") from error
-        raise _invalid(f"{entrypoint}: {relative}.py has no {function}; correct spec.source.entrypoint") from None
-    except Exception as error:
-        raise _invalid(
-            f"{entrypoint} failed ({type(error).__name__}: {_first_line(error)}); run it where you can see it"
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise _invalid(f"{entrypoint} returned {type(network).__name__}; it must return a torch.nn.Module")
-    return network
-
-
-def _installed_elsewhere(name: str, folder: Path) -> bool:
-    spec = importlib.util.find_spec(name)
-    return spec is None or spec.origin is None or not Path(spec.origin).is_relative_to(folder)
-
-
-def _require_same_keys(wanted: dict[str, Any], found: dict[str, Any], entrypoint: str) -> None:
-    missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
-    misfits = [
-        f"{key} {list(found[key].shape)} instead of {list(wanted[key].shape)}"
-        for key in sorted(wanted.keys() & found.keys())
-        if wanted[key].shape != found[key].shape
-    ]
-    faults = [
-        f"{what} {', '.join(keys[:5])}" + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-        for what, keys in (("missing", missing), ("not in the network:", unknown), ("of another shape:", misfits))
-        if keys
-    ]
-    if faults:
-        raise _invalid(
-            f"{WEIGHTS} does not fit {entrypoint}: {'; '.join(faults)}; save the weights of this very network"
-        )
 
 
 def _require_parity(network: nn.Module, samples: Samples, path: Path) -> None:
@@ -205,9 +120,9 @@ def _require_parity(network: nn.Module, samples: Samples, path: Path) -> None:
             )
 
 
-def _invalid(what: str) -> Stalled:
+def invalid_source(what: str) -> Stalled:
     return Stalled(Reason.SOURCE_INVALID, f"spec.source: {what}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -20,7 +20,7 @@ from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.progress import Reporter, Stage
 from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
 from trimtab.workloads.compress.report import REPORT, REPORT_FOLDER
-from trimtab.workloads.compress.sources import FetchedSource, fetch_source
+from trimtab.workloads.compress.sources.fetching import FetchedSource, fetch_source
 from trimtab.workloads.compress.stopping import Stop
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Run:
             Interrupted: The run was asked to end; nothing half-written is visible.
         """
         fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
-        steps = recipe(self.spec, source_is_graph=fetched.graph is not None)
+        steps = recipe(self.spec, source_is_graph=fetched.is_graph)
         library = Library(self._made("data"))
         data = gather_data(self.spec.guardrail, steps, library)
         key = content_key(self.spec, steps, fetched.digest, library.digests, self.machine)
@@ -126,20 +126,19 @@ class Run:
         """Load the source and write it as ONNX."""
         from trimtab.workloads.compress import graph, network
         from trimtab.workloads.compress.carrying import Start
+        from trimtab.workloads.compress.sources.loading import load_source
 
         path = self._made("baseline") / "model.onnx"
-        if fetched.graph is not None:
-            model = graph.read_source_graph(fetched.graph, fetched.folder, self.spec.source.uri)
-            graph.write_graph(model, path)
+        loaded = load_source(fetched, data.evaluation, owned)
+        if loaded.graph is not None:
+            graph.write_graph(loaded.graph, path)
             return Start(None, 0, {}, path)
-        entrypoint = fetched.entrypoint or ""
-        owned.enter_context(network.importable(fetched.folder))
-        source = network.load_network(fetched.folder, entrypoint, self.spec.source.uri)
-        outputs = network.outputs_of(source, data.evaluation, entrypoint)
+        source = loaded.required_network
+        outputs = network.outputs_of(source, data.evaluation, fetched.entrypoint or fetched.uri)
         if outputs > 1:
             data.require_labels_below(outputs)
-        network.export_network(source, data.evaluation, path)
-        return Start(source, outputs, {}, path)
+        network.export_network(source, data.evaluation, path, loaded.free)
+        return Start(source, outputs, loaded.free, path)
 
     def _candidate(self, model: Model, start: Start, data: RunData) -> Path:
         """Return the final ONNX file, in a folder of its own."""

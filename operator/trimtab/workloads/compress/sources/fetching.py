@@ -12,6 +12,7 @@ from trimtab.store import fetch_all, folder_digest, open_store
 
 WEIGHTS = "model.safetensors"
 _FIELD = "spec.source.uri"
+_SUFFIXES = {SourceFormat.ONNX: ".onnx", SourceFormat.SKLEARN: ".skops"}
 _UNSAFE = {
     ".pt": "PyTorch pickle",
     ".pth": "PyTorch pickle",
@@ -30,12 +31,20 @@ _UNSAFE = {
 class FetchedSource:
     """A source on this machine's disk."""
 
+    uri: str
     folder: Path
     digest: str
-    graph: Path | None
-    """The ONNX file; None for a Python source."""
-    entrypoint: str | None
+    format: SourceFormat
+    """Never Auto."""
+    file: Path
+    """The model's file; for a folder that is one model, the folder."""
+    entrypoint: str = ""
     """module:function of a Python source."""
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it cannot be trained."""
+        return self.format in {SourceFormat.ONNX, SourceFormat.SKLEARN}
 
 
 def fetch_source(source: Source, allow_code: bool, into: Path) -> FetchedSource:
@@ -57,24 +66,29 @@ def fetch_source(source: Source, allow_code: bool, into: Path) -> FetchedSource:
         )
     names = sorted(path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file())
     kind = _format(source, names)
-    if kind is SourceFormat.ONNX:
-        return FetchedSource(into, digest, into / _only_graph(source, names), None)
+    if kind in _SUFFIXES:
+        return FetchedSource(source.uri, into, digest, kind, into / _only_one(source, names, _SUFFIXES[kind]))
+    if kind is SourceFormat.HUGGING_FACE:
+        return FetchedSource(source.uri, into, digest, kind, into)
     _require_permission(source, allow_code)
-    return FetchedSource(into, digest, None, _entrypoint(source, names))
+    return FetchedSource(source.uri, into, digest, kind, into, _entrypoint(source, names))
 
 
 def _format(source: Source, names: list[str]) -> SourceFormat:
-    if source.format in {SourceFormat.ONNX, SourceFormat.PYTHON}:
-        return source.format
-    if source.format is not SourceFormat.AUTO:
+    if source.format is SourceFormat.TORCH_EXPORT:
         raise Stalled(
             Reason.NOT_SUPPORTED,
             f"spec.source.format: {source.format} is not supported by this version; use Onnx or Python",
         )
+    if source.format is not SourceFormat.AUTO:
+        return source.format
     if source.entrypoint is not None:
         return SourceFormat.PYTHON
-    if any(name.endswith(".onnx") for name in names):
-        return SourceFormat.ONNX
+    for kind, suffix in _SUFFIXES.items():
+        if any(name.endswith(suffix) for name in names):
+            return kind
+    if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+        return SourceFormat.HUGGING_FACE
     raise _unknown(source, names)
 
 
@@ -89,12 +103,6 @@ def _unknown(source: Source, names: list[str]) -> Stalled:
                 f"convert it where you trust it, with torch.onnx.export(model, args, 'model.onnx', dynamo=True), or "
                 f"save safetensors.torch.save_model(model, '{WEIGHTS}') with the code and set spec.source.entrypoint",
             )
-    if "config.json" in names and any(name.endswith(".safetensors") for name in names):
-        return Stalled(
-            Reason.NOT_SUPPORTED,
-            f"{_FIELD}: {source.uri} is a Hugging Face folder, which is not supported by this version; export it to "
-            "ONNX, or add code that builds it and set spec.source.entrypoint",
-        )
     if WEIGHTS in names:
         return Stalled(
             Reason.SOURCE_INVALID,
@@ -108,19 +116,20 @@ def _unknown(source: Source, names: list[str]) -> Stalled:
     )
 
 
-def _only_graph(source: Source, names: list[str]) -> str:
-    graphs = [name for name in names if name.endswith(".onnx")]
-    if len(graphs) == 1:
-        return graphs[0]
-    if not graphs:
+def _only_one(source: Source, names: list[str], suffix: str) -> str:
+    found = [name for name in names if name.endswith(suffix)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
         raise Stalled(
             Reason.SOURCE_INVALID,
-            f"{_FIELD}: {source.uri} holds no .onnx file (found {_some(names)}); put one there, or correct "
+            f"{_FIELD}: {source.uri} holds no {suffix} file (found {_some(names)}); put one there, or correct "
             "spec.source.format",
         )
     raise Stalled(
         Reason.SOURCE_INVALID,
-        f"{_FIELD}: {source.uri} holds {len(graphs)} ONNX files ({_some(graphs)}); name the one to optimise in the URI",
+        f"{_FIELD}: {source.uri} holds {len(found)} {suffix} files ({_some(found)}); name the one to optimise in the "
+        "URI",
     )
 
 
