@@ -250,5 +250,5 @@ def test_strategic_patches_are_for_built_in_kinds(registry: Registry):
 def test_kinds_that_are_not_served_are_not_found(registry: Registry):
     """There is nothing to read or write where no kind is."""
     with pytest.raises(ApiError, match="could not find the requested resource") as refused:
-        registry.list("statefulsets.apps")
+        registry.list("horizontalpodautoscalers.autoscaling")
     assert refused.value.status == 404
