@@ -136,6 +136,15 @@ def test_some_errors_keep_rules_from_being_evaluated():
     assert not blocks_rules(schema_errors(9, {**INTEGER, "maximum": 5}, "f"))
 
 
+@NEEDS_CEL
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|aa)+$", "^((a*)b?)*$"])
+def test_patterns_that_repeat_repetitions_end(pattern):
+    """No text keeps the server busy, however an expression could go back over it."""
+    schema = {**TEXT, "pattern": pattern}
+    assert schema_errors("a" * 5000, schema, "f") == []
+    assert len(schema_errors("a" * 5000 + "!", schema, "f")) == 1
+
+
 @pytest.mark.parametrize(
     ("pattern", "translated"), [("^a$", r"^a\Z"), (r"^a\$$", r"^a\$\Z"), ("[$]", "[$]"), (r"a\z", r"a\Z")]
 )

@@ -6,7 +6,7 @@ from typing import Any
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.formats import format_check
 from trimtab.local.schema.numbers import is_whole
-from trimtab.local.schema.patterns import compiled_pattern
+from trimtab.local.schema.patterns import searcher
 from trimtab.local.schema.validation import (
     checked_format,
     equals_choice,
@@ -91,9 +91,9 @@ def _untyped(node: Node) -> Check | None:
 
 def _string(node: Node) -> Check:
     least, most = node.get("minLength"), node.get("maxLength")
-    search = compiled_pattern(node["pattern"]).search if node.get("pattern") else None
+    matches = searcher(node["pattern"]) if node.get("pattern") else None
     form = format_check(checked_format(node)) if checked_format(node) else None
-    if least is None and most is None and search is None and form is None:
+    if least is None and most is None and matches is None and form is None:
         return lambda value: type(value) is str
     low = least if least is not None else 0
     high = most if most is not None else float("inf")
@@ -102,7 +102,7 @@ def _string(node: Node) -> Check:
         return (
             type(value) is str
             and low <= len(value) <= high
-            and (search is None or search(value) is not None)
+            and (matches is None or matches(value))
             and (form is None or form(value))
         )
 

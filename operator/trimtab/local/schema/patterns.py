@@ -1,7 +1,10 @@
 """Regular expressions as Kubernetes reads them (RE2), for Python's engine."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+
+from trimtab.local.schema.cel.syntax import library
 
 _POSIX = {
     "alnum": "0-9A-Za-z",
@@ -19,6 +22,9 @@ _POSIX = {
     "word": "0-9A-Za-z_",
     "xdigit": "0-9A-Fa-f",
 }
+_CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]")
+_REPEATED = re.compile(r"[*+}|?][^()]*\)+[*+{]|\)[*+{?][^()]*\)[*+{]")
+_SHORT = 20  # characters that Python's engine gets through however it has to go back
 _ESCAPES = {r"\z": r"\Z", r"\C": "(?s:.)"}
 
 
@@ -96,3 +102,28 @@ def _problem(pattern: str, error: Exception) -> str:
     if "bad escape" in message:
         return f"invalid escape sequence: `{rest[:2]}`"
     return f"{message}: `{rest}`"
+
+
+@lru_cache(4096)
+def searcher(pattern: str) -> Callable[[str], bool]:
+    """A function that tells whether a text has a match.
+
+    Python's engine backtracks: an expression that repeats repetitions can take ages on a text that does not
+    match. For such a one, and a text of some length, RE2 is asked, as the CEL library has it.
+
+    Raises:
+        BadPattern: it is no regular expression.
+    """
+    search = compiled_pattern(pattern).search
+    if not _REPEATED.search(_CLASS.sub("c", pattern)) or library() is None:
+        return lambda text: search(text) is not None
+    linear = _re2()
+    return lambda text: search(text) is not None if len(text) <= _SHORT else linear(text, pattern)
+
+
+@lru_cache(1)
+def _re2() -> Callable[[str, str], bool]:
+    cel = library()
+    variables = {"text": cel.Type.STRING, "pattern": cel.Type.STRING}
+    program = cel.NewEnv(variables=variables).compile("text.matches(pattern)")
+    return lambda text, pattern: program.eval(data={"text": text, "pattern": pattern}).value() is True

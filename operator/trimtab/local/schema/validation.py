@@ -12,7 +12,7 @@ from trimtab.local.objects import quote
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.formats import format_check
 from trimtab.local.schema.numbers import go_float, is_whole
-from trimtab.local.schema.patterns import BadPattern, compiled_pattern
+from trimtab.local.schema.patterns import BadPattern, searcher
 from trimtab.local.statuses import (
     FieldError,
     invalid_value,
@@ -170,7 +170,7 @@ def _string_errors(value: str, node: Node, path: str) -> list[FieldError]:
 
 def _mismatch(value: str, pattern: str) -> str:
     try:
-        return "" if compiled_pattern(pattern).search(value) else pattern
+        return "" if searcher(pattern)(value) else pattern
     except BadPattern as error:
         return f"{pattern}, but pattern is invalid: {error}"
 

@@ -18,7 +18,7 @@ from trimtab.local.schema.cel.values import (
     equals,
     no_overload,
 )
-from trimtab.local.schema.patterns import BadPattern, compiled_pattern
+from trimtab.local.schema.patterns import BadPattern, compiled_pattern, searcher
 
 
 def _texts(*values: Any) -> None:
@@ -35,7 +35,10 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 def matches(text: Any, pattern: Any) -> bool:
     _texts(text, pattern)
-    return _pattern(pattern).search(text) is not None
+    try:
+        return searcher(pattern)(text)
+    except BadPattern as error:
+        raise EvaluationError(str(error)) from None
 
 
 def find(text: Any, pattern: Any) -> str:
