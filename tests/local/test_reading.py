@@ -430,6 +430,22 @@ async def test_yaml_and_indented_answers(http: aiohttp.ClientSession, registry: 
         async with http.get(f"{CONFIG_MAPS}/{name}", headers={"Accept": "application/yaml"}) as response:
             assert (response.status, response.content_type) == (status, "application/yaml")
             assert yaml.safe_load(await response.text())["apiVersion"] == "v1"
+    data = {"number": "1", "empty": "", "lines": "a\nb\n", "colon": "a: b"}
+    registry.create("configmaps", {"metadata": {"name": "c"}, "data": data}, "default")
+    async with http.get(f"{CONFIG_MAPS}/c", headers={"Accept": "application/yaml"}) as response:
+        text = await response.text()
+    lines = [
+        "data:",
+        "  colon: 'a: b'",
+        '  empty: ""',
+        "  lines: |",
+        "    a",
+        "    b",
+        '  number: "1"',
+        "kind: ConfigMap",
+    ]
+    assert "\n".join(lines) in text
+    assert 'creationTimestamp: "2026-01-01T00:00:00Z"' in text
     async with http.get(f"{CONFIG_MAPS}/a", params={"pretty": "true"}) as response:
         assert (await response.text()).startswith('{\n  "')
     async with http.get(f"{CONFIG_MAPS}/a", headers={"Accept": "application/yaml, application/json"}) as response:

@@ -9,6 +9,8 @@ from aiohttp import web
 from trimtab.local.apiserver.negotiation import JSON, PROTOBUF, YAML, format_of, is_pretty
 from trimtab.local.apiserver.protobuf import encode_protobuf
 
+_UNFOLDED = 1 << 30  # columns: lines are never folded
+
 
 def rewritten(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
     """The answer in the format that the client asks for; streams, documents and texts stay as they are."""
@@ -32,11 +34,24 @@ def rewritten(request: web.BaseRequest, response: web.StreamResponse) -> web.Str
 
 
 def _yaml(value: Any) -> bytes:
-    return yaml.dump(value, Dumper=_Dumper, allow_unicode=True, default_flow_style=False).encode()
+    return yaml.dump(value, Dumper=_Dumper, allow_unicode=True, default_flow_style=False, width=_UNFOLDED).encode()
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """The safe dumper, which writes what is equal twice instead of referring to it."""
+    """The safe dumper, in the style of Kubernetes: nothing by reference, texts that look like values in quotes."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
+
+    def text(self, value: str) -> Any:
+        if "\n" in value:
+            style = "|"
+        elif self.resolve(yaml.ScalarNode, value, (True, False)) != _TEXT:
+            style = '"'
+        else:
+            style = None
+        return self.represent_scalar(_TEXT, value, style=style)
+
+
+_TEXT = "tag:yaml.org,2002:str"
+_Dumper.add_representer(str, _Dumper.text)

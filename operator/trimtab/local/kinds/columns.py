@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from trimtab.local.objects import Object
@@ -61,12 +62,15 @@ def human_duration(seconds: float) -> str:
     return f"{years}y{rest}d" if years < 8 and rest else f"{years}y"
 
 
+_moment = lru_cache(maxsize=16)(parse_stamp)  # all rows of a table are of the same moment
+
+
 def since(stamp: Any, now: str) -> str:
     """The age of a timestamp, or <unknown>."""
     if not isinstance(stamp, str) or not stamp:
         return UNKNOWN
     try:
-        return human_duration((parse_stamp(now) - parse_stamp(stamp)).total_seconds())
+        return human_duration((_moment(now) - parse_stamp(stamp)).total_seconds())
     except (TypeError, ValueError):  # a date without a time cannot be compared with an instant
         return "<invalid>"
 
