@@ -234,3 +234,25 @@ async def test_others_can_check_tokens(http, api_server):
     token = jwt.decode(made["status"]["token"], KeySet.import_key_set(keys), algorithms=["ES256"])
     assert (token.claims["iss"], token.claims["aud"]) == (found["issuer"], ["vault"])
     assert "d" not in keys["keys"][0]
+
+
+async def test_tokens_bound_to_a_pod(http, registry):
+    """Only to a pod of that account, and only to the very pod that is meant."""
+    for name, account in (("mine", "robot"), ("other", "default")):
+        spec = {"serviceAccountName": account, "containers": [{"name": "a", "image": "i"}]}
+        registry.create("pods", {"metadata": {"name": name}, "spec": spec}, "default")
+
+    async def asked(status, name, **reference):
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": name, **reference}
+        body = {"spec": {"audiences": [], "boundObjectRef": bound}}
+        return await http.post(f"{ACCOUNTS}/robot/token", body, status)
+
+    made = await asked(201, "mine")
+    review = await http.post(f"{AUTHENTICATION}/tokenreviews", {"spec": {"token": made["status"]["token"]}})
+    assert review["status"]["user"]["extra"]["authentication.kubernetes.io/pod-name"] == ["mine"]
+    assert (await asked(400, "other"))["message"] == (
+        'cannot bind token for serviceaccount "robot" to pod running with serviceaccount "default"'
+    )
+    assert (await asked(409, "mine", uid="x"))["message"].startswith(
+        'Operation cannot be fulfilled on Pod "mine": the UID in the bound object reference (x) does not match'
+    )

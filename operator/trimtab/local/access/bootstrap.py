@@ -13,7 +13,8 @@ _READ = ("get", "list", "watch")
 _CHANGE = ("create", "delete", "deletecollection", "patch", "update")
 _AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 _MARK = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-_AUTOUPDATE = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
+_AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+_MANAGER = "kube-apiserver"
 _HEALTH = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 
 _WAYS_IN = ("pods/attach", "pods/exec", "pods/portforward", "pods/proxy")
@@ -154,7 +155,10 @@ _BINDINGS: Mapping[str, Sequence[str]] = {
 
 
 def seed(registry: Registry) -> None:
-    """Create those of the roles and bindings that are not there."""
+    """Create those of the roles and bindings that are not there, and give back what others have lost.
+
+    Whoever wants one to stay as it is takes its annotation autoupdate away, as on a real server.
+    """
     for name, rules in _ROLES.items():
         _ensure(registry, "clusterroles", _metadata(name, _GATHERED_BY.get(name, "")), {"rules": rules})
     for name, gathered_by in _GATHERERS.items():
@@ -169,10 +173,26 @@ def seed(registry: Registry) -> None:
 
 def _metadata(name: str, gathered_by: str) -> Object:
     labels = {**_MARK, **({f"{_AGGREGATE}{gathered_by}": "true"} if gathered_by else {})}
-    return {"name": name, "labels": labels, "annotations": dict(_AUTOUPDATE)}
+    return {"name": name, "labels": labels, "annotations": {_AUTOUPDATE: "true"}}
 
 
 def _ensure(registry: Registry, plural: str, metadata: Object, content: Object) -> None:
     resource = f"{plural}.{GROUP}"
-    if registry.find(resource, "", metadata["name"]) is None:
-        registry.create(resource, {"metadata": metadata, **content}, manager="kube-apiserver")
+    found = registry.find(resource, "", metadata["name"])
+    if found is None:
+        registry.create(resource, {"metadata": metadata, **content}, manager=_MANAGER)
+    elif (found["metadata"].get("annotations") or {}).get(_AUTOUPDATE) == "true":
+        lacking = _lacking(found, content)
+        if lacking:
+            registry.update(resource, {**found, **lacking}, manager=_MANAGER)
+
+
+def _lacking(found: Object, content: Object) -> Object:
+    """Lists of the content that have lost something, made whole again."""
+    whole: Object = {}
+    for field in ("rules", "subjects"):
+        kept = found.get(field) or []
+        lost = [item for item in content.get(field) or () if item not in kept]
+        if lost:
+            whole[field] = [*kept, *lost]
+    return whole
