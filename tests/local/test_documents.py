@@ -5,8 +5,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from trimtab.local.apiserver import openapi
 from trimtab.local.apiserver.server import ApiServer
+from trimtab.local.catalog import Catalog
 from trimtab.local.registry import Registry
+from trimtab.local.schema import builtin, descriptions
 
 pytestmark = pytest.mark.integration
 
@@ -108,3 +111,27 @@ async def test_paths_and_metrics(http: aiohttp.ClientSession, registry: Registry
     assert {"/api/v1", "/apis/apps", "/apis/example.com/v1", "/livez/ping", "/metrics"} <= set(paths)
     async with http.get("/metrics") as response:
         assert 'apiserver_storage_objects{resource="namespaces"} ' in await response.text()
+
+
+def test_every_description_is_of_something():
+    """What is described is a type, a field of one, or a field that several types have."""
+    types = builtin.definitions()
+    fields = {field for node in types.values() for field in node["properties"]}
+    for name in descriptions.names():
+        type_name, _, field = name.partition(".")
+        assert name in types or name in fields or field in types.get(type_name, {}).get("properties", {}), name
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_schemas_say_what_fields_mean(version: str):
+    """A field that refers to a type has its own meaning beside the type's."""
+    catalog = Catalog()
+    if version == "v2":
+        schemas = openapi.v2(catalog)["definitions"]
+    else:
+        schemas = openapi.v3(catalog, "apis/apps/v1")["components"]["schemas"]
+    deployment = schemas["io.k8s.api.apps.v1.Deployment"]
+    assert deployment["description"] == "Pods of one template, replaced step by step when it changes."
+    spec = deployment["properties"]["spec"]
+    assert spec["description"] == "What is wanted."
+    assert "$ref" in (spec if version == "v2" else spec["allOf"][0])

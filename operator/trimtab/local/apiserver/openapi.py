@@ -5,7 +5,7 @@ from typing import Any
 from trimtab.local.catalog import Catalog
 from trimtab.local.kinds.served import Served
 from trimtab.local.resources import Resource
-from trimtab.local.schema import builtin
+from trimtab.local.schema import builtin, descriptions
 from trimtab.local.schema.builtin import Node
 
 _KIND = "x-kubernetes-group-version-kind"
@@ -81,6 +81,8 @@ def _add(served: Served, version: str, schemas: dict[str, Node], prefix: str) ->
         metadata = {"$ref": prefix + _type_name("ObjectMeta")}
         _need("ObjectMeta", schemas, prefix)
         properties |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": metadata}
+        for field in ("apiVersion", "kind", "metadata"):
+            properties[field] = _described(properties[field], descriptions.of_field("", field), prefix)
         node["properties"] = properties
     schemas[schema_name(resource, version)] = node
 
@@ -112,7 +114,20 @@ def _published(node: Node, schemas: dict[str, Node], prefix: str) -> Node:
             out[keyword] = _published(out[keyword], schemas, prefix)
     if "properties" in out:
         out["properties"] = {k: _published(v, schemas, prefix) for k, v in out["properties"].items()}
+        if name := node.get("x-go-type"):
+            fields = out["properties"].items()
+            out["properties"] = {k: _described(v, descriptions.of_field(name, k), prefix) for k, v in fields}
+            out = _described(out, descriptions.of_type(name), prefix)
     return out
+
+
+def _described(node: Node, text: str, prefix: str) -> Node:
+    """A node with what it means; what a reference refers to keeps its own meaning."""
+    if not text or "description" in node:
+        return node
+    if "$ref" in node and prefix.startswith("#/components"):
+        return {"description": text, "allOf": [node]}
+    return {"description": text, **node}
 
 
 _VERBS = {
@@ -135,7 +150,7 @@ def _object_paths(resource: Resource, version: str) -> dict[str, tuple[str, ...]
         base: tuple(v for v in ("list", "create") if v in resource.verbs),
         f"{base}/{{name}}": tuple(v for v in _ON_OBJECT if v in resource.verbs),
     }
-    if any(sub.name == "status" for sub in resource.subresources_in(version)):
+    if resource.subresource("status", version):
         found[f"{base}/{{name}}/status"] = ("get", "update", "patch")
     return {path: verbs for path, verbs in found.items() if verbs}
 
