@@ -3,8 +3,10 @@
 import copy
 from typing import Any
 
+import aiohttp
 import pytest
 
+from trimtab.local.apiserver.server import ApiServer
 from trimtab.local.objects import Object
 from trimtab.local.patching import APPLY, MERGE
 from trimtab.local.registry import ApiError, Registry
@@ -140,3 +142,22 @@ def test_versions_have_their_own_subresources(registry: Registry):
     resource = registry.catalog.get(THINGS).resource
     assert resource.subresources_in("v1") == ()
     assert [sub.name for sub in resource.subresources_in("v1beta1")] == ["status"]
+
+
+async def test_a_deprecated_version_warns(registry: Registry, api_server: ApiServer):
+    """Whoever speaks it is told, in the definition's words where it has some; its status is its own."""
+    old = {**a_version("v1beta1", storage=False), "deprecated": True, "subresources": {"status": {}}}
+    older = {**a_version("v1alpha1", storage=False), "deprecated": True, "deprecationWarning": "use v1"}
+    registry.create(CRDS, a_definition(a_version("v1", storage=True), old, older))
+    registry.create(THINGS, {"metadata": {"name": "x"}}, "default")
+    answers = {}
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer secret"}) as session:
+        for version in ("v1", "v1beta1", "v1alpha1"):
+            url = f"{api_server.url}/apis/example.com/{version}/namespaces/default/things/x"
+            async with session.get(url) as response, session.get(f"{url}/status") as status:
+                answers[version] = (response.headers.get("Warning"), status.status)
+    assert answers == {
+        "v1": (None, 404),
+        "v1beta1": ('299 - "example.com/v1beta1 Thing is deprecated"', 200),
+        "v1alpha1": ('299 - "use v1"', 404),
+    }

@@ -66,8 +66,8 @@ class Resource:
     def subresources_in(self, version: str) -> tuple[Subresource, ...]:
         return dict(self.by_version).get(version, self.subresources)
 
-    def subresource(self, name: str) -> Subresource | None:
-        return next((s for s in self.subresources if s.name == name), None)
+    def subresource(self, name: str, version: str = "") -> Subresource | None:
+        return next((s for s in self.subresources_in(version) if s.name == name), None)
 
 
 def version_rank(version: str) -> tuple[int, int, int]:

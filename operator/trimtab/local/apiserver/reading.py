@@ -17,12 +17,12 @@ def get(call: Call) -> web.Response:
     target = call.target
     if target.subresource == "scale":
         scale = call.registry.scale(call.resource, target.name, call.namespace, target.version)
-        return json_response(call.shown(scale))
+        return json_response(call.shown(scale), 200, call.warnings)
     wanted = version_number(call.option("resourceVersion"))
     if wanted > call.registry.version:
         raise statuses.too_large_version(wanted, call.registry.version)
     obj = call.registry.get(call.resource, target.name, call.namespace, version=target.version)
-    return json_response(call.registry.encodings.known(call.shown(obj)))
+    return json_response(call.registry.encodings.known(call.shown(obj)), 200, call.warnings)
 
 
 def list_(call: Call) -> web.Response:
@@ -56,4 +56,4 @@ def list_(call: Call) -> web.Response:
     answer = many(form, call.served, items, metadata, call.target.version, call.registry.now(), include)
     if call.served.resource.custom and not is_transformed(form):
         answer["items"] = [call.registry.encodings.known(obj) for obj in items]
-    return json_response(answer)
+    return json_response(answer, 200, call.warnings)

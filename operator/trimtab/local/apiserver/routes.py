@@ -53,7 +53,7 @@ class Routes:
             return self._unknown(target)
         if (target.rest and target.subresource != "proxy") or not self._scoped(target, served.resource.namespaced):
             return self._unknown(target)
-        call = Call(request, self._registry, served, target, caller)
+        call = Call(request, self._registry, served, target, caller, served.deprecations(target.version))
         if target.watch:
             return await self._watch(call)
         if target.subresource:
@@ -127,7 +127,7 @@ class Routes:
         raise statuses.method_not_allowed()
 
     async def _subresource(self, call: Call) -> web.StreamResponse:
-        subresource = call.served.resource.subresource(call.target.subresource)
+        subresource = call.served.resource.subresource(call.target.subresource, call.target.version)
         if subresource is None or (call.target.rest and subresource.name != "proxy"):
             raise _not_served(call)
         if subresource.name == "proxy":

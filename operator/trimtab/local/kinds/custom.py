@@ -74,6 +74,14 @@ class Custom:
     def columns(self, version: str) -> Sequence[Column]:
         return printer_columns(self._versions[version].get("additionalPrinterColumns") or ())
 
+    def deprecations(self, version: str) -> list[str]:
+        """The warning of a version that is on its way out."""
+        declared = self._versions[version]
+        if not declared.get("deprecated"):
+            return []
+        name = f"{group_version(self.resource.group, version)} {self.resource.kind}"
+        return [declared.get("deprecationWarning") or f"{name} is deprecated"]
+
     def has_status(self, version: str) -> bool:
         return "status" in (self._versions[version].get("subresources") or {})
 

@@ -46,6 +46,9 @@ class Served(Protocol):
     def columns(self, version: str) -> Sequence[Column]:
         """What a table shows of it."""
 
+    def deprecations(self, version: str) -> list[str]:
+        """What whoever speaks that version is warned of."""
+
     def has_status(self, version: str) -> bool:
         """Whether status is a subresource."""
 
@@ -78,6 +81,9 @@ class BuiltIn:
 
     def columns(self, version: str) -> Sequence[Column]:  # noqa: ARG002
         return columns_of(self.resource.key)
+
+    def deprecations(self, version: str) -> list[str]:  # noqa: ARG002
+        return []
 
     def has_status(self, version: str) -> bool:  # noqa: ARG002
         return self.resource.subresource("status") is not None
