@@ -22,5 +22,4 @@ shows "created" kubectl create rolebinding b --role=r --user=jane
 matches "User jane" kubectl describe rolebinding b
 shows "created" kubectl create serviceaccount a
 matches "Name: a" kubectl describe serviceaccount a
-matches "Name: " kubectl describe crd
 refused 'Error from server (NotFound): deployments.apps "none" not found' kubectl describe deployment none
