@@ -1,6 +1,6 @@
 """The steps of a write, from a decoded object to what is stored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from trimtab.local import deleting, managed, statuses
@@ -43,6 +43,9 @@ class Transactions:
 
     def find(self, resource: str, namespace: str, name: str) -> Object | None:
         return self._store.find(resource, namespace, name)
+
+    def every(self, resource: str) -> Sequence[Object]:
+        return self._store.all(resource)
 
     def allocate_service_ip(self, wanted: str | None) -> str:
         return self._services.allocate(wanted)

@@ -23,6 +23,8 @@ from trimtab.local.apiserver.documents import Documents
 from trimtab.local.apiserver.encoding import error_response
 from trimtab.local.apiserver.rewriting import rewritten
 from trimtab.local.apiserver.routes import Routes
+from trimtab.local.kinds.priorities import RESOURCE as PRIORITIES
+from trimtab.local.kinds.priorities import SYSTEM_CLASSES, system_class
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError
 
@@ -79,6 +81,9 @@ class ApiServer:
     async def start(self) -> None:
         """Listen. Raises OSError when the address is taken."""
         bootstrap.seed(self._registry)
+        for name in SYSTEM_CLASSES:
+            if self._registry.find(PRIORITIES, "", name) is None:
+                self._registry.create(PRIORITIES, system_class(name), manager="kube-apiserver")
         server = web.Server(
             self._handle,
             request_factory=_request,

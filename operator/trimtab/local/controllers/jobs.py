@@ -47,6 +47,8 @@ class Jobs(Controller):
 
     def _pod_changed(self, change: Change) -> None:
         owner = controller_of(change.object)
+        if owner is None and change.type != "DELETED":
+            self._release(change.object)  # its Job let go of it: nobody counts it any more
         if owner is not None and owner["kind"] == "Job":
             namespace = change.object["metadata"]["namespace"]
             self.queue.add(Key(namespace, owner["name"]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trimtab.local import pods
-from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.controller import Controller, is_terminating_namespace
 from trimtab.local.controllers.feed import Change
 from trimtab.local.controllers.owners import claimed, controller_of, is_controlled_by
 from trimtab.local.controllers.queue import Key
@@ -140,6 +140,8 @@ class ReplicaSets(Controller):
                     replica_set, "Normal", "SuccessfulCreate", f"Created pod: {made['metadata']['name']}"
                 )
         except ApiError as error:
+            if is_terminating_namespace(error):
+                return None
             self.events.record(replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}")
             return "FailedCreate", error.message
         for pod in plan.delete:

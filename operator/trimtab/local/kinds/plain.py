@@ -22,6 +22,7 @@ from trimtab.local.kinds.checks.policies import (
     role_errors,
 )
 from trimtab.local.kinds.checks.services import endpoints_errors, slice_errors
+from trimtab.local.kinds.priorities import admit_class
 from trimtab.local.kinds.rules import CHANGES_ONLY, UNCHECKED, MetadataChecks, Neighbours, Rules, no_status
 from trimtab.local.objects import Object
 
@@ -182,7 +183,9 @@ BUDGET = Rules(
 LEASE = Rules(validate=lease_errors, unconditional=False, metadata=_LEASES, creates_on_update=True)
 ENDPOINTS = Rules(default=_default_endpoints, validate=endpoints_errors, creates_on_update=True)
 ENDPOINT_SLICE = Rules(default=_default_slice, validate=slice_errors, metadata=_SLICES, counts_labels=True)
-PRIORITY_CLASS = Rules(default=_default_priority_class, validate=priority_class_errors, metadata=CHANGES_ONLY)
+PRIORITY_CLASS = Rules(
+    default=_default_priority_class, admit=admit_class, validate=priority_class_errors, metadata=CHANGES_ONLY
+)
 STORAGE_CLASS = Rules(default=_default_storage_class, validate=storage_class_errors, returns_deleted=True)
 NETWORK_POLICY = Rules(
     default=_default_policy,

@@ -6,6 +6,7 @@ from trimtab.local import statuses
 from trimtab.local.kinds.checks.podchanges import pod_change_errors, pod_status_errors
 from trimtab.local.kinds.checks.podspecs import new_pod_errors, pod_errors
 from trimtab.local.kinds.containers import default_pod_spec, default_requests, quality_class
+from trimtab.local.kinds.priorities import admit_priority
 from trimtab.local.kinds.rules import Neighbours, Rules
 from trimtab.local.objects import Object
 from trimtab.local.statuses import FieldError
@@ -22,6 +23,16 @@ def _default(pod: Object) -> None:
 
 def _create(pod: Object) -> None:
     pod["status"] = {"phase": "Pending", "qosClass": quality_class(pod["spec"])}
+    if pod["spec"].get("schedulingGates"):
+        gated = {
+            "type": "PodScheduled",
+            "status": "False",
+            "lastProbeTime": None,
+            "lastTransitionTime": None,
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }
+        pod["status"]["conditions"] = [gated]
 
 
 def _admit(pod: Object, neighbours: Neighbours) -> None:
@@ -34,21 +45,7 @@ def _admit(pod: Object, neighbours: Neighbours) -> None:
             toleration = {"key": key, "operator": "Exists", "effect": "NoExecute"}
             tolerations = [*tolerations, {**toleration, "tolerationSeconds": _DEFAULT_TOLERATION_S}]
     spec["tolerations"] = tolerations
-    name = spec.get("priorityClassName")
-    if not name:
-        spec["priority"] = 0
-        spec["preemptionPolicy"] = "PreemptLowerPriority"
-        return
-    chosen = neighbours.find("priorityclasses.scheduling.k8s.io", "", name)
-    if chosen is None:
-        raise statuses.ApiError(
-            403,
-            "Forbidden",
-            f'pods "{pod["metadata"].get("name", "")}" is forbidden: no PriorityClass with name {name} was found',
-            {"name": pod["metadata"].get("name", ""), "kind": "pods"},
-        )
-    spec["priority"] = chosen["value"]
-    spec["preemptionPolicy"] = chosen.get("preemptionPolicy", "PreemptLowerPriority")
+    admit_priority(pod, neighbours)
 
 
 def _tolerates(toleration: Object, key: str) -> bool:

@@ -1,6 +1,6 @@
 """What a kind adds to the rules that hold for every object."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,9 @@ class Neighbours(Protocol):
 
     def find(self, resource: str, namespace: str, name: str) -> Object | None:
         """Another object, or None."""
+
+    def every(self, resource: str) -> Sequence[Object]:
+        """All objects of a resource."""
 
     def allocate_service_ip(self, wanted: str | None) -> str:
         """Reserve an address of the service range; `wanted` if it is free and given.
