@@ -150,6 +150,7 @@ def test_kinds_without_messages_are_not_written():
         (b"{}", 400, "the body is no Kubernetes protobuf message"),
         (b"k8s\x00\x0a\xff", 400, "the protobuf body cannot be read"),
         (b"k8s\x00", 400, "the protobuf body cannot be read"),
+        (body(b"ConfigMap", b"\x0a\x7f"), 400, "the protobuf body cannot be read"),
         (body(b"Thing", b""), 415, "does not read this kind from protobuf"),
         (body(b"ConfigMap", text(99, b"x")), 415, "does not read field 99 of ConfigMap from protobuf"),
     ],

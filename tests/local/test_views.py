@@ -11,7 +11,6 @@ from trimtab.local.kinds.printers import columns_of
 from trimtab.local.names import label_problems, qualified_name_problems, subdomain_problems
 from trimtab.local.preparing import generated_name
 from trimtab.local.quantities import quantity
-from trimtab.local.statuses import ApiError
 
 NOW = "2026-01-01T01:00:00Z"
 
@@ -218,19 +217,3 @@ def test_protobuf_bodies():
         "data": {"k": "v"},
         "immutable": True,
     }
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "message"),
-    [
-        (a_protobuf(b"Node", b""), 415, "does not read this kind from protobuf; send JSON"),
-        (a_protobuf(b"ConfigMap", text_field(15, b"x")), 415, "does not read field 15 from protobuf; send JSON"),
-        (a_protobuf(b"ConfigMap", b"\x0a\x7f"), 400, "the protobuf body cannot be read"),
-        (b"nothing", 400, "the body is no Kubernetes protobuf message"),
-    ],
-)
-def test_protobuf_bodies_that_are_refused(body, status, message):
-    """Nothing is dropped in silence."""
-    with pytest.raises(ApiError, match=message) as refused:
-        decode_object(body, "application/vnd.kubernetes.protobuf", "ConfigMap")
-    assert refused.value.status == status
