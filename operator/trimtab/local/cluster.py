@@ -21,6 +21,7 @@ from typing import Self
 import aiohttp
 import structlog
 
+from trimtab.local import apiservice
 from trimtab.local.access.keys import Keys
 from trimtab.local.access.podaccounts import PodAccounts
 from trimtab.local.agent import warden
@@ -133,7 +134,8 @@ class EmbeddedCluster:
         self.registry.admission["pods"] = PodAccounts(self.registry.find, self.registry.ids).admit
         self._seed(loopback)
         keys = Keys.kept(config.directory / "pki", datetime.now(UTC))
-        self.api = ApiServer(self.registry, host=loopback.host, port=API_PORT, keys=keys)
+        addresses = [apiservice.first_address(loopback.services)]
+        self.api = ApiServer(self.registry, host=loopback.host, port=API_PORT, keys=keys, addresses=addresses)
         await self.api.start()
         stack.push_async_callback(self.api.stop)
         self._write_kubeconfig()
@@ -150,7 +152,7 @@ class EmbeddedCluster:
             host_address=loopback.host,
             back_off_scale=config.back_off_scale,
         )
-        proxy = ServiceProxy(feed)
+        proxy = ServiceProxy(feed, node_address=loopback.host)
         groups = NodeGroups(
             self.registry, feed, config.clock, host_address=loopback.host, kill_node=self.agent.kill_node
         )
@@ -187,6 +189,7 @@ class EmbeddedCluster:
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             if self.registry.find("namespaces", "", name) is None:
                 self.registry.create("namespaces", namespace)
+        apiservice.seed(self.registry, loopback.services, loopback.host, API_PORT)
         self._seed_groups()
         base = node_object(BASE_NODE, self.config.capacity, host_address=loopback.host, now=self.config.clock())
         if (known := self.registry.find("nodes", "", BASE_NODE)) is None:

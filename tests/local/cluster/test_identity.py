@@ -5,8 +5,10 @@ import base64
 import json
 import os
 import shutil
+import ssl
 import sys
 
+import aiohttp
 import pytest
 
 from trimtab.local.access.tokens import InvalidTokenError
@@ -186,6 +188,24 @@ async def test_secrets_with_tokens(embedded):
     await embedded.until(lambda: (embedded.get("secrets", "second") or {}).get("data"))
     embedded.registry.delete("serviceaccounts", "robot", "default")
     await embedded.until(lambda: embedded.get("secrets", "second") is None)
+
+
+async def test_the_api_server_is_a_service(embedded):
+    """Service `kubernetes` leads to it, and its certificate holds for that address."""
+    address = embedded.get("services", "kubernetes")["spec"]["clusterIP"]
+    trust = ssl.create_default_context(cadata=embedded.cluster.api.trust.decode())
+
+    async def version():
+        async with aiohttp.ClientSession() as session, session.get(f"https://{address}/version", ssl=trust) as answer:
+            return (await answer.json())["major"]
+
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                assert await version() == "1"
+                break
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.02)  # the forwarder is about to listen
 
 
 @needs_kubectl
