@@ -1,13 +1,16 @@
 """The node agent's small decisions: images, variables, back-off, verdicts, phases."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from trimtab.local.agent.addresses import PodAddresses
-from trimtab.local.agent.backoff import BackOff
-from trimtab.local.agent.environment import expanded
+from trimtab.local.agent.backoff import BackOff, go_seconds
+from trimtab.local.agent.environment import expanded, service_links
 from trimtab.local.agent.images import UnknownImageError, argv_of, image_command
+from trimtab.local.agent.memory import members
+from trimtab.local.agent.paths import archive_names
 from trimtab.local.agent.podstatus import ContainerRecord, Ended, pod_phase
 from trimtab.local.agent.probes import Verdict
 
@@ -118,3 +121,47 @@ def test_addresses_rest_before_they_come_back():
     addresses.give_back(first)
     assert first == "127.40.1.1"
     assert addresses.take() == "127.40.1.2"
+
+
+def test_service_links():
+    """The variables of Docker's links, one Service and two ports."""
+    ports = [{"name": "http", "port": 80}, {"name": "admin-ui", "port": 81, "protocol": "TCP"}]
+    services = [
+        {"metadata": {"name": "my-web"}, "spec": {"clusterIP": "127.1.255.9", "ports": ports}},
+        {"metadata": {"name": "headless"}, "spec": {"clusterIP": "None", "ports": ports}},
+    ]
+    assert service_links(services) == {
+        "MY_WEB_SERVICE_HOST": "127.1.255.9",
+        "MY_WEB_SERVICE_PORT": "80",
+        "MY_WEB_SERVICE_PORT_HTTP": "80",
+        "MY_WEB_SERVICE_PORT_ADMIN_UI": "81",
+        "MY_WEB_PORT": "tcp://127.1.255.9:80",
+        "MY_WEB_PORT_80_TCP": "tcp://127.1.255.9:80",
+        "MY_WEB_PORT_80_TCP_PROTO": "tcp",
+        "MY_WEB_PORT_80_TCP_PORT": "80",
+        "MY_WEB_PORT_80_TCP_ADDR": "127.1.255.9",
+        "MY_WEB_PORT_81_TCP": "tcp://127.1.255.9:81",
+        "MY_WEB_PORT_81_TCP_PROTO": "tcp",
+        "MY_WEB_PORT_81_TCP_PORT": "81",
+        "MY_WEB_PORT_81_TCP_ADDR": "127.1.255.9",
+    }
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(10, "10s"), (60, "1m0s"), (160, "2m40s"), (300, "5m0s")])
+def test_lengths_of_time_read_as_gos(seconds, text):
+    """Messages quote them."""
+    assert go_seconds(seconds) == text
+
+
+def test_a_containers_processes_are_its_tree_and_its_session():
+    """What was started by it, however deep, and what stayed in its session though its parent is gone."""
+    processes = {10: (1, 10), 11: (10, 10), 12: (11, 12), 13: (1, 10), 20: (1, 20), 21: (20, 20)}
+    assert members(10, processes) == {10, 11, 12, 13}
+
+
+def test_a_tar_that_makes_an_archive_uses_the_names_inside():
+    """`kubectl cp` asks for a path inside and looks for it in the archive; nothing else is touched."""
+    mounts = [("/work", Path("/tmp/p/v/w"))]
+    assert archive_names(["tar", "cf", "-", "/tmp/p/v/w/f"], mounts)[-1] == "--transform=flags=rSH;s,^tmp/p/v/w,work,"
+    for argv in (["tar", "xmf", "-", "-C", "/tmp/p/v/w"], ["cat", "/tmp/p/v/w"], ["tar", "cf", "-", "/etc"]):
+        assert archive_names(argv, mounts) == argv

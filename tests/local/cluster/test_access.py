@@ -435,3 +435,24 @@ async def test_exec_through_spdy(embedded):
     )
     assert (code, len(out)) == (3, 300_000)
     assert err == "oh\ncommand terminated with exit code 3\n"
+
+
+async def test_a_node_port_is_open_on_the_node(embedded):
+    """Every node has the cluster's first address, and the port is open there."""
+    await a_web_server(embedded)
+    service = embedded.get("services", "web")
+    embedded.registry.update("services", {**service, "spec": {**service["spec"], "type": "NodePort"}})
+    port = embedded.get("services", "web")["spec"]["ports"][0]["nodePort"]
+    address = embedded.get("pods", "web")["status"]["hostIP"]
+
+    async def answer():
+        async with aiohttp.ClientSession() as http, http.get(f"http://{address}:{port}/x") as response:
+            return await response.text()
+
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                assert await answer() == "/x" * 20_000
+                return
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.05)

@@ -395,3 +395,118 @@ async def test_logs_by_tail_and_limit(embedded):
     assert await embedded.log("p", tail_lines=0) == ""
     assert await embedded.log("p", limit_bytes=4) == "line"
     assert (await embedded.log("p", timestamps=True)).splitlines()[0].endswith("Z line 1")
+
+
+@pytest.mark.parametrize(("policy", "phase"), [("Never", "Failed"), ("Always", "Running")])
+async def test_a_container_over_its_memory_limit_is_killed(embedded, policy, phase):
+    """Exit code 137 and OOMKilled, and the restart policy decides what comes then."""
+    container = {
+        "image": "python:3",
+        "command": None,
+        "args": ["-c", "import time; x = bytearray(96 * 2**20); time.sleep(60)"],
+        "resources": {"limits": {"memory": "64Mi"}},
+    }
+    embedded.run_pod("p", "", container=container, spec={"restartPolicy": policy})
+
+    def killed():
+        status = (embedded.get("pods", "p")["status"].get("containerStatuses") or [{}])[0]
+        return (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
+
+    ended = await embedded.until(killed)
+    assert (ended["exitCode"], ended["reason"]) == (137, "OOMKilled")
+    assert embedded.get("pods", "p")["status"]["phase"] == phase
+
+
+async def test_a_container_below_its_memory_limit_runs(embedded):
+    """Nobody is killed for what it may use."""
+    embedded.run_pod("p", "sleep 1.2", container={"resources": {"limits": {"memory": "64Mi"}}})
+    await embedded.pod("p", "Succeeded")
+
+
+async def test_events_of_a_pod_read_as_kubelets(embedded):
+    """What `kubectl describe` shows below a pod."""
+    embedded.run_pod("p", "sleep 60", spec={"terminationGracePeriodSeconds": 0})
+    await embedded.pod("p", "Running")
+    part = "spec.containers{main}"
+    image = 'Container image "busybox" already present on machine and can be accessed by the pod'
+    assert events(embedded, "Pulled") == [("Normal", part, image)]
+    assert events(embedded, "Created") == [("Normal", part, "Container created")]
+    assert events(embedded, "Started") == [("Normal", part, "Container started")]
+    embedded.registry.delete("pods", "p", "default", grace_seconds=1)
+    assert await embedded.until(lambda: events(embedded, "Killing")) == [("Normal", part, "Stopping container main")]
+
+
+async def test_readiness_gates_are_waited_for(embedded):
+    """A pod whose containers are ready is ready once others say so too."""
+    embedded.run_pod("p", "sleep 60", spec={"readinessGates": [{"conditionType": "example.com/fine"}]})
+    pod = await embedded.pod("p", "Running")
+
+    def condition(kind):
+        return next(c for c in embedded.get("pods", "p")["status"]["conditions"] if c["type"] == kind)
+
+    assert condition("ContainersReady")["status"] == "True"
+    words = 'corresponding condition of pod readiness gate "example.com/fine" does not exist.'
+    assert (condition("Ready")["reason"], condition("Ready")["message"]) == ("ReadinessGatesNotReady", words)
+    pod = embedded.get("pods", "p")
+    conditions = [*pod["status"]["conditions"], {"type": "example.com/fine", "status": "True"}]
+    embedded.registry.update(
+        "pods", {**pod, "status": {**pod["status"], "conditions": conditions}}, subresource="status"
+    )
+    await embedded.until(lambda: condition("Ready")["status"] == "True")
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        pytest.param(
+            {"httpGet": {"port": 9}}, 'Get "http://{ip}:9/": dial tcp {ip}:9: connect: connection refused', id="http"
+        ),
+        pytest.param({"tcpSocket": {"port": 9}}, "dial tcp {ip}:9: connect: connection refused", id="tcp"),
+        pytest.param({"exec": {"command": ["sh", "-c", "echo no; exit 1"]}}, "no\n", id="exec"),
+        pytest.param(
+            {"exec": {"command": ["sleep", "9"]}}, 'command timed out: "sleep 9" timed out after 1s', id="exec timeout"
+        ),
+    ],
+)
+async def test_a_failing_probe_says_so_in_kubelets_words(embedded, probe, words):
+    """Go's error texts are what people search for."""
+    embedded.run_pod("p", "sleep 60", container={"livenessProbe": {**probe, "failureThreshold": 9}})
+    found = await embedded.until(lambda: events(embedded, "Unhealthy"))
+    ip = embedded.get("pods", "p")["status"]["podIP"]
+    assert found[0][2] == "Liveness probe failed: " + words.format(ip=ip)
+
+
+async def test_a_probe_has_its_own_grace_period(embedded):
+    """A deaf container that fails its liveness probe does not wait for the pod's grace period; it is told once."""
+    probe = {
+        "exec": {"command": ["false"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "terminationGracePeriodSeconds": 1,
+    }
+    embedded.run_pod(
+        "p",
+        "trap '' TERM; while :; do sleep 0.1; done",
+        container={"livenessProbe": probe},
+        spec={"restartPolicy": "Always"},
+    )
+    await embedded.until(
+        lambda: (embedded.get("pods", "p")["status"].get("containerStatuses") or [{}])[0].get("restartCount")
+    )
+    words = "Container main failed liveness probe, will be restarted"
+    assert events(embedded, "Killing")[0] == ("Normal", "spec.containers{main}", words)
+
+
+async def test_crash_loop_messages_name_the_pod(embedded):
+    """The waiting message has the real length of the back-off, whatever the scale."""
+    embedded.run_pod("p", "exit 1", spec={"restartPolicy": "Always"})
+
+    def waiting():
+        status = (embedded.get("pods", "p")["status"].get("containerStatuses") or [{"state": {}}])[0]
+        found = status["state"].get("waiting") or {}
+        return found.get("message") if found.get("reason") == "CrashLoopBackOff" else None
+
+    uid = embedded.get("pods", "p")["metadata"]["uid"]
+    message = await embedded.until(waiting)
+    assert message.partition(" restarting ")[2] == f"failed container=main pod=p_default({uid})"
+    assert message.split()[1] in ("10s", "20s", "40s", "1m20s", "2m40s", "5m0s")

@@ -34,7 +34,7 @@ class Forwarder:
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: Client(lambda: self.endpoints, self.clients), "127.0.0.1", 0)
+        self.server = await loop.create_server(lambda: Client(lambda _: self.endpoints, self.clients), "127.0.0.1", 0)
         return self.server.sockets[0].getsockname()
 
     async def __aexit__(self, *_):

@@ -15,6 +15,7 @@ from trimtab.local.agent.container import Container
 from trimtab.local.agent.environment import Sources
 from trimtab.local.agent.launching import Host, Launcher
 from trimtab.local.agent.logs import since_instant
+from trimtab.local.agent.memory import MemoryWatch
 from trimtab.local.agent.worker import PodWorker
 from trimtab.local.controllers.events import EventRecorder
 from trimtab.local.controllers.feed import Change, Feed
@@ -51,6 +52,7 @@ class NodeAgent:
         self._back_off_scale = back_off_scale
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._memory = MemoryWatch()
         self._removing: set[asyncio.Task[None]] = set()
         self._events = EventRecorder(registry, clock, "kubelet")
 
@@ -72,6 +74,7 @@ class NodeAgent:
             worker.abandon()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await asyncio.gather(*self._removing, return_exceptions=True)
+        self._memory.stop()
         self._registry.pod_logs = None
         self._registry.pod_access = None
 
@@ -107,6 +110,7 @@ class NodeAgent:
             self._host_address,
             launcher,
             back_off_scale=self._back_off_scale,
+            memory=self._memory,
             clock=self._clock,
             report=self._report,
             finished=self._pod_finished,
@@ -164,7 +168,17 @@ class NodeAgent:
             config_map=lambda name: data("configmaps", name),
             secret=lambda name: data("secrets", name),
             allocatable=self._allocatable(pods.node_name(pod) or ""),
+            services=lambda: self._services(pod),
         )
+
+    def _services(self, pod: Object) -> Sequence[Object]:
+        """The API server's Service always, and those of the namespace unless the pod wants none."""
+        namespace = pod["metadata"]["namespace"]
+        own: list[Object] = []
+        if pod["spec"].get("enableServiceLinks", True):
+            own = self._registry.list("services", namespace)[0]
+        main = self._registry.find("services", "default", "kubernetes")
+        return own if main is None or main in own else [main, *own]
 
     def _allocatable(self, node: str) -> Mapping[str, str]:
         try:

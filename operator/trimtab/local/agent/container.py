@@ -18,10 +18,12 @@ from trimtab.local.agent.handlers import ActionFailedError, Surroundings, act
 from trimtab.local.agent.health import Health
 from trimtab.local.agent.images import UnknownImageError
 from trimtab.local.agent.logs import ContainerLog
+from trimtab.local.agent.memory import Limit, MemoryWatch
 from trimtab.local.agent.podstatus import ContainerRecord, Ended
 from trimtab.local.agent.processes import Process, StartError
 from trimtab.local.entering import NotRunnableError, Session, Streams
 from trimtab.local.objects import Object
+from trimtab.local.quantities import quantity
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class Container:
         launch: makes a run; raises ConfigError or UnknownImageError where that is not possible (yet).
         open_log: opens the log of run number n.
         changed: tells that the record changed.
+        memory: ends it where it uses more than its limit.
         not_begun: the reason to wait before anything was tried.
         tell: says something in the pod's events: type, reason, message.
     """
@@ -69,6 +72,7 @@ class Container:
     clock: Callable[[], datetime]
     changed: Callable[[], None]
     tell: Callable[[str, str, str], None]
+    memory: MemoryWatch
     not_begun: str = "ContainerCreating"
     waits_for_sources: bool = False
     log: ContainerLog | None = None
@@ -78,6 +82,7 @@ class Container:
     _stopping: bool = False
     _retry: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Task[None] | None = None
+    _out_of_memory: bool = False
     _attached: set[Attachment] = field(default_factory=set)
 
     async def run(self) -> None:
@@ -197,10 +202,12 @@ class Container:
             self.spec, self.record, launch.around, changed=self.changed, tell=self.tell, end=self._end_early
         )
         health.begin()
+        self._limit_memory(self._process)
         self.changed()
         try:
             code = await self._process.wait()
         finally:
+            self.memory.forget(self._process.pid)
             await health.stop()
             if self._ending is not None:
                 self._ending.cancel()
@@ -208,10 +215,23 @@ class Container:
             self.log.close()
             for client in self._attached:
                 client.over()
-        reason = "Completed" if code == 0 else "Error"
+        reason = "OOMKilled" if self._out_of_memory else "Completed" if code == 0 else "Error"
         message = self._message(launch.message_path, code)
         log.debug("container.ended", container=self.record.name, exit_code=code)
         return Ended(code, reason, began, self.clock(), message, identity)
+
+    def _limit_memory(self, process: Process) -> None:
+        self._out_of_memory = False
+        limit = ((self.spec.get("resources") or {}).get("limits") or {}).get("memory")
+        if limit is None:
+            return
+
+        def exceeded() -> None:
+            log.info("container.out_of_memory", container=self.record.name, limit=limit)
+            self._out_of_memory = True
+            process.kill()
+
+        self.memory.watch(Limit(process.pid, int(quantity(str(limit))), exceeded))
 
     def _wrote(self, data: bytes) -> None:
         if self.log is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trimtab.local.objects import Object
@@ -37,6 +38,7 @@ class Sources:
         config_map: the data of a ConfigMap of the pod's namespace, None where it does not exist.
         secret: the data of a Secret, base64 as stored, None where it does not exist.
         allocatable: what the node offers; a limit that is not set counts as all of it.
+        services: those that the pod finds by variables.
     """
 
     pod: Object
@@ -44,6 +46,7 @@ class Sources:
     config_map: Callable[[str], Mapping[str, str] | None]
     secret: Callable[[str], Mapping[str, str] | None]
     allocatable: Mapping[str, str]
+    services: Callable[[], Sequence[Object]] = tuple
 
 
 def expanded(text: str, variables: Mapping[str, str]) -> str:
@@ -57,13 +60,39 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(value, text)
 
 
+def service_links(services: Sequence[Object]) -> dict[str, str]:
+    """The variables by which a container finds the Services that were there before it."""
+    variables: dict[str, str] = {}
+    for service in services:
+        address, ports = service["spec"].get("clusterIP") or "None", service["spec"].get("ports") or ()
+        if address == "None" or not ports:
+            continue
+        name = service["metadata"]["name"].upper().replace("-", "_")
+        variables[f"{name}_SERVICE_HOST"] = address
+        variables[f"{name}_SERVICE_PORT"] = str(ports[0]["port"])
+        for port in ports:
+            if port.get("name"):
+                variables[f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+        for index, port in enumerate(ports):
+            protocol, number = port.get("protocol") or "TCP", port["port"]
+            url = f"{protocol.lower()}://{address}:{number}"
+            if index == 0:
+                variables[f"{name}_PORT"] = url
+            prefix = f"{name}_PORT_{number}_{protocol.upper()}"
+            variables[prefix] = url
+            variables[f"{prefix}_PROTO"] = protocol.lower()
+            variables[f"{prefix}_PORT"] = str(number)
+            variables[f"{prefix}_ADDR"] = address
+    return variables
+
+
 def environment_of(container: Object, sources: Sources) -> dict[str, str]:
-    """The variables that the spec sets, `envFrom` first; a value may use those before it.
+    """The variables that the spec sets, `envFrom` first; a value may use those before it, and those of Services.
 
     Raises:
         ConfigError: A ConfigMap, Secret or key that must exist does not.
     """
-    variables: dict[str, str] = {}
+    variables = service_links(sources.services())
     for source in container.get("envFrom") or ():
         variables.update(_from_source(source, sources))
     for entry in container.get("env") or ():
@@ -156,7 +185,7 @@ def field_value(path: str, sources: Sources) -> str:
 
 
 def _lines(values: Mapping[str, str]) -> str:
-    return "\n".join(f'{k}="{v}"' for k, v in sorted(values.items()))
+    return "\n".join(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in sorted(values.items()))
 
 
 def resource_value(reference: Object, container: Object, sources: Sources) -> str:

@@ -43,7 +43,9 @@ class ContainerRecord:
     ready: bool = False
     started: bool = False
     container_id: str = ""
+    initial: bool = False  # an init container that has to end; once it has, it counts as ready
     sidecar: bool = field(default=False)  # an init container that goes on running
+    resources: Object = field(default_factory=dict)
 
 
 def container_status(record: ContainerRecord) -> Object:
@@ -62,7 +64,7 @@ def container_status(record: ContainerRecord) -> Object:
         "name": record.name,
         "state": state,
         "lastState": {"terminated": _terminated(record.last)} if record.last else {},
-        "ready": record.ready,
+        "ready": record.ready or (record.initial and record.ended is not None and record.ended.exit_code == 0),
         "restartCount": record.restarts,
         "image": record.image,
         "imageID": f"local://{record.image}" if record.container_id else "",
@@ -70,6 +72,10 @@ def container_status(record: ContainerRecord) -> Object:
     }
     if record.container_id:
         status["containerID"] = record.container_id
+    if record.running_since is not None:
+        status["resources"] = record.resources
+        if requests := record.resources.get("requests"):
+            status["allocatedResources"] = requests
     return status
 
 
@@ -130,7 +136,9 @@ def pod_status(
 ) -> Object:
     """The whole status; conditions that others wrote stay, and times move only with what they belong to."""
     old: Object = pod.get("status") or {}
-    status: Object = {k: old[k] for k in ("qosClass", "observedGeneration") if k in old}
+    status: Object = {k: old[k] for k in ("qosClass", "nominatedNodeName") if k in old}
+    if (generation := pod["metadata"].get("generation")) is not None:
+        status["observedGeneration"] = generation
     status |= {"phase": phase, "hostIP": host, "hostIPs": [{"ip": host}]}
     status["startTime"] = old.get("startTime") or stamp(now)
     if address is not None:
@@ -141,44 +149,56 @@ def pod_status(
         status["initContainerStatuses"] = [container_status(r) for r in inits]
     status["containerStatuses"] = [container_status(r) for r in mains]
     conditions: list[Object] = list(old.get("conditions") or ())
-    for new in _conditions(phase, address is not None, inits, mains):
+    seen = pod["metadata"].get("generation")
+    for new in _conditions(pod, phase, address is not None, inits, mains):
+        if seen is not None:
+            new["observedGeneration"] = seen
         conditions = pods.with_condition(conditions, {"lastProbeTime": None, **new}, stamp(now))
     status["conditions"] = conditions
     return status
 
 
 def _conditions(
+    pod: Object,
     phase: str,
     sandboxed: bool,
     inits: Sequence[ContainerRecord],
     mains: Sequence[ContainerRecord],
 ) -> list[Object]:
+    """The conditions that are the node's to write, as kubelet makes them."""
     finished = phase in pods.FINISHED_PHASES
     incomplete = [r.name for r in inits if not (r.started if r.sidecar else r.ended and r.ended.exit_code == 0)]
-    unready = [r.name for r in mains if not r.ready]
-    initialized = _condition(
-        "Initialized",
-        not incomplete,
-        "ContainersNotInitialized",
-        f"containers with incomplete status: {_names(incomplete)}",
-    )
-    ready: list[Object] = []
-    for kind in ("Ready", "ContainersReady"):
-        if finished:
-            ready.append(
-                _condition(kind, phase == "never", "PodCompleted" if phase == "Succeeded" else "PodFailed", "")
-            )
-        else:
-            ready.append(
-                _condition(
-                    kind, not unready, "ContainersNotReady", f"containers with unready status: {_names(unready)}"
-                )
-            )
-    return [
-        _condition("PodReadyToStartContainers", sandboxed and not finished, "", ""),
-        initialized,
-        *ready,
-    ]
+    unready = [r.name for r in (*(r for r in inits if r.sidecar), *mains) if not r.ready]
+    if phase == "Succeeded":
+        initialized: Object = {"type": "Initialized", "status": "True", "reason": "PodCompleted"}
+    else:
+        words = f"containers with incomplete status: {_names(incomplete)}"
+        initialized = _condition("Initialized", not incomplete, "ContainersNotInitialized", words)
+    if finished:
+        reason = "PodCompleted" if phase == "Succeeded" else "PodFailed"
+        both = [_condition(kind, False, reason, "") for kind in ("Ready", "ContainersReady")]
+    else:
+        words = f"containers with unready status: {_names(unready)}"
+        containers = _condition("ContainersReady", not unready, "ContainersNotReady", words)
+        missing = [] if unready else _missing_gates(pod)
+        ready = {**containers, "type": "Ready"}
+        if missing:
+            ready = _condition("Ready", False, "ReadinessGatesNotReady", "; ".join(missing))
+        both = [ready, containers]
+    return [_condition("PodReadyToStartContainers", sandboxed and not finished, "", ""), initialized, *both]
+
+
+def _missing_gates(pod: Object) -> list[str]:
+    """Why the conditions that others have to write keep the pod from being ready."""
+    words = []
+    for gate in pod["spec"].get("readinessGates") or ():
+        kind = gate["conditionType"]
+        found = pods.condition(pod, kind)
+        if found is None:
+            words.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
+        elif found["status"] != "True":
+            words.append(f'the status of pod readiness gate "{kind}" is not "True", but {found["status"]}')
+    return words
 
 
 def _condition(kind: str, holds: bool, reason: str, message: str) -> Object:

@@ -16,6 +16,7 @@ from trimtab.local.agent.container import Container, Launch
 from trimtab.local.agent.environment import ConfigError
 from trimtab.local.agent.launching import Launcher
 from trimtab.local.agent.logs import ContainerLog
+from trimtab.local.agent.memory import MemoryWatch
 from trimtab.local.agent.podstatus import ContainerRecord, final_phase, pod_phase, pod_status
 from trimtab.local.agent.resuming import resume
 from trimtab.local.objects import Object
@@ -35,6 +36,7 @@ class PodWorker:
         launcher: Launcher,
         *,
         back_off_scale: float,
+        memory: MemoryWatch,
         clock: Callable[[], datetime],
         report: Callable[[Object, Callable[[Object], Object]], None],
         finished: Callable[[Object], None],
@@ -49,6 +51,7 @@ class PodWorker:
         self._finished = finished
         self._tell = tell
         self._back_off_scale = back_off_scale
+        self._memory = memory
         self._policy = str(pod["spec"].get("restartPolicy") or "Always")
         self._phase: str | None = None
         self._reason: tuple[str, str] | None = None
@@ -63,7 +66,13 @@ class PodWorker:
     def _container(self, spec: Object, *, init: bool) -> Container:
         sidecar = init and spec.get("restartPolicy") == "Always"
         policy = "Always" if sidecar else "OnFailure" if init and self._policy != "Never" else self._policy
-        record = ContainerRecord(spec["name"], spec["image"], sidecar=sidecar)
+        record = ContainerRecord(
+            spec["name"],
+            spec["image"],
+            initial=init and not sidecar,
+            sidecar=sidecar,
+            resources=spec.get("resources") or {},
+        )
         not_begun = "PodInitializing" if pods.init_containers(self.pod) else "ContainerCreating"
         record.waiting = (not_begun, "")
         metadata = self.pod["metadata"]
@@ -74,6 +83,7 @@ class PodWorker:
             restart_policy=policy,
             pod=f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})",
             not_begun=not_begun,
+            memory=self._memory,
             back_off=BackOff(scale=self._back_off_scale),
             grace_s=lambda: float(self.pod["spec"].get("terminationGracePeriodSeconds", 30)),
             launch=lambda run: self._launch(spec, run),

@@ -60,7 +60,7 @@ class Client(_Side):
     uvloop begins to read after `connection_made`, so that a pause from within it does not hold.
     """
 
-    def __init__(self, candidates: Callable[[], Sequence[Endpoint]], open_clients: set[Client]) -> None:
+    def __init__(self, candidates: Callable[[str], Sequence[Endpoint]], open_clients: set[Client]) -> None:
         super().__init__()
         self._candidates = candidates
         self._open = open_clients
@@ -89,7 +89,8 @@ class Client(_Side):
     async def _connect(self) -> None:
         """Try the endpoints in turn; without any the connection is reset, as a refused one."""
         loop = asyncio.get_running_loop()
-        for host, port in self._candidates():
+        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+        for host, port in self._candidates(peer[0] if peer else ""):
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     # It knows its peer from the start: an endpoint may speak first.

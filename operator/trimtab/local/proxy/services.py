@@ -1,4 +1,4 @@
-"""ClusterIPs: a listener per Service port that forwards to ready endpoints, in turn."""
+"""ClusterIPs and node ports: a listener per Service port that forwards to ready endpoints, in turn."""
 
 from __future__ import annotations
 
@@ -17,18 +17,30 @@ from trimtab.local.proxy.forwarding import Client, Endpoint
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1_024
+_AFFINITY_S = 10_800
 
 
-def listeners_of(service: Object) -> list[tuple[str, int, str]]:
-    """Address, port and port name of what the Service listens on; TCP only."""
+def listeners_of(service: Object, node_address: str = "") -> list[tuple[str, int, str]]:
+    """Address, port and port name of what the Service listens on; TCP only.
+
+    A port that is open on every node is open on `node_address`, as all nodes have that one.
+    """
     address = service["spec"].get("clusterIP") or "None"
     if address == "None":
         return []
-    return [
-        (address, int(port["port"]), port.get("name") or "")
-        for port in service["spec"].get("ports") or ()
-        if (port.get("protocol") or "TCP") == "TCP"
-    ]
+    ports = [p for p in service["spec"].get("ports") or () if (p.get("protocol") or "TCP") == "TCP"]
+    inside = [(address, int(port["port"]), port.get("name") or "") for port in ports]
+    if not node_address:
+        return inside
+    return inside + [(node_address, int(p["nodePort"]), p.get("name") or "") for p in ports if p.get("nodePort")]
+
+
+def affinity_of(service: Object) -> float | None:
+    """How many seconds a client stays with its endpoint, None where it does not."""
+    if service["spec"].get("sessionAffinity") != "ClientIP":
+        return None
+    config = (service["spec"].get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return float(config.get("timeoutSeconds") or _AFFINITY_S)
 
 
 def ready_endpoints(slices: Sequence[Object], port_name: str) -> list[Endpoint]:
@@ -45,16 +57,29 @@ def ready_endpoints(slices: Sequence[Object], port_name: str) -> list[Endpoint]:
 
 
 @dataclass(slots=True)
-class _Listener:
+class Listener:
+    """One address and port of a Service. `affinity_s` is how long a client stays with its endpoint, if it does."""
+
     endpoints: list[Endpoint]
+    affinity_s: float | None = None
     turn: int = 0
     server: asyncio.Server | None = None
     clients: set[Client] = field(default_factory=set)
+    seen: dict[str, tuple[Endpoint, float]] = field(default_factory=dict)
 
-    def candidates(self) -> Sequence[Endpoint]:
-        """Every endpoint once, starting with the next in turn."""
+    def candidates(self, client: str, now: float) -> Sequence[Endpoint]:
+        """Every endpoint once, starting with the client's own, else with the next in turn; `now` in seconds."""
         if not self.endpoints:
             return ()
+        if self.affinity_s is None:
+            return self._in_turn()
+        own, since = self.seen.get(client, (None, 0.0))
+        kept = own is not None and own in self.endpoints and now - since < self.affinity_s
+        order = [own, *(e for e in self.endpoints if e != own)] if own is not None and kept else self._in_turn()
+        self.seen[client] = (order[0], now)
+        return order
+
+    def _in_turn(self) -> list[Endpoint]:
         self.turn = (self.turn + 1) % len(self.endpoints)
         return [*self.endpoints[self.turn :], *self.endpoints[: self.turn]]
 
@@ -62,11 +87,12 @@ class _Listener:
 class ServiceProxy:
     """Takes the part of kube-proxy; a connection stays with its endpoint until one side ends it."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, *, node_address: str = "") -> None:
         self._feed = feed
+        self._node_address = node_address
         self._services: dict[Key, Object] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
-        self._listeners: dict[tuple[str, int], _Listener] = {}
+        self._listeners: dict[tuple[str, int], Listener] = {}
         self._owned: dict[Key, set[tuple[str, int]]] = {}
         self._queue: WorkQueue[Key] = WorkQueue("service-proxy")
         self._task: asyncio.Task[None] | None = None
@@ -110,31 +136,36 @@ class ServiceProxy:
     def _reconcile(self, key: Key) -> float | None:
         service = self._services.get(key)
         slices = list(self._slices.get(key, {}).values())
-        wanted = {(a, p): name for a, p, name in listeners_of(service)} if service is not None else {}
+        found = listeners_of(service, self._node_address) if service is not None else []
+        wanted = {(address, port): name for address, port, name in found}
+        affinity = affinity_of(service) if service is not None else None
         for at in self._owned.get(key, set()) - set(wanted):
             self._close(at)
         for at, name in wanted.items():
             endpoints = ready_endpoints(slices, name)
             if at in self._listeners:
                 self._listeners[at].endpoints = endpoints
+                self._listeners[at].affinity_s = affinity
             else:
-                self._open(at, endpoints)
+                self._open(at, Listener(endpoints, affinity))
         self._owned[key] = set(wanted)
         if not wanted:
             del self._owned[key]
         return None
 
-    def _open(self, at: tuple[str, int], endpoints: list[Endpoint]) -> None:
-        listener = self._listeners[at] = _Listener(endpoints)
+    def _open(self, at: tuple[str, int], listener: Listener) -> None:
+        self._listeners[at] = listener
         task = asyncio.create_task(self._listen(at, listener))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _listen(self, at: tuple[str, int], listener: _Listener) -> None:
+    async def _listen(self, at: tuple[str, int], listener: Listener) -> None:
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                lambda: Client(listener.candidates, listener.clients), *at, backlog=BACKLOG
+                lambda: Client(lambda peer: listener.candidates(peer, loop.time()), listener.clients),
+                *at,
+                backlog=BACKLOG,
             )
         except OSError as error:
             log.warning("service.not_listening", address=at[0], port=at[1], error=str(error))
