@@ -37,6 +37,8 @@ RESOURCES = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
 }
 SETTLES_WITHIN_S = 120.0 if is_given() else 13.0  # a Job's first back-off is 10 s; elsewhere a lost node takes 40 s
+PODS_COME_WITHIN_S = 5.0  # after what makes them
+STARTS = "kubelet reports Running"
 ROOT_CA = "kube-root-ca.crt"  # Kubernetes puts it into every namespace
 # What deliberately differs, by recording and step; nothing where the controllers are real.
 DIFFERENCES: dict[tuple[str, int], str] = {}
@@ -111,14 +113,24 @@ class World:
     async def _named(self, path, do):
         """A generated name in a recording, and the pod that it stands for."""
         recorded = re.search(r"/pods/([^/?]+)", path)[1]
-        pattern = re.compile(re.escape(recorded).replace("<hash>", "[a-z0-9]+").replace("<random>", "[a-z0-9]+"))
-        found = [p for p in await self.listed("Pod") if pattern.fullmatch(p["metadata"]["name"])]
-        terminating = "finished" in do
-        found = [p for p in found if ("deletionTimestamp" in p["metadata"]) == terminating]
-        found.sort(key=lambda p: not p["status"].get("podIP"))  # the ones that run first
-        silent = [p for p in found if not p["status"].get("podIP") and p["status"]["phase"] == "Pending"]
-        name = (found if "evict" in do else silent or found)[0]["metadata"]["name"]
-        return recorded, name
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PODS_COME_WITHIN_S
+        while True:
+            silent, found = fitting(await self.listed("Pod"), recorded, do)
+            if silent or (found and (do != STARTS or loop.time() > end)):
+                return recorded, (silent or found)[0]["metadata"]["name"]
+            assert loop.time() < end, f"{do}: no pod is {recorded}"
+            await asyncio.sleep(0.05)
+
+
+def fitting(pods, recorded, do):
+    """The pods that a step may mean: those that nobody has reported yet, and all."""
+    found = [p for p in pods if masked(p["metadata"]["name"], recorded)]
+    terminating = "finished" in do
+    found = [p for p in found if ("deletionTimestamp" in p["metadata"]) == terminating]
+    found.sort(key=lambda p: not p["status"].get("podIP"))  # the ones that run first
+    silent = [p for p in found if not p["status"].get("podIP") and p["status"]["phase"] == "Pending"]
+    return ([] if "evict" in do else silent), found
 
 
 @pytest.fixture

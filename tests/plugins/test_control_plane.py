@@ -158,7 +158,7 @@ def test_a_program_that_cannot_run_is_named(tmp_path: Path) -> None:
 def test_no_flag_is_given_twice(tmp_path: Path) -> None:
     """A program would take the last one, and say nothing."""
     for flags in (
-        etcd_flags(tmp_path, "http://127.0.0.1:1"),
+        etcd_flags(tmp_path, "http://127.0.0.1:1", "http://127.0.0.1:5"),
         apiserver_flags(tmp_path, "http://127.0.0.1:1", 2),
         controller_manager_flags(tmp_path, 3),
         scheduler_flags(tmp_path, 4),

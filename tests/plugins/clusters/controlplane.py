@@ -21,13 +21,13 @@ SERVICES = "10.0.0.0/24"  # nobody forwards these addresses
 _READY_WITHIN_S = 90.0
 
 
-def etcd_flags(data: Path, client_url: str) -> list[str]:
+def etcd_flags(data: Path, client_url: str, peer_url: str) -> list[str]:
     """Flags of etcd 3.4 to 3.6; nobody is its peer."""
     return [
         f"--data-dir={data}",
         f"--listen-client-urls={client_url}",
         f"--advertise-client-urls={client_url}",
-        f"--listen-peer-urls=http://{HOST}:0",
+        f"--listen-peer-urls={peer_url}",
     ]
 
 
@@ -128,10 +128,10 @@ class ControlPlane:
         self._owned.close()
 
     def _start(self) -> None:
-        etcd_port, api_port, *ports = _free_ports(4)
+        etcd_port, peer_port, api_port, *ports = _free_ports(5)
         self._write_certificates(api_port)
         etcd_url = f"http://{HOST}:{etcd_port}"
-        flags = etcd_flags(self._folder / "etcd", etcd_url)
+        flags = etcd_flags(self._folder / "etcd", etcd_url, f"http://{HOST}:{peer_port}")
         etcd = self._run(self._assets.etcd, flags, {"ETCD_UNSAFE_NO_FSYNC": "true"})  # older ones only warn of it
         etcd.wait_until(lambda: _answers(etcd_port, "/health"), _READY_WITHIN_S)
         apiserver = self._run(self._assets.apiserver, apiserver_flags(self._folder, etcd_url, api_port))
