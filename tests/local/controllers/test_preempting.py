@@ -38,4 +38,5 @@ async def test_a_more_important_pod_takes_the_place_of_another(stage):
     stage.finish()
     await stage.settle()
     assert stage.get("pods", "c")["spec"]["nodeName"] == node
+    assert "nominatedNodeName" not in stage.get("pods", "c")["status"]
     assert "nodeName" not in stage.get("pods", "d")["spec"]

@@ -123,3 +123,23 @@ def test_requests_are_the_larger_of_init_and_main():
 def test_tolerations(toleration, covered):
     """A toleration covers a taint by key, value and effect; what it leaves out matches all."""
     assert tolerates([toleration], {"key": "k", "value": "v", "effect": "NoSchedule"}) is covered
+
+
+def test_spreading_counts_pods_that_are_alike():
+    """With matchLabelKeys only pods of the same revision count."""
+    zones = [node("a", labels={"z": "1"}), node("b", labels={"z": "2"}, cpu="2")]
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": "z",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "w"}},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+    old = [pod("o", on="a", labels={"app": "w", "pod-template-hash": "1"})]
+    wanted = pod(labels={"app": "w", "pod-template-hash": "2"}, topologySpreadConstraints=[constraint])
+    views = node_views(zones, old)
+    assert unfit(wanted, views[0], views) == []
+    del constraint["matchLabelKeys"]
+    assert [r.reason for r in unfit(wanted, views[0], views)] == [
+        "node(s) didn't match pod topology spread constraints"
+    ]

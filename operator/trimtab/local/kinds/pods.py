@@ -102,6 +102,7 @@ def bound(pod: Object, node: str, now: str) -> Object:
         raise statuses.ApiError(409, "Conflict", text, {"name": name, "kind": "pods/binding"})
     out = copy.deepcopy(pod)
     out["spec"]["nodeName"] = node
+    out["status"].pop("nominatedNodeName", None)
     conditions = [c for c in out["status"].get("conditions") or [] if c["type"] != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
     out["status"]["conditions"] = [*conditions, scheduled]

@@ -67,7 +67,8 @@ def _refuse_other(pod: Object, field: str, words: str, computed: Any) -> None:
 
 
 def _forbidden(pod: Object, text: str) -> ApiError:
-    name = pod["metadata"].get("name", "")
+    # A generated name is made after admission, so that messages show its beginning.
+    name = pod["metadata"].get("generateName") or pod["metadata"].get("name", "")
     return ApiError(403, "Forbidden", f'pods "{name}" is forbidden: {text}', {"name": name, "kind": "pods"})
 
 

@@ -14,11 +14,16 @@ from trimtab.local.selectors import matches_label_selector
 def _matching(pod: Object, constraint: Object, view: NodeView) -> int:
     namespace = pod["metadata"]["namespace"]
     return sum(
-        p["metadata"]["namespace"] == namespace
-        and not pods.is_terminating(p)
-        and matches_label_selector(constraint.get("labelSelector"), p["metadata"].get("labels") or {})
+        p["metadata"]["namespace"] == namespace and not pods.is_terminating(p) and _means(pod, constraint, p)
         for p in view.pods
     )
+
+
+def _means(pod: Object, constraint: Object, other: Object) -> bool:
+    """Whether a constraint of one pod is about another: by its selector, and as alike in matchLabelKeys."""
+    own, labels = pod["metadata"].get("labels") or {}, other["metadata"].get("labels") or {}
+    alike = all(labels.get(key) == own[key] for key in constraint.get("matchLabelKeys") or () if key in own)
+    return alike and matches_label_selector(constraint.get("labelSelector"), labels)
 
 
 def domain_counts(pod: Object, constraint: Object, views: Sequence[NodeView]) -> dict[str, int]:
@@ -47,7 +52,7 @@ def skewed(pod: Object, view: NodeView, views: Sequence[NodeView]) -> list[Refus
         if domain is None:
             return [Refusal("node(s) didn't match pod topology spread constraints (missing required label)")]
         counts = domain_counts(pod, constraint, views)
-        own = matches_label_selector(constraint.get("labelSelector"), pod["metadata"].get("labels") or {})
+        own = _means(pod, constraint, pod)
         lowest = min(counts.values(), default=0)
         if len(counts) < int(constraint.get("minDomains") or 1):
             lowest = 0
