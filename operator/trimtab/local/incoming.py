@@ -138,7 +138,7 @@ def _untyped(given: Object, api_version: str, problems: list[str]) -> ApiError:
 
 def check_name(obj: Object, name: str) -> None:
     """Refuse an object under another name than the one in the URL. Raises ApiError 400."""
-    given = obj["metadata"].get("name")
+    given = (obj.get("metadata") or {}).get("name")
     if not given:
         raise statuses.bad_request(
             f"the name of the object ({name} based on URL) was undeterminable: name must be provided"

@@ -87,6 +87,13 @@ async def test_patches_of_what_is_not_there(send, kind):
             id="name",
         ),
         pytest.param(
+            {"metadata": None},
+            "merge",
+            400,
+            "the name of the object (a based on URL) was undeterminable: name must be provided",
+            id="no metadata",
+        ),
+        pytest.param(
             {"metadata": {"namespace": "b"}},
             "merge",
             400,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.local.kinds.checks.gostructs import shown
 from trimtab.local.kinds.checks.values import choice_errors, invalid_all, qualified_name_errors, selector_errors
 from trimtab.local.names import label_problems, label_value_problems, labels_errors, subdomain_problems
 from trimtab.local.objects import Object, quote
@@ -46,7 +47,7 @@ def _toleration_errors(toleration: Object, at: str) -> list[FieldError]:
     elif operator == "Exists":
         if value:
             text = "value must be empty when `operator` is 'Exists'"
-            errors.append(invalid_value(f"{at}.operator", quote(value), text))
+            errors.append(invalid_value(f"{at}.operator", shown(toleration, "Toleration"), text))
     else:
         errors.append(unsupported(f"{at}.operator", quote(operator), ['"Equal"', '"Exists"']))
     return errors + (effect_errors(effect, f"{at}.effect") if effect else [])
