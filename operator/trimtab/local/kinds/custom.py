@@ -13,7 +13,7 @@ from trimtab.local.resources import Resource, Subresource, group_version, versio
 from trimtab.local.scaling import ScalePaths
 from trimtab.local.schema import builtin
 from trimtab.local.schema.builtin import Node
-from trimtab.local.schema.decoding import Decoded, decode
+from trimtab.local.schema.decoding import Decoded, Undecodable, decode
 from trimtab.local.schema.judging import SchemaVersion
 from trimtab.local.schema.numbers import go_float
 from trimtab.local.schema.pruning import copied
@@ -104,11 +104,14 @@ class Custom:
                 f"the API version in the data ({given}) does not match the expected API version ({api_version})"
             )
         kind = obj.get("kind", self.resource.kind)
+        about = obj.get("metadata") or {}
+        if not isinstance(about, dict):
+            raise Undecodable(f"metadata: Invalid value: {quote(about)}: must be an object")
         if kind != self.resource.kind:
-            name = (obj.get("metadata") or {}).get("name", "")
+            name = about.get("name", "")
             error = invalid_value("kind", quote(kind), f"must be {self.resource.kind}")
             raise statuses.invalid(self.resource.group, kind, name, [error])
-        metadata = decode(obj.get("metadata") or {}, builtin.node_of("ObjectMeta"))
+        metadata = decode(about, builtin.node_of("ObjectMeta"))
         unknown = [f"metadata.{path}" for path in metadata.unknown]
         rest = {"apiVersion": given, "kind": kind, **{k: v for k, v in obj.items() if k != "metadata"}}
         out = self._schemas[version].pruned(rest, unknown)

@@ -28,6 +28,9 @@ def _default(definition: Object) -> None:
     if kind := names.get("kind"):
         names["singular"] = names.get("singular") or kind.lower()
         names["listKind"] = names.get("listKind") or f"{kind}List"
+    for version in spec.get("versions") or []:
+        for name, empty in (("name", ""), ("served", False), ("storage", False)):
+            version.setdefault(name, empty)
     conversion = spec.setdefault("conversion", {"strategy": "None"})
     service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
     if service is not None:
@@ -95,7 +98,9 @@ def _validate(new: Object, old: Object | None) -> list[FieldError]:
         errors.append(unsupported("spec.scope", quote(scope), ['"Cluster"', '"Namespaced"']))
     errors += _name_errors(spec["names"])
     errors += _version_errors(spec, old["spec"] if old is not None else None)
-    errors += _stored_errors(new)
+    if old is None or spec != old["spec"]:
+        # Where the spec stays, it is the status that is written, by whoever moved the stored objects.
+        errors += _stored_errors(new)
     errors += conversion_errors(spec)
     if spec.get("preserveUnknownFields"):
         text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
@@ -174,11 +179,11 @@ def _detail_errors(versions: list[Object], before: Object | None) -> Iterator[Fi
         own = f"spec.versions[{index}]"
         places = {name: "spec" if name in shared else own for name in ("subresources", "additionalPrinterColumns")}
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        if schema and not ("schema" in shared and index):
+        unchanged = version.get("name") in known and known[version.get("name")] == version.get("schema")
+        if schema and not unchanged and not ("schema" in shared and index):
             at = "spec.validation" if "schema" in shared else f"{own}.schema"
             has_status = with_status if "schema" in shared else "status" in (version.get("subresources") or {})
-            unchanged = version.get("name") in known and known[version.get("name")] == version.get("schema")
-            yield from definition_errors(schema, f"{at}.openAPIV3Schema", has_status=has_status, unchanged=unchanged)
+            yield from definition_errors(schema, f"{at}.openAPIV3Schema", has_status=has_status)
         if not ("subresources" in shared and index):
             yield from _scale_errors(version, f"{places['subresources']}.subresources.scale")
         if not ("additionalPrinterColumns" in shared and index):

@@ -26,7 +26,6 @@ _TOTAL = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv
 class Budget:
     """What all rules of a schema cost together, and the dearest of them."""
 
-    suppressed: bool = False
     total: int = 0
     dearest: list[tuple[int, str]] = field(default_factory=list)
 
@@ -127,7 +126,7 @@ class _Admission:
     def _cost_errors(self, name: str, what: str, cost: int) -> list[FieldError]:
         where = f"{self.at}.{name}"
         self.context.budget.spend(where, cost)
-        if self.context.budget.suppressed or cost <= RULE_LIMIT:
+        if cost <= RULE_LIMIT:
             return []
         return [forbidden_field(where, _too_dear(what, cost, RULE_LIMIT))]
 

@@ -62,7 +62,7 @@ def _type(name: str) -> Node:
     if name.startswith("{"):
         return {"type": "object", "additionalProperties": _type(name[1:-1])}
     if name.endswith("|bool"):
-        return {"x-kubernetes-preserve-unknown-fields": True}
+        return {"x-kubernetes-preserve-unknown-fields": True, "x-go-type": name}
     return _SCALARS.get(name) or {"$ref": name}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from trimtab.local.objects import Object
 from trimtab.local.quantities import canonical
-from trimtab.local.schema.builtin import Node
+from trimtab.local.schema.builtin import Node, node_of
 
 _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
 _QUANTITY_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -70,7 +70,8 @@ def _left_out_when_empty(node: Node) -> bool:
 
 def _value(value: Any, node: Node, path: str, struct: str, unknown: list[str]) -> Any:
     if node.get("x-kubernetes-preserve-unknown-fields"):
-        return value
+        schema = node.get("x-go-type", "").removesuffix("|bool")
+        return _schema_or_bool(value, schema, path, unknown) if schema else value
     if node.get("x-kubernetes-int-or-string"):
         return _quantity(value) if node.get("x-go-type") == "quantity" else value
     kind = node["type"]
@@ -85,6 +86,14 @@ def _value(value: Any, node: Node, path: str, struct: str, unknown: list[str]) -
         items = node["items"]
         return [_value(v, items, f"{path}[{i}]", struct, unknown) for i, v in enumerate(value) if v is not None]
     return _scalar(value, node, path, struct)
+
+
+def _schema_or_bool(value: Any, name: str, path: str, unknown: list[str]) -> Any:
+    if isinstance(value, dict):
+        return _struct(value, node_of(name), path, unknown)
+    if not isinstance(value, bool):
+        raise Undecodable("boolean or JSON schema expected")
+    return value
 
 
 def _scalar(value: Any, node: Node, path: str, struct: str) -> Any:
@@ -144,7 +153,9 @@ def _json_type(value: Any) -> str:
 
 
 def _go_type(node: Node) -> str:
-    match node["type"]:
+    if "$ref" in node:
+        return f"v1.{node['$ref']}"
+    match node.get("type", ""):
         case "integer":
             return str(node["format"])
         case "array":
@@ -154,4 +165,4 @@ def _go_type(node: Node) -> str:
         case "object":
             return f"map[string]{_go_type(node['additionalProperties'])}"
         case kind:
-            return _GO_TYPES[kind]
+            return _GO_TYPES.get(kind, "interface {}")

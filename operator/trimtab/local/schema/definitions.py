@@ -23,16 +23,12 @@ _WHERE = "the root of the schema if the status subresource is enabled"
 _METADATA = ("metadata", "kind", "apiVersion")
 
 
-def definition_errors(node: Node, at: str, *, has_status: bool, unchanged: bool = False) -> list[FieldError]:
-    """Everything wrong with a schema.
-
-    `has_status` says that the status is a subresource, `unchanged` that the schema was accepted before: then no
-    single rule is refused for its cost.
-    """
+def definition_errors(node: Node, at: str, *, has_status: bool) -> list[FieldError]:
+    """Everything wrong with a schema; `has_status` says that the status is a subresource."""
     errors = list(_root_errors(node, at, has_status=has_status))
     found = shape_errors(node, at) or default_errors(node, at)
     errors += found
-    budget = Budget(suppressed=unchanged)
+    budget = Budget()
     context = None if found else Context.root(node, budget)
     own, rules = _Walk().visit(node, at, _Place(root=True), context)
     errors += own + rules
