@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -62,7 +63,7 @@ class NodeAgent:
         self._registry.pod_access = self
         self._feed.subscribe("pods", self._pod_changed)
         for resource in ("configmaps", "secrets", "serviceaccounts"):
-            self._feed.subscribe(resource, self._source_changed)
+            self._feed.subscribe(resource, functools.partial(self._source_changed, resource))
 
     async def stop(self, grace_s: float) -> None:
         """End every pod: SIGTERM, and SIGKILL after `grace_s`."""
@@ -102,7 +103,8 @@ class NodeAgent:
         if pods.is_terminating(pod):
             self._remove(pod)  # nothing of it has run here
             return
-        address = self._addresses.take()
+        on_host = bool(pod["spec"].get("hostNetwork"))
+        address = self._host_address if on_host else self._addresses.take()
         launcher = Launcher(pod, address, self._host, self._sources(pod, address))
         worker = PodWorker(
             pod,
@@ -132,7 +134,8 @@ class NodeAgent:
             removing = asyncio.create_task(asyncio.to_thread(worker.remove_files))
             self._removing.add(removing)
             removing.add_done_callback(self._removing.discard)
-            self._addresses.give_back(worker.address)
+            if worker.address != self._host_address:
+                self._addresses.give_back(worker.address)
             self._workers.pop(uid, None)
             self._tasks.pop(uid, None)
 
@@ -187,11 +190,11 @@ class NodeAgent:
             return {}
         return found
 
-    def _source_changed(self, change: Change) -> None:
-        namespace = change.object["metadata"]["namespace"]
+    def _source_changed(self, resource: str, change: Change) -> None:
+        metadata = change.object["metadata"]
         for worker in self._workers.values():
-            if worker.pod["metadata"]["namespace"] == namespace:
-                worker.sources_changed()
+            if worker.pod["metadata"]["namespace"] == metadata["namespace"]:
+                worker.source_changed(resource, metadata["name"])
 
     def _report(self, pod: Object, status_of: Callable[[Object], Object]) -> None:
         metadata = pod["metadata"]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -27,6 +27,7 @@ from trimtab.local.quantities import quantity
 
 log = structlog.get_logger(__name__)
 
+_NEVER = datetime.fromtimestamp(0, UTC)  # when a container began that could not be started
 LONGEST_MESSAGE = 4_096  # bytes of a termination message
 _LOG_TAIL_LINES, _LOG_TAIL_BYTES = 80, 2_048  # what FallbackToLogsOnError takes
 _IMAGE_RETRY_S = 10.0
@@ -192,7 +193,7 @@ class Container:
             self.log.close()
             self.tell("Warning", "Failed", f"Error: {error}")
             self.record.waiting = None
-            return Ended(128, "StartError", began, self.clock(), str(error), identity)
+            return Ended(128, "StartError", _NEVER, self.clock(), str(error), identity)
         self._around = launch.around
         self.record.waiting, self.record.running_since = None, began
         self.record.container_id = identity = f"process://{self._process.pid}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from trimtab.local import pods
@@ -54,6 +54,28 @@ def made_volumes(pod: Object, root: Path, sources: Sources, token: Token) -> dic
         except ConfigError as error:
             raise MountError(name, str(error)) from error
     return places
+
+
+def followed_sources(pod: Object) -> frozenset[tuple[str, str]]:
+    """What the pod's volumes follow while it runs: ("configmaps", NAME), ("secrets", NAME), ("pods", "") for itself."""
+    found: set[tuple[str, str]] = set()
+    for volume in pod["spec"].get("volumes") or ():
+        for kind, source in volume.items():
+            parts = source.get("sources") or () if kind == "projected" else ({kind: source},)
+            for part in parts:
+                found.update(_followed(*next(iter(part.items()))))
+    return frozenset(found)
+
+
+def _followed(kind: str, source: Object) -> Iterator[tuple[str, str]]:
+    if kind == "configMap":
+        yield "configmaps", source["name"]
+    elif kind == "secret":
+        yield "secrets", str(source.get("secretName") or source.get("name"))
+    elif kind == "downwardAPI":
+        paths = [(item.get("fieldRef") or {}).get("fieldPath", "") for item in source.get("items") or ()]
+        if any(path.startswith(("metadata.labels", "metadata.annotations")) for path in paths):
+            yield "pods", ""
 
 
 def _made(kind: str, source: Object, directory: Path, sources: Sources, token: Token) -> Path:

@@ -19,6 +19,7 @@ from trimtab.local.agent.logs import ContainerLog
 from trimtab.local.agent.memory import MemoryWatch
 from trimtab.local.agent.podstatus import ContainerRecord, final_phase, pod_phase, pod_status
 from trimtab.local.agent.resuming import resume
+from trimtab.local.agent.volumes import followed_sources
 from trimtab.local.objects import Object
 from trimtab.local.times import stamp
 
@@ -56,6 +57,7 @@ class PodWorker:
         self._phase: str | None = None
         self._reason: tuple[str, str] | None = None
         self._deadline: float | None = None
+        self._followed = followed_sources(pod)
         self._told_to_stop = asyncio.Event()
         self._abandoned = False
         self._ordered_end = False
@@ -175,7 +177,7 @@ class PodWorker:
         before, self.pod = self.pod, pod
         if any(before["metadata"].get(k) != pod["metadata"].get(k) for k in ("labels", "annotations")):
             self._launcher.follow(pod)
-            self._refresh_volumes()
+            self._refresh_volumes("pods", "")
         if pod["spec"].get("readinessGates"):
             self.publish()  # whether it is ready depends on conditions that others write
         if not pods.is_terminating(pod):
@@ -187,17 +189,19 @@ class PodWorker:
             self._ordered_end = True
             self._told_to_stop.set()
 
-    def sources_changed(self) -> None:
+    def source_changed(self, resource: str, name: str) -> None:
         """A ConfigMap or Secret of the namespace changed: volumes follow, and who waits for it tries again."""
-        self._refresh_volumes()
+        self._refresh_volumes(resource, name)
         for container in (*self.inits, *self.mains):
             waiting = container.record.waiting
             if waiting is not None and waiting[0] != "CrashLoopBackOff" and container.waits_for_sources:
                 container.retry()
 
-    def _refresh_volumes(self) -> None:
+    def _refresh_volumes(self, resource: str, name: str) -> None:
         """What runs keeps what it has where a source is gone."""
-        if any(c.record.running_since is not None for c in (*self.inits, *self.mains)):
+        if (resource, name) in self._followed and any(
+            c.record.running_since is not None for c in (*self.inits, *self.mains)
+        ):
             with contextlib.suppress(ConfigError, OSError):
                 self._launcher.refresh()
 
