@@ -35,6 +35,7 @@ from trimtab.local.apiserver.server import ApiServer
 from trimtab.local.controllers.accounts import RootCertificates
 from trimtab.local.controllers.accountsecrets import AccountSecrets
 from trimtab.local.controllers.controller import Controller
+from trimtab.local.controllers.events import forget_old
 from trimtab.local.controllers.feed import Feed
 from trimtab.local.controllers.table import controllers
 from trimtab.local.loopback import LoopbackRange, claim_range
@@ -139,6 +140,7 @@ class EmbeddedCluster:
         await self.api.start()
         stack.push_async_callback(self.api.stop)
         self._write_kubeconfig()
+        forget_old(self.registry, config.clock())
         feed = Feed(self.registry)
         stack.push_async_callback(feed.stop)
         http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=0))

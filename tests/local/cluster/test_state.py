@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -292,3 +293,17 @@ async def test_the_addresses_of_a_state_may_be_taken(folder):
                 NoLoopbackError, match=rf"127\.{network}\.0\.0/16, whose addresses .* cannot be claimed"
             ):
                 await cluster(Path(other)).__aenter__()
+
+
+async def test_old_events_are_forgotten(folder):
+    """Events have an hour, in this cluster or an earlier one."""
+    about = {"kind": "Pod", "name": "p", "namespace": "default"}
+    now = datetime.now(UTC)
+    async with cluster(folder) as first:
+        for name, age in (("old.1", timedelta(hours=2)), ("new.1", timedelta(minutes=2))):
+            when = (now - age).strftime("%Y-%m-%dT%H:%M:%SZ")
+            event = {"metadata": {"name": name}, "involvedObject": about, "firstTimestamp": when, "lastTimestamp": when}
+            first.registry.create("events", event, "default")
+    async with cluster(folder) as second:
+        assert second.registry.find("events", "default", "new.1") is not None
+        assert second.registry.find("events", "default", "old.1") is None

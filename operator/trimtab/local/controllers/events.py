@@ -16,6 +16,15 @@ KEPT = timedelta(hours=1)  # as the API server's --event-ttl
 MOST_KEPT = 2_000  # memory bound for a cluster in trouble
 
 
+def forget_old(registry: Registry, now: datetime) -> None:
+    """Delete what an earlier cluster's recorders would have deleted by now."""
+    for event in registry.list("events")[0]:
+        metadata = event["metadata"]
+        newest = event.get("lastTimestamp") or event.get("eventTime") or metadata["creationTimestamp"]
+        if now - datetime.fromisoformat(newest) > KEPT:
+            registry.delete("events", metadata["name"], metadata["namespace"])
+
+
 class EventRecorder:
     """Writes events; the same one again counts up instead of piling up."""
 
