@@ -157,6 +157,7 @@ def token(**fields: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
 
 
+NO_TIMEOUT = "invalid timeout specified in the request URL - time: "
 NO_TOKEN = "invalid continue token: continue key is not valid: "
 
 
@@ -223,6 +224,9 @@ NO_TOKEN = "invalid continue token: continue key is not valid: "
             f"{NO_TOKEN}encoded start key empty (version meta.k8s.io/v1)",
         ),
         ({"continue": token(v="meta.k8s.io/v1", rv=1, start="../x")}, 400, f"{NO_TOKEN}../x"),
+        ({"timeout": "abc"}, 400, f'{NO_TIMEOUT}invalid duration "abc"'),
+        ({"timeout": "10"}, 400, f'{NO_TIMEOUT}missing unit in duration "10"'),
+        ({"timeout": "10x"}, 400, f'{NO_TIMEOUT}unknown unit "x" in duration "10x"'),
         ({"labelSelector": "a=b=c"}, 400, "found '=', expected: ',' or 'end of string'"),
         ({"fieldSelector": "x"}, 400, "invalid selector: 'x'; can't understand 'x'"),
     ],
@@ -401,7 +405,7 @@ ANYTHING = st.one_of(
 )
 OPTIONS = (
     *("resourceVersion", MATCH, "limit", "continue", "labelSelector", "fieldSelector", "sendInitialEvents"),
-    *("includeObject", "pretty", "timeoutSeconds", "allowWatchBookmarks"),
+    *("includeObject", "pretty", "timeoutSeconds", "allowWatchBookmarks", "timeout"),
 )
 ACCEPTED = st.one_of(
     st.sampled_from(("", TABLE, METADATA, METADATA_LIST, "application/yaml", "application/vnd.kubernetes.protobuf")),
@@ -464,6 +468,7 @@ async def test_yaml_and_indented_answers(http: aiohttp.ClientSession, registry: 
         ("GET", "/api/v1/namespaces/default/nodes", 404, False),
         ("GET", "/apis/example.com/v1/widgets/a", 404, True),
         ("GET", f"{CONFIG_MAPS}/", 200, False),
+        ("GET", f"{CONFIG_MAPS}?timeout=1m30.5s", 200, False),
         ("GET", "/api/v1/namespaces//configmaps", 404, True),
         ("GET", f"{CONFIG_MAPS}/a/b/c", 404, False),
         ("GET", f"{WIDGETS}/a/nosuch", 404, False),

@@ -14,6 +14,9 @@ _FALSE = ("0", "false")
 _LARGEST = {"ParseInt": 1 << 63, "ParseUint": 1 << 64}
 _NUMBER = {"ParseInt": re.compile(r"[+-]?[0-9]+"), "ParseUint": re.compile(r"[0-9]+")}
 _MATCH = "resourceVersionMatch"
+_AMOUNT = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_UNIT = re.compile(r"[^0-9.]*")
+_DURATION = re.compile(rf"[+-]?(({_AMOUNT.pattern})(ns|us|µs|ms|s|m|h))+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,20 @@ def _number_problem(text: str, parser: str) -> str:
     if not -_LARGEST[parser] <= int(text) < _LARGEST[parser]:
         return f"strconv.{parser}: parsing {quote(text)}: value out of range"
     return ""
+
+
+def check_timeout(text: str) -> None:
+    """Refuse a `timeout` that is no duration as Go writes them: 30s, 1m30s. Raises ApiError 400."""
+    if text in ("", "0") or _DURATION.fullmatch(text):
+        return
+    problem = f"invalid duration {quote(text)}"
+    if (number := _AMOUNT.match(text.lstrip("+-"))) is not None:
+        unit = _UNIT.match(text.lstrip("+-"), number.end())
+        shown = unit.group() if unit else ""
+        problem = f"unknown unit {quote(shown)} in duration {quote(text)}"
+        if not shown:
+            problem = f"missing unit in duration {quote(text)}"
+    raise bad_request(f"invalid timeout specified in the request URL - time: {problem}")
 
 
 def _forbidden(field: str, text: str) -> FieldError:

@@ -13,6 +13,7 @@ from trimtab.local.apiserver.connecting.commands import command
 from trimtab.local.apiserver.connecting.portforward import port_forward
 from trimtab.local.apiserver.connecting.proxying import proxied
 from trimtab.local.apiserver.encoding import not_found_page
+from trimtab.local.apiserver.listoptions import check_timeout
 from trimtab.local.apiserver.targets import Target, target_of
 from trimtab.local.registry import Registry
 from trimtab.local.statuses import ApiError
@@ -56,6 +57,8 @@ class Routes:
         call = Call(request, self._registry, served, target, caller, served.deprecations(target.version))
         if target.watch:
             return await self._watch(call)
+        if not call.watches:
+            check_timeout(call.option("timeout"))
         if target.subresource:
             return await self._subresource(call)
         return await (self._one(call) if target.name else self._collection(call))

@@ -24,6 +24,7 @@ _SYSTEM = (
 )
 _UNSEEN: Object = {"firstTimestamp": None, "lastTimestamp": None, "eventTime": None}
 _SET: Object = {"selector": None, "template": _TEMPLATE}
+_NAMES: Object = {"plural": "", "kind": ""}
 _HEALTH = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
 _DAEMONS = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
 
@@ -53,6 +54,10 @@ _BLANKS: Mapping[str, Object] = {
     "limitranges": {"spec": {"limits": None}},
     "services": {"spec": {}, "status": {"loadBalancer": {}}},
     "controllerrevisions.apps": {"revision": 0},
+    "customresourcedefinitions.apiextensions.k8s.io": {
+        "spec": {"group": "", "names": _NAMES, "scope": "", "versions": None},
+        "status": {"conditions": None, "acceptedNames": _NAMES, "storedVersions": None},
+    },
     "daemonsets.apps": {"spec": {**_SET, "updateStrategy": {}}, "status": dict.fromkeys(_DAEMONS, 0)},
     "deployments.apps": {"spec": {**_SET, "strategy": {}}, "status": {}},
     "replicasets.apps": {"spec": {"selector": None}, "status": {"replicas": 0}},
