@@ -3,10 +3,9 @@
 from functools import cached_property
 
 from trimtab.local.objects import Object
-from trimtab.local.schema import compiling, defaulting, pruning
+from trimtab.local.schema import compiling, defaulting, lists, pruning
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.embedded import embedded_errors, has_embedded, settle
-from trimtab.local.schema.lists import duplicate_errors, has_unique_lists
 from trimtab.local.schema.rules import RuleTree, has_rules, rule_errors, rule_tree
 from trimtab.local.schema.validation import MISSING, blocks_rules, schema_errors
 from trimtab.local.statuses import FieldError, unchecked
@@ -44,8 +43,8 @@ class SchemaVersion:
         return compiling.compiled(self.node) or (lambda _value: True)
 
     @cached_property
-    def _has_unique_lists(self) -> bool:
-        return has_unique_lists(self.node)
+    def _has_members_once(self) -> lists.Check:
+        return lists.compiled(self.node) or (lambda _value: True)
 
     @cached_property
     def _has_embedded(self) -> bool:
@@ -82,10 +81,9 @@ class SchemaVersion:
     def member_errors(self, new: Object, old: Object | None) -> list[FieldError]:
         """Embedded objects without identity, and members of sets that are there twice."""
         errors = embedded_errors(new, self.node, "") if self._has_embedded else []
-        if self._has_unique_lists and (found := duplicate_errors(new, self.node, "")):
-            # An object that had such members before may keep them, or get others.
-            was_clean = old is None or not duplicate_errors(old, self.node, "")
-            errors += found if was_clean else []
+        # An object that had members twice before may keep them, or get others.
+        if not self._has_members_once(new) and (old is None or self._has_members_once(old)):
+            errors += lists.duplicate_errors(new, self.node, "")
         return errors
 
     def broken_rules(self, new: Object, old: Object | None, errors: list[FieldError]) -> list[FieldError]:

@@ -1,6 +1,7 @@
 """Lists that are sets or have keys: no member twice."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from trimtab.local.objects import quote
@@ -8,15 +9,34 @@ from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.validation import join
 from trimtab.local.statuses import FieldError, duplicate, invalid_value
 
+Check = Callable[[Any], bool]
 _SCALAR = (str, int, float, bool, type(None))
 
 
-def has_unique_lists(node: Node) -> bool:
-    """Whether a schema has such a list anywhere."""
-    if node.get("x-kubernetes-list-type") in ("set", "map"):
-        return True
-    inside = [*(node.get("properties") or {}).values(), node.get("items"), node.get("additionalProperties")]
-    return any(isinstance(child, dict) and has_unique_lists(child) for child in inside)
+def compiled(node: Node) -> Check | None:
+    """A function that tells whether no such list in a value has a member twice; None where there is none."""
+    own = node.get("x-kubernetes-list-type") if node.get("type") == "array" else None
+    items = compiled(node["items"]) if isinstance(node.get("items"), dict) else None
+    if own in ("set", "map"):
+        return lambda value: not duplicate_errors(value, node, "")
+    if items is not None:
+        return lambda value: type(value) is not list or all(map(items, value))
+    given = node.get("additionalProperties")
+    others = compiled(given) if isinstance(given, dict) else None
+    inside = {name: compiled(child) for name, child in (node.get("properties") or {}).items()}
+    checks = {name: check for name, check in inside.items() if check is not None}
+    if others is not None:
+        return lambda value: type(value) is not dict or all(map(others, value.values()))
+    return _of_fields(checks) if checks else None
+
+
+def _of_fields(checks: dict[str, Check]) -> Check:
+    def check(value: Any) -> bool:
+        if type(value) is not dict:
+            return True
+        return all(name not in value or test(value[name]) for name, test in checks.items())
+
+    return check
 
 
 def duplicate_errors(value: Any, node: Node, path: str) -> list[FieldError]:
