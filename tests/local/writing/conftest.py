@@ -1,6 +1,7 @@
 """What the tests of writes share: a sender of requests to a server of the embedded cluster."""
 
 import copy
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -48,11 +49,10 @@ class Sender:
     async def __call__(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Answer:
         """`kind` is the content type, or the short name of one for a patch."""
         whole = path if path.startswith("/") else f"/api/v1/namespaces/default/{path}"
-        data = (
-            body if isinstance(body, bytes | None) else (body if isinstance(body, str) else json.dumps(body)).encode()
-        )
+        if body is not None:
+            body = io.BytesIO((body if isinstance(body, str) else json.dumps(body)).encode())
         headers = {"Content-Type": PATCHES.get(kind, kind), "User-Agent": "tests/1"}
-        async with self.session.request(method, whole, data=data, headers=headers) as response:
+        async with self.session.request(method, whole, data=body, headers=headers) as response:
             return Answer(response.status, await response.json(), response.headers.getall("Warning", []))
 
     async def make(self, path: str, body: Any) -> Any:
