@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from trimtab.api.crds import crds
 from trimtab.effects import kinds
 from trimtab.effects.kubernetes import ApiError, Cluster
 
@@ -18,13 +17,6 @@ SPEC: dict[str, Any] = {
     "compression": {"preset": "Fast"},
     "guardrail": {"dataset": {"uri": "s3://data/digits/test.npz"}},
 }
-
-
-@pytest.fixture
-async def cluster(client: Cluster) -> Cluster:
-    for crd in crds().values():
-        await client.apply(crd)
-    return client
 
 
 def model(namespace: str, **changes: Any) -> dict[str, Any]:

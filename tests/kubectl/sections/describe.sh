@@ -1,4 +1,4 @@
-# needs: controllers
+# needs: nothing
 # Describing what people ask about most.
 shows "created" kubectl create deployment web --image=web:1 --replicas=0 --port=80
 shows "exposed" kubectl expose deployment web --port=80 --target-port=80

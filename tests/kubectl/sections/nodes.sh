@@ -28,8 +28,8 @@ matches "$NAMESPACE bare" kubectl describe node "$node"
 shows "node/$node cordoned" kubectl cordon "$node"
 shows "Ready,SchedulingDisabled" kubectl get node "$node"
 shows "node/$node already cordoned" kubectl cordon "$node"
-refused "cannot delete cannot delete Pods that declare no controller" bash -c \
-    "kubectl drain $node --pod-selector=app=drained --timeout=20s 2>&1 | sed 's/.*cannot delete Pods/cannot delete cannot delete Pods/'; exit 1"
+refused "cannot delete Pods that declare no controller (use --force to override)" \
+    kubectl drain "$node" --pod-selector=app=drained --timeout=20s
 shows "pod/bare evicted" kubectl drain "$node" --pod-selector=app=drained --force --timeout=60s
 refused 'pods "bare" not found' kubectl get pod bare
 shows "node/$node uncordoned" kubectl uncordon "$node"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clusters.controlplane import ControlPlane
 from clusters.undertest import LACKING, ClusterUnderTest, cluster_for
 
+from trimtab.api.crds import crds
 from trimtab.api.names import short_hash
 from trimtab.effects import kinds
 from trimtab.effects.kubernetes import Cluster
@@ -70,9 +74,33 @@ async def client(kubeconfig: Path) -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-async def namespace(client: Cluster, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def cluster(client: Cluster) -> Cluster:
+    """The same client, of a cluster that serves our kinds."""
+    for crd in crds().values():
+        await client.apply(crd)
+    for kind in (kinds.MODELS, kinds.POOLS):
+        await _heard(client, kind, None, lambda change, _: change == "SYNCED")  # served some time after it was defined
+    return client
+
+
+async def _heard(client: Cluster, kind: kinds.Kind, namespace: str | None, fits: Callable[[str, Any], bool]) -> None:
+    """Return once a watch tells what fits."""
+    async with asyncio.timeout(30), contextlib.aclosing(client.watch(kind, namespace)) as changes:
+        async for change, item in changes:
+            if fits(change, item):
+                return
+
+
+@pytest.fixture
+async def namespace(
+    client: Cluster, cluster_under_test: ClusterUnderTest, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
     """A fresh namespace that goes with the test."""
     name = f"test-{short_hash(request.node.nodeid)}-{os.getpid()}"
     await client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    if "controllers" in cluster_under_test.offers:  # pods are refused before their service account is there
+        await _heard(
+            client, kinds.SERVICE_ACCOUNTS, name, lambda _, found: found and found["metadata"]["name"] == "default"
+        )
     yield name
     await client.delete(kinds.NAMESPACES, name)
