@@ -22,7 +22,6 @@ import pytest
 import yaml
 from kubernetes.aio import client, config
 
-from trimtab.api.crds import crds
 from trimtab.api.names import short_hash
 from trimtab.cli.demo.assets import kustomized
 from trimtab.effects import kinds
@@ -124,14 +123,6 @@ def operator(operators_kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
     text = process.log.read_text()
     assert "Traceback" not in text, text[-4000:]
     assert "is forbidden" not in text, text[-4000:]
-
-
-@pytest.fixture
-async def cluster(client: Cluster) -> Cluster:
-    """The operator's client of a cluster that knows our kinds."""
-    for crd in crds().values():
-        await client.apply(crd)
-    return client
 
 
 @dataclass
