@@ -135,3 +135,13 @@ def test_schemas_say_what_fields_mean(version: str):
     spec = deployment["properties"]["spec"]
     assert spec["description"] == "What is wanted."
     assert "$ref" in (spec if version == "v2" else spec["allOf"][0])
+
+
+def test_names_of_schemas():
+    """Tools look kinds up by the names that Kubernetes gives their schemas."""
+    names = set(openapi.v2(Catalog())["definitions"])
+    assert {
+        "io.k8s.api.core.v1.Pod",
+        "io.k8s.api.rbac.v1.ClusterRole",
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+    } <= names

@@ -60,10 +60,13 @@ def v2(catalog: Catalog) -> dict[str, Any]:
 
 
 def schema_name(resource: Resource, version: str) -> str:
-    """The name of a kind's schema; the group reads backwards, as everywhere in Kubernetes."""
-    group = ".".join(reversed(resource.group.split("."))) if resource.custom else resource.group or "core"
-    prefix = "" if resource.custom else _PREFIX
-    return f"{prefix}{group}.{version}.{resource.kind}"
+    """The name of a kind's schema, as Kubernetes publishes it; custom groups read backwards."""
+    if resource.custom:
+        group = ".".join(reversed(resource.group.split(".")))
+        return f"{group}.{version}.{resource.kind}"
+    if resource.group == "apiextensions.k8s.io":
+        return f"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{version}.{resource.kind}"
+    return f"{_PREFIX}{resource.group.partition('.')[0] or 'core'}.{version}.{resource.kind}"
 
 
 def _type_name(name: str) -> str:
