@@ -150,7 +150,7 @@ class EmbeddedCluster:
             feed,
             config.clock,
             self._host(http),
-            PodAddresses(loopback.prefix),
+            PodAddresses(loopback.prefix, self._known_addresses()),
             host_address=loopback.host,
             back_off_scale=config.back_off_scale,
         )
@@ -185,6 +185,11 @@ class EmbeddedCluster:
             return None
         self._stack.enter_context(statefile.locked(self.config.directory))
         return statefile.read(self.config.directory / statefile.NAME)
+
+    def _known_addresses(self) -> list[str]:
+        """Where pods of an earlier cluster were: clients may still try them, and processes may be about to end."""
+        pods = self.registry.list("pods")[0]
+        return [pod["status"]["podIP"] for pod in pods if (pod.get("status") or {}).get("podIP")]
 
     def _seed(self, loopback: LoopbackRange) -> None:
         for name in ("default", "kube-node-lease", "kube-public", "kube-system"):

@@ -123,6 +123,13 @@ def test_addresses_rest_before_they_come_back():
     assert addresses.take() == "127.40.1.2"
 
 
+def test_addresses_of_an_earlier_cluster_rest():
+    """Whoever still connects to one does not meet another pod."""
+    addresses = PodAddresses("127.40", ["127.40.1.7", "127.40.2.254", "fd00::1", "10.9.9.9"])
+    assert addresses.take() == "127.40.3.1"
+    assert PodAddresses("127.40", ["127.40.254.254"]).take() == "127.40.1.1"
+
+
 def test_service_links():
     """The variables of Docker's links, one Service and two ports."""
     ports = [{"name": "http", "port": 80}, {"name": "admin-ui", "port": 81, "protocol": "TCP"}]
