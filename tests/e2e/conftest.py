@@ -28,6 +28,7 @@ from trimtab.effects import kinds
 from trimtab.effects.kubernetes import Cluster
 
 RIGHTS = Path(__file__).parents[2] / "manifests" / "overlays" / "embedded"
+STRICT = {"pod-security.kubernetes.io/enforce": "restricted"}  # our pods pass the strictest standard
 ACCOUNT = ("trimtab-operator", "trimtab-system")
 TRAIN = (
     "import sys; from pathlib import Path; from trimtab.cli.demo.train import write_customer_model; "
@@ -172,7 +173,7 @@ def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 async def world(cluster: Cluster, operator: Operator, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fresh namespace that goes with the test."""
     namespace = f"test-{short_hash(request.node.nodeid)}"
-    await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": STRICT}})
     made = World(cluster, namespace, operator.log)
     yield made
     for body in await cluster.list(kinds.MODELS, namespace):
