@@ -142,6 +142,11 @@ def test_names_of_schemas():
     names = set(openapi.v2(Catalog())["definitions"])
     assert {
         "io.k8s.api.core.v1.Pod",
+        "io.k8s.api.core.v1.PodSpec",
+        "io.k8s.api.apps.v1.DeploymentSpec",
+        "io.k8s.api.rbac.v1.Subject",
+        "io.k8s.api.discovery.v1.EndpointPort",
+        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
         "io.k8s.api.rbac.v1.ClusterRole",
         "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
     } <= names

@@ -112,6 +112,14 @@ OBJECTS = [
         "regarding": {"kind": "Pod", "name": "p"},
         "note": "n",
     },
+    {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "s"},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": False}}],
+        "ports": [{"name": "", "port": 80, "protocol": "TCP"}],
+    },
     {"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": 404, "details": {"name": "x"}},
 ]
 
@@ -169,3 +177,14 @@ def test_any_bytes_are_a_body_or_refused(data: bytes):
     for sent in (b"k8s\x00" + data, body(b"Pod", data), body(b"Deployment", text(2, data))):
         with contextlib.suppress(ApiError):
             assert decode_protobuf(sent)["kind"] in ("Pod", "Deployment")
+
+
+def test_messages_of_one_name_are_told_apart():
+    """The ports of Endpoints and of EndpointSlices have their fields in different orders."""
+    name, protocol, port = text(1, b"n"), text(2, b"TCP"), number(3, 80)
+    found = decode_protobuf(
+        b"k8s\x00"
+        + text(1, text(1, b"discovery.k8s.io/v1") + text(2, b"EndpointSlice"))
+        + text(2, text(3, name + protocol + port))
+    )
+    assert found["ports"] == [{"name": "n", "protocol": "TCP", "port": 80}]

@@ -7,6 +7,7 @@ from trimtab.local.kinds.served import Served
 from trimtab.local.resources import Resource
 from trimtab.local.schema import builtin, descriptions
 from trimtab.local.schema.builtin import Node
+from trimtab.local.schema.publishing import published_name
 
 _KIND = "x-kubernetes-group-version-kind"
 _PREFIX = "io.k8s.api."
@@ -69,10 +70,6 @@ def schema_name(resource: Resource, version: str) -> str:
     return f"{_PREFIX}{resource.group.partition('.')[0] or 'core'}.{version}.{resource.kind}"
 
 
-def _type_name(name: str) -> str:
-    return f"{_PREFIX}types.{name}"
-
-
 def _add(served: Served, version: str, schemas: dict[str, Node], prefix: str) -> None:
     """The schema of a kind, and those of all types it refers to."""
     resource = served.resource
@@ -81,7 +78,7 @@ def _add(served: Served, version: str, schemas: dict[str, Node], prefix: str) ->
     node[_KIND] = [{"group": resource.group, "version": version, "kind": resource.kind}]
     if resource.custom:
         properties = dict(node.get("properties") or {})
-        metadata = {"$ref": prefix + _type_name("ObjectMeta")}
+        metadata = {"$ref": prefix + published_name("ObjectMeta")}
         _need("ObjectMeta", schemas, prefix)
         properties |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": metadata}
         for field in ("apiVersion", "kind", "metadata"):
@@ -91,17 +88,17 @@ def _add(served: Served, version: str, schemas: dict[str, Node], prefix: str) ->
 
 
 def _need(name: str, schemas: dict[str, Node], prefix: str) -> None:
-    if _type_name(name) in schemas:
+    if published_name(name) in schemas:
         return
-    schemas[_type_name(name)] = {}  # a place, as types may refer to themselves
-    schemas[_type_name(name)] = _published(builtin.definitions()[name], schemas, prefix)
+    schemas[published_name(name)] = {}  # a place, as types may refer to themselves
+    schemas[published_name(name)] = _published(builtin.definitions()[name], schemas, prefix)
 
 
 def _published(node: Node, schemas: dict[str, Node], prefix: str) -> Node:
     """A schema node as it is published: references resolved by name, our own keywords left out."""
     if "$ref" in node:
         _need(node["$ref"], schemas, prefix)
-        reference = {"$ref": prefix + _type_name(node["$ref"])}
+        reference = {"$ref": prefix + published_name(node["$ref"])}
         rest = {k: v for k, v in node.items() if k != "$ref"}
         if not rest:
             return reference
