@@ -1,15 +1,18 @@
 """kubectl exec, cp, attach and the official client's streams, against real processes."""
 
 import asyncio
+import base64
 import json
 import os
 import pty
 import shutil
+import ssl
 import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -456,3 +459,89 @@ async def test_a_node_port_is_open_on_the_node(embedded):
                 return
             except aiohttp.ClientConnectionError:
                 await asyncio.sleep(0.05)
+
+
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
+HANDSHAKE = {**UPGRADE, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "words"),
+    [
+        ("exec?command=ls&stdout=1", {}, 400, "Upgrade request required"),
+        ("exec?command=ls&stdout=1", UPGRADE, 400, "client supports [], server accepts [v5.channel.k8s.io"),
+        (
+            "exec?command=ls&stdout=1",
+            {**UPGRADE, "Sec-WebSocket-Protocol": "v5.channel.k8s.io"},
+            400,
+            "the WebSocket handshake is incomplete",
+        ),
+        (
+            "exec?command=ls",
+            {**HANDSHAKE, "Sec-WebSocket-Protocol": "v5.channel.k8s.io"},
+            400,
+            "you must specify at least 1 of stdin, stdout, stderr",
+        ),
+        ("exec?command=ls&stdout=1", SPDY, 403, "unable to negotiate protocol"),
+        ("exec?command=ls&stdout=1", {"Connection": "Upgrade", "Upgrade": "h2c"}, 400, "unsupported protocol 'h2c'"),
+        (
+            "portforward?ports=x",
+            {**HANDSHAKE, "Sec-WebSocket-Protocol": "v4.channel.k8s.io"},
+            400,
+            "unable to parse 'x' as a port",
+        ),
+        (
+            "portforward",
+            {**HANDSHAKE, "Sec-WebSocket-Protocol": "v4.channel.k8s.io"},
+            400,
+            "query parameter 'ports' is required",
+        ),
+        ("proxy/", UPGRADE, 400, "use kubectl port-forward"),
+        ("log?sinceSeconds=999999999999999999", {}, 200, ""),
+    ],
+)
+async def test_half_a_request_is_refused(embedded, path, headers, status, words):
+    """Whatever arrives: a refusal with the reason, never a hang or an error of ours."""
+    await started(embedded)
+
+    known = yaml.safe_load(embedded.cluster.kubeconfig_path.read_text())
+    cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
+    authority = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    url = f"{cluster['server']}/api/v1/namespaces/default/pods/p/{path}"
+    sent = {"Authorization": f"Bearer {user['token']}", **headers}
+    async with aiohttp.ClientSession() as http, http.get(url, headers=sent, ssl=authority) as answer:
+        text = await answer.text()
+        assert (answer.status, words in text) == (status, True), text
+
+
+@pytest.mark.parametrize(
+    ("path", "protocol"),
+    [("exec?command=sleep&command=54323&stdout=1", "v4.channel.k8s.io"), ("portforward", "portforward.k8s.io")],
+)
+async def test_a_client_that_speaks_no_spdy_is_let_go(embedded, path, protocol):
+    """After the upgrade comes rubbish: the connection ends, and nothing was started."""
+    await started(embedded)
+    known = yaml.safe_load(embedded.cluster.kubeconfig_path.read_text())
+    cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
+    authority = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    host, _, port = cluster["server"].removeprefix("https://").partition(":")
+    lines = (
+        f"POST /api/v1/namespaces/default/pods/p/{path} HTTP/1.1",
+        f"Host: {host}",
+        f"Authorization: Bearer {user['token']}",
+        "Connection: Upgrade",
+        "Upgrade: SPDY/3.1",
+        f"X-Stream-Protocol-Version: {protocol}",
+        "\r\n",
+    )
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=authority)
+        writer.write("\r\n".join(lines).encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert f"X-Stream-Protocol-Version: {protocol}".encode() in answer
+        writer.write(b"\x80\x02rubbish rubbish rubbish")
+        await reader.read()
+        writer.close()
+    assert not running("sleep\x0054323")

@@ -159,5 +159,10 @@ def _time_of(line: bytes) -> datetime:
 
 
 def since_instant(now: datetime, seconds: int | None) -> datetime | None:
-    """The instant `seconds` ago, where given."""
-    return None if seconds is None else now - timedelta(seconds=seconds)
+    """The instant `seconds` ago, where given; longer ago than a calendar reaches is always."""
+    if seconds is None:
+        return None
+    try:
+        return now - timedelta(seconds=seconds)
+    except OverflowError:
+        return None

@@ -13,8 +13,10 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
+from trimtab.local.apiserver.calls import Call
 from trimtab.local.encodings import to_json
 from trimtab.local.objects import Object
+from trimtab.local.statuses import bad_request
 
 STDIN, STDOUT, STDERR, OUTCOME, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 SUBPROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io")
@@ -82,6 +84,10 @@ def parsed(message: bytes | str, *, text: bool = False) -> tuple[int, bytes]:
         return -1, b""
 
 
-def a_socket(*subprotocols: str) -> web.WebSocketResponse:
-    """A WebSocket that is yet to be opened."""
-    return web.WebSocketResponse(protocols=subprotocols, max_msg_size=_LARGEST_MESSAGE, compress=False)
+async def opened_socket(call: Call, *subprotocols: str) -> web.WebSocketResponse:
+    """A WebSocket of one of these subprotocols, after the handshake. Raises ApiError 400 for a broken one."""
+    socket = web.WebSocketResponse(protocols=subprotocols, max_msg_size=_LARGEST_MESSAGE, compress=False)
+    if call.request.method != "GET" or not socket.can_prepare(call.request):
+        raise bad_request("unable to upgrade: the WebSocket handshake is incomplete")
+    await socket.prepare(call.request)
+    return socket

@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from trimtab.local.apiserver.calls import Call
-from trimtab.local.apiserver.connecting.channels import SUBPROTOCOLS, Channels, WebSocketChannels, a_socket
+from trimtab.local.apiserver.connecting.channels import SUBPROTOCOLS, Channels, WebSocketChannels, opened_socket
 from trimtab.local.apiserver.connecting.streamchannels import PROTOCOLS, StreamChannels
 from trimtab.local.apiserver.connecting.targets import called_pod, chosen_container, way_to
 from trimtab.local.apiserver.connecting.upgrades import (
@@ -39,8 +39,7 @@ async def command(call: Call) -> web.StreamResponse:
     streams = _streams(call)
     if not is_websocket(call):
         return await _over_spdy(call, access, container, streams)
-    socket = a_socket(*offered(call, SUBPROTOCOLS))
-    await socket.prepare(call.request)
+    socket = await opened_socket(call, *offered(call, SUBPROTOCOLS))
     channels = WebSocketChannels(socket)
     if streams.stdout or streams.stderr:
         # Nothing yet; a client learns from it that it is connected.

@@ -15,11 +15,11 @@ from aiohttp import web
 
 from trimtab.local.apiserver.calls import Call
 from trimtab.local.apiserver.connecting.carrying import carry
-from trimtab.local.apiserver.connecting.channels import a_socket
+from trimtab.local.apiserver.connecting.channels import opened_socket
 from trimtab.local.apiserver.connecting.multiplexing import Connection, Stream
 from trimtab.local.apiserver.connecting.portchannels import forward_channels
 from trimtab.local.apiserver.connecting.spdy import ProtocolError
-from trimtab.local.apiserver.connecting.targets import called_pod, pod_address, way_to
+from trimtab.local.apiserver.connecting.targets import called_pod, pod_address, port_number, way_to
 from trimtab.local.apiserver.connecting.upgrades import (
     Pipe,
     UpgradedPipe,
@@ -55,8 +55,7 @@ async def port_forward(call: Call) -> web.StreamResponse:
         return raw
     protocol = offered(call, (_TUNNEL, _CHANNELS))[0]
     ports = _ports(call) if protocol == _CHANNELS else []
-    socket = a_socket(protocol)
-    await socket.prepare(call.request)
+    socket = await opened_socket(call, protocol)
     if protocol == _TUNNEL:
         await _forward_streams(WebSocketPipe(socket), address, name)
     else:
@@ -68,10 +67,12 @@ def _ports(call: Call) -> list[int]:
     texts = [t for value in call.request.query.getall("ports", []) for t in value.split(",")]
     if not texts:
         raise bad_request("query parameter 'ports' is required")
+    ports = []
     for text in texts:
-        if not text.isdigit() or not 0 < int(text) < 65_536:
+        if (port := port_number(text)) is None:
             raise bad_request(f"unable to parse {text!r} as a port: it must be between 1 and 65535")
-    return [int(text) for text in texts]
+        ports.append(port)
+    return ports
 
 
 async def _forward_streams(pipe: Pipe, address: str, pod: str) -> None:
@@ -116,8 +117,8 @@ async def _tasks() -> AsyncIterator[Callable[[Awaitable[None]], None]]:
 async def _pair(connection: Connection, one: Stream, other: Stream, address: str, pod: str) -> None:
     data, error = (one, other) if one.headers.get("streamtype") == "data" else (other, one)
     try:
-        text = data.headers.get("port", "")
-        problem = await carry(address, int(text) if text.isdigit() else 0, pod, data.received(), data.send, data.over)
+        port = port_number(data.headers.get("port", "")) or 0
+        problem = await carry(address, port, pod, data.received(), data.send, data.over)
         if problem:
             await error.send(problem.encode())
         await data.finish()

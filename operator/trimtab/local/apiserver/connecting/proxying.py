@@ -15,6 +15,7 @@ from yarl import URL
 
 from trimtab.local import pods
 from trimtab.local.apiserver.calls import Call
+from trimtab.local.apiserver.connecting.targets import port_number
 from trimtab.local.controllers.endpoints import SERVICE_NAME
 from trimtab.local.objects import Object
 from trimtab.local.proxy.services import ready_endpoints
@@ -66,7 +67,7 @@ async def proxied(call: Call) -> web.StreamResponse:
                 ssl=False,
             ) as answer:
                 return await _passed_back(call, answer, f"{host}:{port}", prefix)
-        except (aiohttp.ClientConnectionError, OSError) as error:
+        except (aiohttp.ClientError, ValueError, OSError) as error:
             why = f"dial tcp {host}:{port}: connect: connection refused" if _refused(error) else str(error)
             text = f"error trying to reach service: {why}"
             raise ApiError(503, "ServiceUnavailable", text) from error
@@ -95,9 +96,13 @@ async def _passed_back(call: Call, answer: aiohttp.ClientResponse, host: str, pr
             response.headers["Location"] = prefix + parts._replace(scheme="", netloc="").geturl()
     await response.prepare(call.request)
     with contextlib.suppress(ConnectionError, RuntimeError):  # the client went away
-        async for piece in answer.content.iter_chunked(_CHUNK):
-            await response.write(piece)
-        await response.write_eof()
+        try:
+            async for piece in answer.content.iter_chunked(_CHUNK):
+                await response.write(piece)
+            await response.write_eof()
+        except aiohttp.ClientError:
+            if call.request.transport is not None:
+                call.request.transport.abort()  # what was cut short must not look complete
     return response
 
 
@@ -130,14 +135,14 @@ def _pod_location(pod: Object, port: str) -> tuple[str, int]:
     if not port:
         ports = [int(p["containerPort"]) for c in pods.containers(pod) for p in c.get("ports") or ()]
         return str(address), ports[0] if ports else 80
-    if not port.isdigit() or not 0 < int(port) < 65_536:
+    if (number := port_number(port)) is None:
         raise bad_request(f'invalid pod request "{pod["metadata"]["name"]}:{port}"')
-    return str(address), int(port)
+    return str(address), number
 
 
 def _service_location(call: Call, service: Object, name: str, port: str) -> tuple[str, int]:
-    if port.isdigit():
-        named = [p.get("name") or "" for p in service["spec"].get("ports") or () if p["port"] == int(port)]
+    if (number := port_number(port)) is not None:
+        named = [p.get("name") or "" for p in service["spec"].get("ports") or () if p["port"] == number]
         if not named:
             raise ApiError(503, "ServiceUnavailable", f'no service port {port} found for service "{name}"')
         port = named[0]

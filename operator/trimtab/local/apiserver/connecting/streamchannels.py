@@ -6,11 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import structlog
+
 from trimtab.local.apiserver.connecting.multiplexing import Connection, Stream
+from trimtab.local.apiserver.connecting.spdy import ProtocolError
 from trimtab.local.apiserver.connecting.upgrades import Pipe
 from trimtab.local.encodings import to_json
 from trimtab.local.entering import Streams
 from trimtab.local.objects import Object
+
+log = structlog.get_logger(__name__)
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _OPENED_WITHIN_S = 30.0
@@ -47,14 +52,21 @@ class StreamChannels:
 
     async def _drive(self) -> None:
         connection = Connection(self._pipe)
-        async for stream in connection.opened():
-            kind = stream.headers.get("streamtype", "")
+        try:
+            async for stream in connection.opened():
+                self._opened(stream)
+        except ProtocolError as error:
+            log.debug("session.not_understood", error=str(error))
+        await self._inbound.put(None)
+
+    def _opened(self, stream: Stream) -> None:
+        kind = stream.headers.get("streamtype", "")
+        if kind in self._wanted and kind not in self._streams:
             self._streams[kind] = stream
             if kind in ("stdin", "resize"):
                 self._tasks.append(asyncio.create_task(self._take(kind, stream)))
             if self._wanted <= self._streams.keys():
                 self._complete.set()
-        await self._inbound.put(None)
 
     async def _take(self, kind: str, stream: Stream) -> None:
         async for data in stream.received():

@@ -48,3 +48,10 @@ def pod_address(pod: Object) -> str:
         found = (pod.get("status") or {}).get("phase") or "Pending"
         raise bad_request(f"unable to forward port because pod is not running. Current status={found}")
     return str(address)
+
+
+def port_number(text: str) -> int | None:
+    """The port that a text names, None where it names none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        return None
+    return int(text) if 0 < int(text) < 65_536 else None

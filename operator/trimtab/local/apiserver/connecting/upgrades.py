@@ -100,6 +100,7 @@ class UpgradedPipe(web.StreamResponse):
 
     def __init__(self, protocol: str, headers: Mapping[str, str]) -> None:
         super().__init__(status=101, headers={**headers, "Connection": "Upgrade", "Upgrade": protocol})
+        self.force_close()  # it is no HTTP connection any more
         self._receiver: _Receiver | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -112,7 +113,6 @@ class UpgradedPipe(web.StreamResponse):
             raise ConnectionResetError(msg)
         self._receiver = _Receiver(transport)
         request.protocol.set_parser(cast("Any", self._receiver))
-        request.protocol.keep_alive(False)
         return await super().prepare(request)
 
     async def send(self, data: bytes) -> None:
