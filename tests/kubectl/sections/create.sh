@@ -58,3 +58,16 @@ kind: Service
 metadata: {name: bad}
 spec: {ports: [{port: 70000, targetPort: 80}]}
 YAML
+
+# What belongs to no namespace, and goes at the end.
+mine="trimtab-test-$RANDOM$RANDOM"
+prints "clusterrole.rbac.authorization.k8s.io/$mine created" kubectl create clusterrole "$mine" --verb=get --non-resource-url=/metrics
+prints "clusterrolebinding.rbac.authorization.k8s.io/$mine created" kubectl create clusterrolebinding "$mine" --clusterrole="$mine" --user=jane
+matches "$mine ClusterRole/$mine [0-9]+s" kubectl get clusterrolebinding "$mine"
+prints "priorityclass.scheduling.k8s.io/$mine created" kubectl create priorityclass "$mine" --value=7 --description="a test's"
+matches "$mine 7 false [0-9]+s" kubectl get priorityclass "$mine"
+prints "service/np created" kubectl create service nodeport np --tcp=80
+matches "np NodePort [0-9.]+ <none> 80:3[0-9]+/TCP" kubectl get service np
+prints "service/en created" kubectl create service externalname en --external-name=a.example.com
+matches "en ExternalName <none> a.example.com <none>" kubectl get service en
+for kind in clusterrolebinding clusterrole priorityclass; do shows "deleted" kubectl delete "$kind" "$mine"; done
