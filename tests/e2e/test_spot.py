@@ -69,7 +69,7 @@ async def test_losing_all_spot_nodes_under_load(world: Any, customer: Path, load
 
     def settled(status: dict[str, Any]) -> bool:
         replicas = status.get("replicas") or {}
-        return (replicas.get("onDemand"), replicas.get("spot"), replicas.get("ready")) == (1, 3, 4)
+        return "url" in status and (replicas.get("onDemand"), replicas.get("spot"), replicas.get("ready")) == (1, 3, 4)
 
     body = await world.until("one on-demand and three spot replicas", settled)
     doomed = await nodes_of(world, spot)
