@@ -43,7 +43,6 @@ def test_a_new_model_gets_one_job(a_snapshot: Any, make: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason", "said"),
     [
-        ({"source": {"uri": "file:///m", "format": "TorchExport"}}, "NotSupported", "spec.source.format: TorchExport"),
         ({"source": {"uri": "hf://org/m"}}, "NotSupported", "spec.source.uri: hf://org/m"),
         (
             {"source": {"uri": "file:///m", "entrypoint": "m:build"}},

@@ -32,7 +32,7 @@ class SourceFormat(StrEnum):
     @property
     def runs_code(self) -> bool:
         """Whether loading such a model executes code that came with it."""
-        return self in {SourceFormat.PYTHON, SourceFormat.TORCH_EXPORT}
+        return self is SourceFormat.PYTHON
 
 
 class Source(ApiModel):
@@ -41,7 +41,7 @@ class Source(ApiModel):
     uri: Uri
     """A file or folder: file:///models/digits, s3://models/digits/v3."""
     format: SourceFormat = SourceFormat.AUTO
-    """How it is stored; Auto looks at the files. Python and TorchExport run code: the platform must allow it."""
+    """How it is stored; Auto looks at the files. Python runs code: the platform must allow it."""
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
     """Expected digest; a source that differs is refused. A new digest asks for a new run."""
     entrypoint: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=253)] | None = None

@@ -23,7 +23,6 @@ class Refusal(NamedTuple):
         return f"{self.field}: {self.value} is not supported by this version; {self.remedy}"
 
 
-FORMATS = {"Auto", "Onnx", "Python", "HuggingFace", "Sklearn"}
 SCHEMES = ("file", "s3")
 
 
@@ -60,8 +59,6 @@ def pool_refusals(spec: CapacityPoolSpec) -> list[Refusal]:
 
 
 def _source(spec: OptimizedModelSpec) -> Iterator[Refusal]:
-    if spec.source.format.value not in FORMATS:
-        yield Refusal("spec.source.format", spec.source.format.value, "use Onnx, HuggingFace, Sklearn or Python")
     uris = {
         "spec.source.uri": spec.source.uri,
         "spec.guardrail.dataset.uri": spec.guardrail.dataset.uri,

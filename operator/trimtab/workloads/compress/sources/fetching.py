@@ -12,7 +12,7 @@ from trimtab.store import fetch_all, folder_digest, open_store
 
 WEIGHTS = "model.safetensors"
 _FIELD = "spec.source.uri"
-_SUFFIXES = {SourceFormat.ONNX: ".onnx", SourceFormat.SKLEARN: ".skops"}
+_SUFFIXES = {SourceFormat.ONNX: ".onnx", SourceFormat.SKLEARN: ".skops", SourceFormat.TORCH_EXPORT: ".pt2"}
 _UNSAFE = {
     ".pt": "PyTorch pickle",
     ".pth": "PyTorch pickle",
@@ -23,7 +23,6 @@ _UNSAFE = {
     ".joblib": "pickle",
     ".h5": "Keras",
     ".keras": "Keras",
-    ".pt2": "torch.export archive",
 }
 
 
@@ -75,11 +74,6 @@ def fetch_source(source: Source, allow_code: bool, into: Path) -> FetchedSource:
 
 
 def _format(source: Source, names: list[str]) -> SourceFormat:
-    if source.format is SourceFormat.TORCH_EXPORT:
-        raise Stalled(
-            Reason.NOT_SUPPORTED,
-            f"spec.source.format: {source.format} is not supported by this version; use Onnx or Python",
-        )
     if source.format is not SourceFormat.AUTO:
         return source.format
     if source.entrypoint is not None:

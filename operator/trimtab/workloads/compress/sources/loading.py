@@ -12,7 +12,7 @@ from torch import nn
 from trimtab.api.compression import SourceFormat
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.graph import read_source_graph
-from trimtab.workloads.compress.sources import huggingface, python, sklearn
+from trimtab.workloads.compress.sources import huggingface, python, sklearn, torchexport
 from trimtab.workloads.compress.sources.fetching import FetchedSource
 
 
@@ -46,6 +46,8 @@ def load_source(fetched: FetchedSource, samples: Samples, owned: ExitStack) -> L
         case SourceFormat.HUGGING_FACE:
             network, free = huggingface.load_folder(fetched.folder, fetched.uri)
             return LoadedSource(network=network, free=free)
+        case SourceFormat.TORCH_EXPORT:
+            return LoadedSource(network=torchexport.load_archive(fetched.file, fetched.uri))
         case _:
             owned.enter_context(python.importable(fetched.folder))
             return LoadedSource(network=python.load_network(fetched.folder, fetched.entrypoint, fetched.uri))
