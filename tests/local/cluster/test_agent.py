@@ -510,3 +510,29 @@ async def test_crash_loop_messages_name_the_pod(embedded):
     message = await embedded.until(waiting)
     assert message.partition(" restarting ")[2] == f"failed container=main pod=p_default({uid})"
     assert message.split()[1] in ("10s", "20s", "40s", "1m20s", "2m40s", "5m0s")
+
+
+async def test_the_log_of_a_crash_is_the_previous_one_too(embedded):
+    """While a container waits to run again, `--previous` is its only run."""
+    embedded.run_pod("p", "echo run $$$$; exit 1", spec={"restartPolicy": "Always"})
+
+    def waiting():
+        status = (embedded.get("pods", "p")["status"].get("containerStatuses") or [{"state": {}}])[0]
+        return (status["state"].get("waiting") or {}).get("reason") == "CrashLoopBackOff" and status["restartCount"]
+
+    await embedded.until(waiting)
+    assert await embedded.log("p", previous=True) == await embedded.log("p")
+
+
+async def test_a_log_ends_as_the_container_did(embedded):
+    """No newline is added, and a long line stays one."""
+    embedded.run_pod("p", "head -c 40000 /dev/zero | tr '\\0' x; echo; printf end")
+    await embedded.pod("p", "Succeeded")
+    assert await embedded.log("p") == "x" * 40_000 + "\nend"
+
+
+async def test_a_pod_on_the_hosts_network_has_the_nodes_address(embedded):
+    """And gives no address of the pods' back when it goes."""
+    embedded.run_pod("p", "true", spec={"hostNetwork": True})
+    pod = await embedded.pod("p", "Succeeded")
+    assert pod["status"]["podIP"] == pod["status"]["hostIP"]

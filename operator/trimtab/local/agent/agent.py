@@ -262,7 +262,7 @@ class NodeAgent:
         if found is None and not _has_container(obj, name):
             msg = f"container {name} is not valid for pod {pod}"
             raise bad_request(msg)
-        record = (found.previous_log if previous else found.log) if found is not None else None
+        record = found.log_of(previous=previous) if found is not None else None
         if record is None:
             raise bad_request(_why_no_log(found, name, pod, previous=previous))
         return record.read(

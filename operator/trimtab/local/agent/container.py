@@ -103,6 +103,11 @@ class Container:
                 return
             await self._back_off(ended, ran_for)
 
+    def log_of(self, *, previous: bool) -> ContainerLog | None:
+        """The log of the present run or the one before; while it waits to run again, both are the last one."""
+        waits = self.record.waiting is not None and self.record.last is not None
+        return self.previous_log if previous and not waits else self.log
+
     def tell_stopping(self) -> None:
         """Announce the end of what runs."""
         if self.record.running_since is not None:
