@@ -10,6 +10,7 @@ from trimtab.local.catalog import Catalog
 from trimtab.local.definitions import CRDS, Definitions
 from trimtab.local.deleting import DeleteOptions
 from trimtab.local.incoming import Terms, check_name, presented
+from trimtab.local.kinds.advice import advice, finalizer_advice, without_repeated_owners
 from trimtab.local.kinds.definitions import CLEANUP
 from trimtab.local.kinds.served import Served
 from trimtab.local.objects import Object
@@ -68,6 +69,7 @@ class Transactions:
     ) -> Object:
         """Store a new object, given with its defaults; `entries` says who owns what, if that is known already."""
         resource, version = served.resource, terms.version
+        _name_owners_once(new, terms)
         self._admit_place(served, new)
         if terms.check is not None:
             terms.check(new, None)
@@ -82,6 +84,7 @@ class Transactions:
             raise error
         if (judge := self.judges.get(resource.key)) is not None:
             judge(new, None, terms.warnings)
+        _advise(served, new, None, terms)
         metadata = new["metadata"]
         if self._store.find(resource.key, metadata.get("namespace", ""), metadata["name"]):
             raise statuses.already_exists(resource, metadata["name"])
@@ -106,6 +109,7 @@ class Transactions:
     ) -> Object:
         """Write a new state of an existing object, if it is one. Raises ApiError 409, 422."""
         version = terms.version
+        _name_owners_once(new, terms)
         if (given := new["metadata"].get("resourceVersion")) and given != old["metadata"]["resourceVersion"]:
             raise statuses.modified(served.resource, old["metadata"]["name"])
         current = presented(served, old, version)
@@ -119,6 +123,7 @@ class Transactions:
             raise error
         if not terms.subresource and (judge := self.judges.get(served.resource.key)) is not None:
             judge(new, current, terms.warnings)
+        _advise(served, new, current, terms)
         if entries is None:
             managed.record_update(current, new, served.schema(version), terms.manager, now)
         else:
@@ -240,3 +245,19 @@ class Transactions:
             return
         if all(finalizer == CLEANUP for finalizer in definition["metadata"].get("finalizers") or []):
             self.drop(self._catalog.get(CRDS), definition, now)
+
+
+def _name_owners_once(new: Object, terms: Terms) -> None:
+    new["metadata"], warnings = without_repeated_owners(new["metadata"])
+    if terms.warnings is not None:
+        terms.warnings.extend(warnings)
+
+
+def _advise(served: Served, new: Object, old: Object | None, terms: Terms) -> None:
+    """Tell the writer what is allowed, but hardly meant."""
+    if terms.warnings is None or terms.subresource:
+        return
+    if served.resource.custom:
+        terms.warnings.extend(finalizer_advice(new["metadata"], old["metadata"] if old else {}))
+    else:
+        terms.warnings.extend(advice(served.resource.key, new, old))

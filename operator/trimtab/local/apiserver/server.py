@@ -149,8 +149,8 @@ class ApiServer:
         except ApiError as error:
             return error_response(error)
         except web.HTTPRequestEntityTooLarge:
-            text = f"the body of a request may have {_LARGEST_BODY} bytes at most"
-            return error_response(ApiError(413, "RequestEntityTooLarge", text, {}))
+            text = f"Request entity too large: limit is {_LARGEST_BODY}"
+            return error_response(ApiError(413, "RequestEntityTooLarge", text))
         except Exception as error:
             log.exception("request.failed", method=request.method, path=request.path)
             text = f"Internal error occurred: {error}"

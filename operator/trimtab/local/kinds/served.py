@@ -19,6 +19,8 @@ from trimtab.local.statuses import FieldError
 
 # Names of kinds that have no rule of their own only have to fit into a URL.
 _ANY_PATH_SEGMENT = "rbac.authorization.k8s.io"
+# What a real server tells whoever uses a kind that is on its way out.
+_DEPRECATED = {"endpoints": ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]}
 _SCHEME = '"pkg/api/legacyscheme/scheme.go:30"'
 
 
@@ -83,7 +85,7 @@ class BuiltIn:
         return columns_of(self.resource.key)
 
     def deprecations(self, version: str) -> list[str]:  # noqa: ARG002
-        return []
+        return _DEPRECATED.get(self.resource.key, [])
 
     def has_status(self, version: str) -> bool:  # noqa: ARG002
         return self.resource.subresource("status") is not None
