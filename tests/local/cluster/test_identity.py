@@ -208,6 +208,25 @@ async def test_the_api_server_is_a_service(embedded):
                 await asyncio.sleep(0.02)  # the forwarder is about to listen
 
 
+async def test_replicas_that_are_refused_are_tried_with_patience(embedded):
+    """A namespace that admits no such pod says so in events, again and again but not in a loop."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    embedded.create("namespaces", {"metadata": {"name": "strict", "labels": labels}}, None)
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "main", "image": "busybox"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    embedded.create("deployments.apps", {"metadata": {"name": "d"}, "spec": spec}, "strict")
+
+    def refusals():
+        events = embedded.registry.list("events", "strict")[0]
+        return [e["message"] for e in events if e["reason"] == "FailedCreate"]
+
+    [first, *_] = await embedded.until(refusals)
+    assert 'is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false' in first
+    before = embedded.registry.version
+    await asyncio.sleep(0.5)
+    assert embedded.registry.version - before < 20
+
+
 @needs_kubectl
 async def test_kubectl_tells_who_may_what(embedded):
     """auth whoami and can-i, create token, and refusals as kubectl prints them."""

@@ -121,10 +121,9 @@ class ReplicaSets(Controller):
             failure = self._change_pods(replica_set, plan)
         status = {**plan.status}
         if conditions := failure_condition(failure, now):
+            # The first failure stays until none is left: each names another pod, and writing it would wake us again.
             old = pods.condition(replica_set, "ReplicaFailure")
-            if old is not None and old["message"] == conditions[0]["message"]:
-                conditions = [old]
-            status["conditions"] = conditions
+            status["conditions"] = [old] if old is not None else conditions
         self.write_status("replicasets.apps", replica_set, status)
         if failure is not None:
             raise ApiError(500, "InternalError", failure[1])  # the queue tries again with back-off
