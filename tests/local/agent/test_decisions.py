@@ -172,3 +172,12 @@ def test_a_tar_that_makes_an_archive_uses_the_names_inside():
     assert archive_names(["tar", "cf", "-", "/tmp/p/v/w/f"], mounts)[-1] == "--transform=flags=rSH;s,^tmp/p/v/w,work,"
     for argv in (["tar", "xmf", "-", "-C", "/tmp/p/v/w"], ["cat", "/tmp/p/v/w"], ["tar", "cf", "-", "/etc"]):
         assert archive_names(argv, mounts) == argv
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "phase"), [("running", "Running"), (0, "Succeeded"), (143, "Succeeded"), ("waiting", "Pending")]
+)
+def test_a_sidecar_keeps_a_pod_from_being_over(sidecar, phase):
+    """What it ended with does not matter, only that it has."""
+    beside = record(sidecar, sidecar=True, started=sidecar == "running")
+    assert pod_phase("Never", [beside], [record(0)]) == phase

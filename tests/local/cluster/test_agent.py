@@ -4,6 +4,8 @@ import asyncio
 import base64
 import contextlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -536,3 +538,32 @@ async def test_a_pod_on_the_hosts_network_has_the_nodes_address(embedded):
     embedded.run_pod("p", "true", spec={"hostNetwork": True})
     pod = await embedded.pod("p", "Succeeded")
     assert pod["status"]["podIP"] == pod["status"]["hostIP"]
+
+
+async def test_sidecars_start_one_after_the_other_and_end_in_reverse(embedded):
+    """The next one waits for a start-up probe; the containers go first, then the last sidecar, then the first."""
+
+    def sidecar(name, **more):
+        script = f"trap 'echo {name} >> /w/ends; exit 0' TERM; sleep 0.2; echo {name} >> /w/starts; touch /w/{name}"
+        command = ["sh", "-c", f"{script}; while :; do sleep 0.05; done"]
+        probe = {"exec": {"command": ["test", "-e", f"/w/{name}"]}, "periodSeconds": 1, "failureThreshold": 30}
+        mounts = [{"name": "w", "mountPath": "/w"}]
+        base = {"name": name, "image": "busybox", "command": command, "volumeMounts": mounts}
+        return {**base, "restartPolicy": "Always", "startupProbe": probe, **more}
+
+    shared = await asyncio.to_thread(tempfile.mkdtemp, prefix="tt")
+    try:
+        embedded.run_pod(
+            "p",
+            "echo main >> /w/starts",
+            container={"volumeMounts": [{"name": "w", "mountPath": "/w"}]},
+            spec={
+                "initContainers": [sidecar("one"), sidecar("two")],
+                "volumes": [{"name": "w", "hostPath": {"path": shared}}],
+            },
+        )
+        await embedded.pod("p", "Succeeded")
+        assert (Path(shared) / "starts").read_text() == "one\ntwo\nmain\n"
+        assert (Path(shared) / "ends").read_text() == "two\none\n"
+    finally:
+        shutil.rmtree(shared)

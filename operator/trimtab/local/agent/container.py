@@ -76,6 +76,7 @@ class Container:
     memory: MemoryWatch
     not_begun: str = "ContainerCreating"
     waits_for_sources: bool = False
+    has_started: asyncio.Event = field(default_factory=asyncio.Event)
     log: ContainerLog | None = None
     previous_log: ContainerLog | None = None
     _process: Process | None = None
@@ -205,11 +206,11 @@ class Container:
         self.tell("Normal", "Created", "Container created")
         self.tell("Normal", "Started", "Container started")
         health = Health(
-            self.spec, self.record, launch.around, changed=self.changed, tell=self.tell, end=self._end_early
+            self.spec, self.record, launch.around, changed=self._noticed, tell=self.tell, end=self._end_early
         )
         health.begin()
         self._limit_memory(self._process)
-        self.changed()
+        self._noticed()
         try:
             code = await self._process.wait()
         finally:
@@ -225,6 +226,11 @@ class Container:
         message = self._message(launch.message_path, code)
         log.debug("container.ended", container=self.record.name, exit_code=code)
         return Ended(code, reason, began, self.clock(), message, identity)
+
+    def _noticed(self) -> None:
+        if self.record.started:
+            self.has_started.set()
+        self.changed()
 
     def _limit_memory(self, process: Process) -> None:
         self._out_of_memory = False

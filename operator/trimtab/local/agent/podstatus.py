@@ -94,7 +94,7 @@ def pod_phase(restart_policy: str, inits: Sequence[ContainerRecord], mains: Sequ
     """The phase that follows from the containers, by kubelet's rules."""
     for record in inits:
         if record.sidecar:
-            if not record.started and not record.restarts:
+            if not record.started and not record.restarts and record.ended is None:
                 return "Pending"
             continue
         if record.ended is None:
@@ -106,6 +106,8 @@ def pod_phase(restart_policy: str, inits: Sequence[ContainerRecord], mains: Sequ
         return "Pending"
     if any(r.running_since is not None for r in mains) or restart_policy == "Always":
         return "Running"
+    if any(r.sidecar and r.running_since is not None for r in inits):
+        return "Running"  # a pod is not over while anything of it runs
     codes = [_last_code(r) for r in mains]
     if all(code == 0 for code in codes):
         return "Succeeded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 
 import structlog
@@ -21,7 +21,6 @@ from trimtab.local.agent.podstatus import ContainerRecord, final_phase, pod_phas
 from trimtab.local.agent.resuming import resume
 from trimtab.local.agent.volumes import followed_sources
 from trimtab.local.objects import Object
-from trimtab.local.times import stamp
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +58,7 @@ class PodWorker:
         self._deadline: float | None = None
         self._followed = followed_sources(pod)
         self._told_to_stop = asyncio.Event()
+        self._stop_ordered = asyncio.Event()  # once, and for good
         self._abandoned = False
         self._ordered_end = False
         self.inits = [self._container(spec, init=True) for spec in pods.init_containers(pod)]
@@ -151,23 +151,34 @@ class PodWorker:
             await self._stop_all(asyncio.get_running_loop().time() + self._grace())
         finally:
             deadline = self._deadline or asyncio.get_running_loop().time() + self._grace()
-            await asyncio.gather(*(c.stop(deadline) for c in self.inits if c.record.sidecar))
+            for sidecar in reversed([c for c in self.inits if c.record.sidecar]):
+                await sidecar.stop(deadline)  # those that came first may be needed by the others
             for task in sidecars:
                 task.cancel()
             await asyncio.gather(*sidecars, return_exceptions=True)
 
     async def _initialize(self, sidecars: list[asyncio.Task[None]]) -> bool:
         for container in self.inits:
-            if self._told_to_stop.is_set():
+            if self._stop_ordered.is_set():
                 return False
             if container.record.sidecar:
                 sidecars.append(asyncio.create_task(container.run()))
+                await self._unless_stopped(container.has_started.wait())
                 continue
             await container.run()
             ended = container.record.ended
             if ended is None or ended.exit_code != 0:
                 return False
-        return not self._told_to_stop.is_set()
+        return not self._stop_ordered.is_set()
+
+    async def _unless_stopped(self, what: Coroutine[None, None, bool]) -> None:
+        """Wait for something, or for the order to stop."""
+        waiting = {asyncio.create_task(what), asyncio.create_task(self._stop_ordered.wait())}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     def _grace(self) -> float:
         return float(self.pod["spec"].get("terminationGracePeriodSeconds", 30))
@@ -187,6 +198,7 @@ class PodWorker:
         if self._deadline is None or deadline < self._deadline - 0.5:
             self._deadline = deadline
             self._ordered_end = True
+            self._stop_ordered.set()
             self._told_to_stop.set()
 
     def source_changed(self, resource: str, name: str) -> None:
@@ -237,6 +249,7 @@ class PodWorker:
         self._abandoned = True
         for container in (*self.inits, *self.mains):
             container.kill()
+        self._stop_ordered.set()
         self._told_to_stop.set()
 
     def close_logs(self) -> None:
@@ -272,9 +285,3 @@ class PodWorker:
             now=self._clock(),
             reason=self._reason,
         )
-
-
-def rejected_status(pod: Object, reason: str, message: str, now: datetime) -> Object:
-    """The status of a pod that this node does not take."""
-    old: Object = pod.get("status") or {}
-    return {**old, "phase": "Failed", "reason": reason, "message": message, "startTime": stamp(now)}
