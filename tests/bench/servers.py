@@ -41,9 +41,9 @@ def embedded(name: str, folder: Path, *flags: str) -> Iterator[Running]:
 @contextmanager
 def etcd(folder: Path) -> Iterator[Running]:
     """etcd with its own fsync on every put."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    flags = etcd_flags(folder, f"http://127.0.0.1:{port}")
+    with socket.create_server(("127.0.0.1", 0)) as clients, socket.create_server(("127.0.0.1", 0)) as peers:
+        port, peer_port = clients.getsockname()[1], peers.getsockname()[1]
+    flags = etcd_flags(folder, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}")
     process = subprocess.Popen(["etcd", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port, process)

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,32 @@ async def test_writes_are_grouped(tmp_path, monkeypatch):
         store.put("configmaps", config_map(f"m{number}", {}))
     await store.durable()
     assert [payload.count(b"\n") for payload in appended] == [100]
+    await journal.close()
+
+
+@pytest.mark.parametrize("writers", [1, 16])
+async def test_writers_share_a_slow_disk(tmp_path, monkeypatch, writers):
+    """Whoever is answered and writes again comes into the next group, not into the one after it."""
+    journal = Journal(tmp_path / file.NAME, 77)
+    store = Store(journal)
+    groups = []
+
+    def slow(frame):
+        groups.append(frame.count(b"\n"))
+        time.sleep(0.01)
+        return len(frame)
+
+    monkeypatch.setattr(journal._file, "append", slow)
+
+    async def write(writer):
+        for number in range(10):
+            await asyncio.sleep(0.0003 * writer / writers)  # the way of an answer and the next request
+            store.put("configmaps", config_map(f"w{writer}", {"n": str(number)}))
+            await store.durable()
+
+    await asyncio.gather(*(write(writer) for writer in range(writers)))
+    assert sum(groups) == 10 * writers
+    assert len(groups) <= 14
     await journal.close()
 
 
