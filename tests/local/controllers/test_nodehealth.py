@@ -10,6 +10,7 @@ from trimtab.local.controllers.nodehealth import (
     is_silent,
     nobody_is_ready,
     silent_status,
+    wanted_metadata,
     wanted_taints,
 )
 
@@ -96,3 +97,12 @@ def test_a_silent_node_is_unknown():
     }
     again = silent_status({**node(), "status": {"conditions": [ready]}}, later + timedelta(seconds=9))
     assert again["conditions"][0] == ready
+
+
+def test_a_node_has_the_old_labels_too():
+    """As older selectors ask for them; what is there stays."""
+    of = node("True", labels={"kubernetes.io/os": "linux", "mine": "1"})
+    found = wanted_metadata(of)
+    assert found["labels"] == {"kubernetes.io/os": "linux", "beta.kubernetes.io/os": "linux", "mine": "1"}
+    assert found["annotations"] == {"node.alpha.kubernetes.io/ttl": "0"}
+    assert wanted_metadata({**of, "metadata": found}) == found

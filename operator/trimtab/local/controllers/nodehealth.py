@@ -23,6 +23,7 @@ _NO_SCHEDULE = {
     ("NetworkUnavailable", "True"): "node.kubernetes.io/network-unavailable",
 }
 _OURS = {*_NO_SCHEDULE.values(), UNSCHEDULABLE}
+_CACHED_S = "node.alpha.kubernetes.io/ttl"
 _EXCLUDED = "node.kubernetes.io/exclude-disruption"
 
 
@@ -133,3 +134,14 @@ def _is_judged(taint: Object, ready: Object | None) -> bool:
     if taint["effect"] == "NoExecute":
         return ready is not None and taint["key"] in (NOT_READY, UNREACHABLE)
     return taint["effect"] == "NoSchedule" and taint["key"] in _OURS
+
+
+def wanted_metadata(node: Object) -> Object:
+    """The node's metadata with what Kubernetes adds: old names of two labels, and how long kubelets may cache."""
+    metadata: Object = node["metadata"]
+    labels = dict(metadata.get("labels") or {})
+    for name in ("os", "arch"):
+        if value := labels.get(f"kubernetes.io/{name}"):
+            labels[f"beta.kubernetes.io/{name}"] = value
+    annotations = {_CACHED_S: "0", **(metadata.get("annotations") or {})}
+    return {**metadata, **({"labels": labels} if labels else {}), "annotations": annotations}

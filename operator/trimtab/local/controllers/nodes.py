@@ -16,6 +16,7 @@ from trimtab.local.controllers.nodehealth import (
     is_silent,
     nobody_is_ready,
     silent_status,
+    wanted_metadata,
     wanted_taints,
 )
 from trimtab.local.controllers.queue import Key
@@ -62,7 +63,7 @@ class Nodes(Controller):
             self._mark_not_ready([change.object])
 
     def reconcile(self, key: Key) -> float | None:
-        """Note signs of life, report silence, and write the taints."""
+        """Note signs of life, report silence, and write taints and labels."""
         node = self.find("nodes", key)
         if node is None:
             return None
@@ -75,7 +76,7 @@ class Nodes(Controller):
         self._heard[key.name] = heard
         if is_silent(node, heard, self._timing, now):
             node = self._give_up(node, now)
-        self._taint(node, now)
+        self._mark(node, now)
         return self._timing.monitor_s
 
     def _give_up(self, node: Object, now: datetime) -> Object:
@@ -102,15 +103,15 @@ class Nodes(Controller):
                 continue
             self.events.record(pod, "Warning", "NodeNotReady", "Node is not ready")
 
-    def _taint(self, node: Object, now: datetime) -> None:
+    def _mark(self, node: Object, now: datetime) -> None:
         evict = not nobody_is_ready(self.registry.list("nodes")[0])
-        wanted = wanted_taints(node, now, evict=evict)
-        if wanted == list(node["spec"].get("taints") or ()):
+        taints, metadata = wanted_taints(node, now, evict=evict), wanted_metadata(node)
+        if taints == list(node["spec"].get("taints") or ()) and metadata == node["metadata"]:
             return
         spec = {k: v for k, v in node["spec"].items() if k != "taints"}
-        if wanted:
-            spec["taints"] = wanted
-        self.registry.update("nodes", {**node, "spec": spec}, manager=self.name)
+        if taints:
+            spec["taints"] = taints
+        self.registry.update("nodes", {**node, "metadata": metadata, "spec": spec}, manager=self.name)
 
 
 class OrphanedPods(Controller):
