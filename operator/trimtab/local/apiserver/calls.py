@@ -76,7 +76,7 @@ class Call:
     def form(self) -> Form:
         """The form that the client wants. Raises ApiError 406."""
         listed = not self.target.name and self.request.method == "GET"
-        return negotiated(self.accept, custom=self.served.resource.custom, listed=listed).form
+        return negotiated(self.accept, custom=self.served.resource.custom, listed=listed)
 
     def shown(self, obj: Object) -> Object:
         """An object in the form that the client wants; tables read the object as it is kept."""

@@ -85,7 +85,7 @@ def version_number(text: str) -> int:
     """A resourceVersion; 0 where there is none.
 
     Raises:
-        ApiError: 500, with nothing but a message, as a real server calls it its own fault.
+        ApiError: 500, with nothing but a message: a real server was recorded to call it its own fault.
     """
     if not text:
         return 0

@@ -38,15 +38,6 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """How an answer is written."""
-
-    form: Form = Form()
-    media: str = JSON
-    pretty: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class _Clause:
     media: str
     parameters: dict[str, str]
@@ -68,8 +59,8 @@ class _Clause:
 
 
 @lru_cache(256)  # a client sends the same header with every request
-def negotiated(accept: str, *, custom: bool, listed: bool) -> Format:
-    """The first form of the header that can be served, in JSON wherever the client takes it.
+def negotiated(accept: str, *, custom: bool, listed: bool) -> Form:
+    """The first form of the header that can be served.
 
     `custom`: whether the answer is about custom resources, which are not sent as protobuf.
     `listed`: whether the request is for a list, which a watch could be sent for as well.
@@ -78,14 +69,15 @@ def negotiated(accept: str, *, custom: bool, listed: bool) -> Format:
         ApiError: 406 when there is none.
     """
     if not accept.strip():
-        return Format()
+        return Form()
     clauses = sorted(_clauses(accept), key=lambda clause: clause.rank)
     if not custom and not any(clause.media in (*OFFERED, "*/*") for clause in clauses):
         raise _none_routed(listed)
-    found = [f for clause in clauses for media in OFFERED if (f := _served(clause, media, custom=custom)) is not None]
-    if not found:
-        raise not_acceptable(OFFERED)
-    return next((f for f in found if f.media == JSON and f.form == found[0].form), found[0])
+    for clause in clauses:
+        for media in OFFERED:
+            if (form := _served(clause, media, custom=custom)) is not None:
+                return form
+    raise not_acceptable(OFFERED)
 
 
 def negotiated_stream(accept: str, *, custom: bool) -> str:
@@ -93,12 +85,7 @@ def negotiated_stream(accept: str, *, custom: bool) -> str:
     if not accept.strip():
         return JSON
     clauses = sorted(_clauses(accept), key=lambda clause: clause.rank)
-    found = [
-        media
-        for clause in clauses
-        for media in STREAMED
-        if (chosen := _served(clause, media, custom=custom)) is not None and chosen.media == media
-    ]
+    found = [m for clause in clauses for m in STREAMED if _served(clause, m, custom=custom) is not None]
     if not found:
         raise not_acceptable([f"{media};stream=watch" for media in STREAMED])
     return JSON if JSON in found else found[0]
@@ -128,20 +115,19 @@ def _clauses(accept: str) -> Iterator[_Clause]:
         yield _Clause(media, dict(p.split("=", 1) for p in parameters if "=" in p))
 
 
-def _served(clause: _Clause, media: str, *, custom: bool) -> Format | None:
-    """The answer to one clause in one format; None where there is none."""
+def _served(clause: _Clause, media: str, *, custom: bool) -> Form | None:
+    """The form that one clause asks for, if it can be sent in that format."""
     if not clause.covers(media) or clause.parameters.get("stream", "watch") != "watch":
         return None
-    pretty = clause.parameters.get("pretty") == "1"
     asked = [clause.parameters.get(name, "") for name in ("as", "g", "v")]
     if not any(asked):
-        return None if custom and media == PROTOBUF else Format(Form(), media, pretty)
+        return None if custom and media == PROTOBUF else Form()
     name, group, version = asked
     if group != _META or version not in ("v1", "v1beta1"):
         return None
     if name == TABLE:
-        return None if media == PROTOBUF else Format(Form(name, version), media, pretty)
-    return Format(Form(name, version), media, pretty) if name in (METADATA, METADATA_LIST) else None
+        return None if media == PROTOBUF else Form(name, version)
+    return Form(name, version) if name in (METADATA, METADATA_LIST) else None
 
 
 def not_acceptable(media: Sequence[str]) -> ApiError:
