@@ -1,7 +1,7 @@
 """Kubernetes quantities: "500m", "1Gi", "2e3"."""
 
 import re
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([eE][+-]?[0-9]+|[numkMGTPE]i?|[KMGTPE]i)?")
 _FACTORS = {
@@ -39,6 +39,7 @@ def quantity(text: str) -> Decimal:
 
 
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
+_LARGEST = Decimal(2**63 - 1)
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 
@@ -48,15 +49,16 @@ def canonical(text: str) -> str:
     Raises:
         ValueError: it is not a quantity.
     """
-    value = quantity(text)
+    value = max(min(quantity(text), _LARGEST), -_LARGEST)
     suffix = text.lstrip("+-0123456789.")
-    if suffix.endswith("i") and abs(value) >= 1024:
-        whole = -int(-value // 1)  # what is less than a byte counts as one
-        power = 0
+    if suffix.endswith("i") and abs(value) >= 1024 and value == int(value):
+        whole, power = int(value), 0
         while whole % 1024 == 0 and power < len(_BINARY) - 1:
             whole, power = whole // 1024, power + 1
         return f"{whole}{_BINARY[power]}"
-    nano = -int(-value * Decimal("1e9") // 1)
+    nano = int(
+        (value * Decimal("1e9")).to_integral_value(ROUND_UP)
+    )  # what is less than the smallest unit counts as one
     if nano == 0:
         return "0"
     exponent = -9

@@ -139,3 +139,51 @@ async def test_unknown_parameters_mean_nothing(send):
     """What the server does not know it ignores."""
     answer = await send("POST", "configmaps?pretty=true&nothing=1", {"metadata": {"name": "a"}})
     assert answer.status == 201
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        (
+            "services",
+            {"spec": {"ports": [{"port": 80, "targetPort": [1]}]}},
+            "array into Go struct field ServicePort.spec.ports.targetPort of type int32",
+        ),
+        (
+            "services",
+            {"spec": {"ports": [{"port": 80, "targetPort": 1.5}]}},
+            "number 1.5 into Go struct field ServicePort.spec.ports.targetPort of type int32",
+        ),
+        (
+            "services",
+            {"spec": {"ports": [{"port": 2**31}]}},
+            "number 2147483648 into Go struct field ServicePort.spec.ports.port of type int32",
+        ),
+        (
+            "pods",
+            {"spec": {"activeDeadlineSeconds": -(2**63) - 1}},
+            "number -9223372036854775809 into Go struct field PodSpec.spec.activeDeadlineSeconds of type int64",
+        ),
+    ],
+)
+async def test_numbers_that_do_not_fit(send, path, body, message):
+    """Numbers have a size, also where a text would do."""
+    answer = await send("POST", path, {"metadata": {"name": "a"}, **body})
+    assert (answer.status, answer.message.partition("json: cannot unmarshal ")[2]) == (400, message)
+
+
+async def test_nulls(send):
+    """A field that is null is left out; a member of a map or a list that is null is its type's zero."""
+    made = await send.make("configmaps", {"metadata": {"name": "a", "labels": None}, "data": {"a": None}})
+    assert made["data"] == {"a": ""}
+    answer = await send("POST", "pods", {"metadata": {"name": "a"}, "spec": {"containers": [None]}})
+    assert ("spec.containers[0].name", "Required value") in answer.causes
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("1.0001Ki", "1024102400u"), (2**70, str(2**63 - 1)), ("1024Ki", "1Mi"), ("0.0000000001", "1n")]
+)
+async def test_quantities(send, given, kept):
+    """They are kept in one form, which loses nothing but what is too small or too large."""
+    made = await send.make("/api/v1/nodes", {"metadata": {"name": "n"}, "status": {"capacity": {"memory": given}}})
+    assert made["status"]["capacity"]["memory"] == kept

@@ -1,6 +1,7 @@
 """Reading a built-in kind: types are checked, fields it does not have are dropped and reported."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i
 _QUANTITY_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _PADDING = 2  # characters at most
+_INT32 = {"type": "integer", "format": "int32"}
+_ZEROS: dict[str, Callable[[], Any]] = {"string": str, "boolean": bool, "integer": int, "number": int, "array": list}
 _GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64"}
 
 
@@ -73,19 +76,34 @@ def _value(value: Any, node: Node, path: str, struct: str, unknown: list[str]) -
         schema = node.get("x-go-type", "").removesuffix("|bool")
         return _schema_or_bool(value, schema, path, unknown) if schema else value
     if node.get("x-kubernetes-int-or-string"):
-        return _quantity(value) if node.get("x-go-type") == "quantity" else value
+        return _quantity(value) if node.get("x-go-type") == "quantity" else _int_or_string(value, path, struct)
     kind = node["type"]
     if kind == "object":
         _expect(isinstance(value, dict), value, path, struct, node)
         if "properties" in node:
             return _struct(value, node, path, unknown)
         child = node["additionalProperties"]
-        return {k: _value(v, child, path, struct, unknown) for k, v in value.items() if v is not None}
+        return {k: _member(v, child, path, struct, unknown) for k, v in value.items()}
     if kind == "array":
         _expect(isinstance(value, list), value, path, struct, node)
         items = node["items"]
-        return [_value(v, items, f"{path}[{i}]", struct, unknown) for i, v in enumerate(value) if v is not None]
+        return [_member(v, items, f"{path}[{i}]", struct, unknown) for i, v in enumerate(value)]
     return _scalar(value, node, path, struct)
+
+
+def _member(value: Any, node: Node, path: str, struct: str, unknown: list[str]) -> Any:
+    """A value of a list or a map, where null is the type's zero."""
+    return _zero(node) if value is None else _value(value, node, path, struct, unknown)
+
+
+def _zero(node: Node) -> Any:
+    if node.get("x-kubernetes-int-or-string"):
+        return "0" if node.get("x-go-type") == "quantity" else 0
+    return _ZEROS.get(node.get("type", ""), dict)()
+
+
+def _int_or_string(value: Any, path: str, struct: str) -> Any:
+    return value if isinstance(value, str) else _scalar(value, _INT32, path, struct)
 
 
 def _schema_or_bool(value: Any, name: str, path: str, unknown: list[str]) -> Any:
@@ -107,7 +125,8 @@ def _scalar(value: Any, node: Node, path: str, struct: str) -> Any:
         case "integer":
             whole = isinstance(value, float) and value.is_integer()
             number = isinstance(value, int) and not isinstance(value, bool)
-            _expect(number or whole, value, path, struct, node)
+            fits = (number or whole) and abs(2 * int(value) + 1) < 2 ** int(node.get("format", "int64")[3:])
+            _expect(fits, value, path, struct, node)
             return int(value)
         case _:
             _expect(isinstance(value, int | float) and not isinstance(value, bool), value, path, struct, node)
@@ -134,7 +153,8 @@ def _expect(holds: bool, value: Any, path: str, struct: str, node: Node) -> None
     if holds:
         return
     plain = re.sub(r"\[\d+\]", "", path)
-    shown = _json_type(value) if not isinstance(value, float) else f"number {value}"
+    named = isinstance(value, float) or (node.get("type") == "integer" and _json_type(value) == "number")
+    shown = f"number {value}" if named else _json_type(value)
     raise Undecodable(f"json: cannot unmarshal {shown} into Go struct field {struct}.{plain} of type {_go_type(node)}")
 
 
