@@ -162,7 +162,8 @@ class Container:
 
     async def _pause(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._retry.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._retry.wait()
 
     def _restarts(self, ended: Ended) -> bool:
         return self.restart_policy == "Always" or (self.restart_policy == "OnFailure" and ended.exit_code != 0)

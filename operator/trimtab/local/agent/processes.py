@@ -169,8 +169,10 @@ class Process:
         # A container ends with its first process; what it left behind goes as well.
         self._signal_group(signal.SIGKILL)
         kill_marked(self._marker)
+        # No wait_for: before Python 3.12 it forgets a cancellation that comes together with the result.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._drained.wait(), _DRAIN_S)
+            async with asyncio.timeout(_DRAIN_S):
+                await self._drained.wait()
         self._close_output()
         code = self._popen.returncode
         return 128 - code if code < 0 else code
