@@ -115,7 +115,8 @@ async def test_a_deleted_pool_gives_its_nodes_back(world: Any, customer: Path, l
     }
     await world.cluster.apply(world.model(**spec))
     body = await world.until(
-        "a spot replica", lambda s: (s.get("replicas") or {}).get("spot") == 1 and s["replicas"]["ready"] == 2
+        "a spot replica",
+        lambda s: "url" in s and (s.get("replicas") or {}).get("spot") == 1 and s["replicas"]["ready"] == 2,
     )
     async with loading(body["status"]["url"]) as load:
         await asyncio.sleep(1)
