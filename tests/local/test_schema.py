@@ -82,6 +82,11 @@ def test_pruning(node, value, result, unknown):
 @pytest.mark.parametrize(
     ("node", "value", "message"),
     [
+        (
+            {**INTEGER, "format": "int32"},
+            2**31,
+            'Invalid value: "": Checked value must be of type integer with format int32 in f',
+        ),
         ({**INTEGER, "multipleOf": 2}, 3, "Invalid value: 3: f in body should be a multiple of 2"),
         (
             {**INTEGER, "minimum": 1, "exclusiveMinimum": True},

@@ -10,6 +10,7 @@ from trimtab.local.schema.patterns import searcher
 from trimtab.local.schema.validation import (
     checked_format,
     equals_choice,
+    number_format,
     schema_errors,
     wanted_types,
 )
@@ -114,7 +115,8 @@ def _number(node: Node, *, integer: bool) -> Check:
         return lambda value: not schema_errors(value, node, "")
     low = node.get("minimum")
     high = node.get("maximum")
-    if integer and not all(bound is None or is_whole(bound) for bound in (low, high)):
+    limited = number_format(node) in ("int32", "float")
+    if limited or (integer and not all(bound is None or is_whole(bound) for bound in (low, high))):
         return lambda value: not schema_errors(value, node, "")
     least = low if low is not None else float("-inf")
     most = high if high is not None else float("inf")

@@ -1,6 +1,7 @@
 """Numbers as Go prints and classifies them."""
 
 import math
+import struct
 from typing import Any
 
 MAX_INT = 2**63 - 1
@@ -42,3 +43,19 @@ def is_whole(value: Any) -> bool:
     if isinstance(value, float):
         return value.is_integer() and abs(value) <= _SAFE
     return bool(MIN_INT <= value <= MAX_INT)
+
+
+NUMBER_FORMATS = {"integer": ("int32", "int64"), "number": ("float", "double")}
+"""The formats that are known for numbers, by type."""
+
+
+def fits(value: float, kind: str, form: str) -> bool:
+    """Whether a number is one of a type, in a format of `NUMBER_FORMATS`; "" is the default format."""
+    if kind == "integer":
+        return is_whole(value) and (form != "int32" or -(2**31) <= value < 2**31)
+    if form == "float":
+        try:
+            struct.pack("<f", value)
+        except OverflowError:
+            return False
+    return True

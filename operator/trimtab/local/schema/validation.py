@@ -11,7 +11,7 @@ from trimtab.local.fieldsets import item_element
 from trimtab.local.objects import quote
 from trimtab.local.schema.builtin import Node
 from trimtab.local.schema.formats import format_check
-from trimtab.local.schema.numbers import go_float, is_whole
+from trimtab.local.schema.numbers import NUMBER_FORMATS, fits, go_float, is_whole
 from trimtab.local.schema.patterns import BadPattern, searcher
 from trimtab.local.statuses import (
     FieldError,
@@ -177,16 +177,17 @@ def _mismatch(value: str, pattern: str) -> str:
 
 def _number_errors(value: float, node: Node, path: str) -> list[FieldError]:
     errors = []
-    integer = "integer" in wanted_types(node)
-    if integer and not is_whole(value):
-        text = f"Checked value must be of type integer (default format) in {path}"
-        errors.append(invalid_value(_NOWHERE, '""', text))
+    kind = "integer" if "integer" in wanted_types(node) else "number"
+    form = number_format(node)
+    named = f"with format {form}" if form else "(default format)"
+    if not fits(value, kind, form):
+        errors.append(invalid_value(_NOWHERE, '""', f"Checked value must be of type {kind} {named} in {path}"))
     for keyword, word, name in (("maximum", "less than", "Maximum"), ("minimum", "greater than", "Minimum")):
         bound = node.get(keyword)
         if bound is None:
             continue
-        if integer and not is_whole(bound):
-            text = f"{name} boundary value must be of type integer (default format) in {path}"
+        if not fits(bound, kind, form):
+            text = f"{name} boundary value must be of type {kind} {named} in {path}"
             errors.append(invalid_value(_NOWHERE, '""', text))
         elif isinstance(value, int):
             bound = int(bound)
@@ -199,6 +200,12 @@ def _number_errors(value: float, node: Node, path: str) -> list[FieldError]:
     if step and not is_multiple(value, step):
         errors.append(invalid_value(path, shown(value), f"{path} in body should be a multiple of {shown(step)}"))
     return errors
+
+
+def number_format(node: Node) -> str:
+    """The format that numbers are held to; formats that are not known for their type are not looked at."""
+    form = node.get("format") or ""
+    return form if form in NUMBER_FORMATS.get(node.get("type", ""), ()) else ""
 
 
 def outside(value: float, bound: float, keyword: str, *, exclusive: bool) -> bool:
