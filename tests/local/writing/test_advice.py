@@ -129,6 +129,30 @@ async def test_endpoints(send):
     assert warnings(answer) == ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
 
 
+async def test_formats_that_are_not_known(send):
+    """Definitions may name any format; what is not checked is said once, when it comes in."""
+    fields = {
+        "a": {"type": "string", "format": "no-such"},
+        "b": {"type": "array", "format": "cidr", "items": {"type": "integer", "format": "uint8"}},
+        "c": {"type": "string", "format": "no-such"},
+        "d": {"type": "string", "format": "date-time"},
+        "e": {"type": "integer", "format": "int64"},
+        "f": {"type": "number", "format": "double"},
+    }
+    schema = {"openAPIV3Schema": {"type": "object", "properties": fields}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    names = {"plural": "things", "kind": "Thing"}
+    spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    answer = await send("POST", path, {**body, "metadata": {"name": "things.example.com"}, "spec": spec})
+    assert warnings(answer) == [f'unrecognized format "{form}"' for form in ("no-such", "cidr", "uint8")]
+    fields["d"]["format"] = "other"
+    assert warnings(await send("PATCH", f"{path}/things.example.com", {"spec": spec}, "merge")) == [
+        'unrecognized format "other"'
+    ]
+
+
 async def test_finalizers_of_custom_objects(send):
     """They are kept, but should say whose they are; a warning is given once."""
     schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}

@@ -3,6 +3,7 @@
 from trimtab.local.names import label_problems
 from trimtab.local.objects import Object, quote
 from trimtab.local.quantities import quantity
+from trimtab.local.schema.formats import unknown_formats
 
 _TEMPLATES = {
     "deployments.apps",
@@ -21,12 +22,20 @@ _DUPLICATE_OWNERS = (
 def advice(resource: str, new: Object, old: Object | None) -> list[str]:
     """The warnings about a built-in object that is made, or that changed from `old`."""
     spec = new.get("spec") or {}
+    if resource == "customresourcedefinitions.apiextensions.k8s.io":
+        before = _unknown_formats(old["spec"]) if old else []
+        return [f"unrecognized format {quote(form)}" for form in _unknown_formats(spec) if form not in before]
     if resource == "pods":
         return [*_name_advice(new, "the Pod's hostname"), *_pod_advice(spec, "spec")] if old is None else []
     if resource not in _TEMPLATES or (old is not None and old.get("spec") == spec):
         return []
     found = _name_advice(new, "Pod names and hostnames") if old is None and resource != "daemonsets.apps" else []
     return found + _pod_advice((spec.get("template") or {}).get("spec") or {}, "spec.template.spec")
+
+
+def _unknown_formats(spec: Object) -> list[str]:
+    schemas = [(version.get("schema") or {}).get("openAPIV3Schema") or {} for version in spec.get("versions") or []]
+    return list(dict.fromkeys(form for schema in schemas for form in unknown_formats(schema)))
 
 
 def _name_advice(obj: Object, used_in: str) -> list[str]:

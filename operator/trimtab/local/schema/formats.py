@@ -4,12 +4,14 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from email.utils import parseaddr
 from urllib.parse import urlsplit
 
 from trimtab.local.names import label_problems, subdomain_problems
+from trimtab.local.schema.builtin import Node
+from trimtab.local.schema.numbers import NUMBER_FORMATS
 
 _UNITS = "ns|us|µs|μs|ms|s|m|h"
 _DURATION = re.compile(rf"[+-]?((\d+(\.\d*)?|\.\d+)({_UNITS}))+|[+-]?0")
@@ -147,9 +149,26 @@ def has_format(text: str, name: str) -> bool:
     return check is None or check(text)
 
 
-def is_known(name: str) -> bool:
-    """Whether a definition may name the format without a warning."""
-    return name.replace("-", "") in _CHECKS
+def is_known(name: str, kind: str) -> bool:
+    """Whether a definition may name the format for a type without a warning."""
+    if kind == "string":
+        return name.replace("-", "") in _CHECKS
+    return name in NUMBER_FORMATS.get(kind, ())
+
+
+def unknown_formats(node: Node) -> Iterator[str]:
+    """The formats a schema names that nothing checks."""
+    form = node.get("format")
+    if form and not is_known(form, node.get("type") or ""):
+        yield form
+    for keyword in ("items", "additionalProperties", "not"):
+        if isinstance(node.get(keyword), dict):
+            yield from unknown_formats(node[keyword])
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for child in node.get(keyword) or []:
+            yield from unknown_formats(child)
+    for child in (node.get("properties") or {}).values():
+        yield from unknown_formats(child)
 
 
 def decode_base64(text: str) -> bytes:
