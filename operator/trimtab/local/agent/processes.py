@@ -170,10 +170,13 @@ class Process:
         self._signal_group(signal.SIGKILL)
         kill_marked(self._marker)
         # No wait_for: before Python 3.12 it forgets a cancellation that comes together with the result.
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_DRAIN_S):
                 await self._drained.wait()
-        self._close_output()
+        except TimeoutError:
+            pass  # something that it left behind holds the other end open
+        finally:
+            self._close_output()
         code = self._popen.returncode
         return 128 - code if code < 0 else code
 
