@@ -147,7 +147,7 @@ def test_impersonation_is_a_right(cluster):
         'users "bob" is forbidden: User "system:serviceaccount:default:robot" cannot impersonate resource "users" '
         'in API group "" at the cluster scope'
     )
-    assert refused(cluster, PODS, [*ADMIN, ("Impersonate-Group", "devs")]).status == 500
+    assert refused(cluster, PODS, [*ADMIN, ("Impersonate-Group", "devs")]).status == 400
 
 
 def test_a_token_says_whose_it_is(cluster, clock):

@@ -23,7 +23,7 @@ from trimtab.local.access.users import (
     account_of,
 )
 from trimtab.local.objects import Object
-from trimtab.local.statuses import ApiError
+from trimtab.local.statuses import ApiError, bad_request
 
 _ALWAYS = frozenset(("/healthz", "/livez", "/readyz"))
 _ENTERED = ("attach", "exec", "portforward")  # a WebSocket begins with GET, and is no mere reading
@@ -116,8 +116,8 @@ class Gate:
                 field = unquote(key[len(_EXTRA) :].lower())
                 extra[field] = (*extra.get(field, ()), value)
         if not name:
-            text = "Internal error occurred: requested groups, a UID or extra fields without impersonating a user"
-            raise ApiError(500, "InternalError", text, {"causes": [{"message": text}]})
+            # A real server calls this its own fault (500).
+            raise bad_request("requested groups, a UID or extra fields without impersonating a user")
         account = account_of(name)
         if account is not None:
             self.require(user, _asked("serviceaccounts", account[1], namespace=account[0]))
