@@ -106,10 +106,11 @@ class ServiceProxy:
 
     async def stop(self) -> None:
         """Close every listener and connection."""
-        tasks = [t for t in (self._task, *self._opening) if t is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        # A listener that is cancelled while it opens would stay open, and nobody could close it.
+        await asyncio.gather(*self._opening, return_exceptions=True)
         for at in list(self._listeners):
             self._close(at)
 
