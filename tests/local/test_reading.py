@@ -246,7 +246,7 @@ async def test_a_version_still_to_come(http: aiohttp.ClientSession, registry: Re
             assert (response.status, refused["reason"], response.headers["Retry-After"]) == (504, "Timeout", "1")
             assert refused["message"] == f"Timeout: Too large resource version: 999999, current: {registry.version}"
     status, refused = await answer(http, f"{CONFIG_MAPS}/a", resourceVersion="abc")
-    assert (status, "reason" in refused) == (500, False)
+    assert (status, "reason" in refused) == (400, False)
 
 
 async def test_tables_and_metadata(http: aiohttp.ClientSession, registry: Registry):

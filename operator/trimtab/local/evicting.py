@@ -15,13 +15,13 @@ def guard(budgets: Iterable[Object], pod: Object) -> Object | None:
     """The budget that has a say: it selects the pod, and the pod runs or is about to.
 
     Raises:
-        ApiError: 500, as on a real server, when there are several.
+        ApiError: 400 when there are several; a real server calls that its own fault (500).
     """
     if (pod.get("status") or {}).get("phase") in _UNGUARDED or pod["metadata"].get("deletionTimestamp"):
         return None
     found = [budget for budget in budgets if _selects(budget, pod)]
     if len(found) > 1:
-        raise ApiError(500, "", _MANY)
+        raise ApiError(400, "", _MANY)
     return found[0] if found else None
 
 

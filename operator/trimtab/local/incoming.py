@@ -104,7 +104,8 @@ def applied_config(served: Served, name: str, patch: Any, terms: Terms) -> Objec
     """What a manager applies, reduced to the part it may apply to.
 
     Raises:
-        ApiError: 400 for another kind or name, 500 (as on a real server) for fields or types that the kind has not.
+        ApiError: 400 for another kind or name, and, where a real server calls it its own fault (500), for fields or
+            types that the kind has not.
     """
     given = patch if isinstance(patch, dict) else {}
     group, _, version = str(given.get("apiVersion") or "").rpartition("/")
@@ -133,7 +134,7 @@ def _untyped(given: Object, api_version: str, problems: list[str]) -> ApiError:
     metadata = metadata if isinstance(metadata, dict) else {}
     about = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}; {api_version}, Kind={given['kind']}"
     listed = problems[0] if len(problems) == 1 else "errors:" + "".join(f"\n  {p}" for p in problems)
-    return ApiError(500, "", f"failed to create typed patch object ({about}): {listed}")
+    return ApiError(400, "", f"failed to create typed patch object ({about}): {listed}")
 
 
 def check_name(obj: Object, name: str) -> None:

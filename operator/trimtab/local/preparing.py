@@ -57,7 +57,8 @@ def prepare_new(
     """
     metadata = new["metadata"]
     if metadata.get("resourceVersion"):
-        raise statuses.ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        # A real server calls this its own fault (500).
+        raise statuses.ApiError(400, "", "resourceVersion should not be set on objects to be created")
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = generated_name(metadata["generateName"], ids())
         for _ in range(_NAME_ATTEMPTS - 1):

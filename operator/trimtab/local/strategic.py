@@ -19,8 +19,8 @@ def strategic_patched(document: Object, patch: Object, node: Node) -> Object:
     """`document` after the patch; neither argument is changed.
 
     Raises:
-        ApiError: 400 for directives of the wrong form, 422 for keys that are not retained, 500 (as on a real
-            server) for directives that there are not and items that do not say which one they are.
+        ApiError: 400 for directives of the wrong form, 422 for keys that are not retained. 400 as well, where a real
+            server calls it its own fault (500), for directives that there are not and items without their key.
     """
     match patch.get("$patch"):
         case None | "merge":
@@ -30,7 +30,7 @@ def strategic_patched(document: Object, patch: Object, node: Node) -> Object:
         case "delete":
             return {}
         case other:
-            raise ApiError(500, "", f"unknown patch type: {go_text(other)} in map: {go_text(patch)}")
+            raise bad_request(f"unknown patch type: {go_text(other)} in map: {go_text(patch)}")
     out = _retained(document, patch)
     orders = {name.removeprefix(_ORDER): value for name, value in patch.items() if name.startswith(_ORDER)}
     for name, value in patch.items():
@@ -91,7 +91,7 @@ def _patched_list(current: list[Any], patch: list[Any], node: Node) -> list[Any]
     kept = []
     for item in patch:
         if key not in item:
-            raise ApiError(500, "", f"map: {go_text(item)} does not contain declared merge key: {key}")
+            raise bad_request(f"map: {go_text(item)} does not contain declared merge key: {key}")
         if item.get("$patch") == "delete":
             out = [old for old in out if not isinstance(old, dict) or old.get(key) != item[key]]
         else:

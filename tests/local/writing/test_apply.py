@@ -196,7 +196,7 @@ async def test_subresources_are_owned_apart(send, apply):
         pytest.param(
             "?fieldManager=m",
             {**config(), "extra": 1},
-            500,
+            400,
             "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .extra: field not declared in schema",
             id="no such field",
         ),

@@ -137,7 +137,7 @@ async def test_what_the_creator_may_not_say(send):
     assert made["creationTimestamp"] == "2026-01-01T00:00:00Z"
     assert {"generation", "selfLink"}.isdisjoint(made)
     answer = await send("POST", "configmaps", {"metadata": {"name": "b", "resourceVersion": "1"}})
-    assert (answer.status, answer.message) == (500, "resourceVersion should not be set on objects to be created")
+    assert (answer.status, answer.message) == (400, "resourceVersion should not be set on objects to be created")
 
 
 async def test_objects_exist_once(send):

@@ -157,13 +157,13 @@ async def test_budgets_that_allow_one(send):
 
 
 async def test_two_budgets(send):
-    """A real server refuses to choose."""
+    """Nobody chooses between them."""
     await running(send)
     await budget(send)
     await budget(send, "c")
     answer = await send("POST", "pods/p/eviction", eviction())
     text = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
-    assert (answer.status, answer.message) == (500, text)
+    assert (answer.status, answer.message) == (400, text)
 
 
 @pytest.mark.parametrize(

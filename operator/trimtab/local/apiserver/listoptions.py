@@ -81,16 +81,17 @@ def number(text: str) -> int:
     return int(text)
 
 
-def version_number(text: str) -> int:
+def version_number(text: str, *, fault: int = 400) -> int:
     """A resourceVersion; 0 where there is none.
 
     Raises:
-        ApiError: 500, with nothing but a message: a real server was recorded to call it its own fault.
+        ApiError: 400, with nothing but a message. A real server calls it its own fault (500), as one does that was
+            recorded for watches.
     """
     if not text:
         return 0
     if problem := _number_problem(text, "ParseUint"):
-        raise ApiError(500, "", f'resourceVersion: Invalid value: "{text}": {problem}')
+        raise ApiError(fault, "", f'resourceVersion: Invalid value: "{text}": {problem}')
     return int(text)
 
 

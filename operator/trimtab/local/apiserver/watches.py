@@ -64,7 +64,7 @@ def _of_one(name: str, fields: str) -> str:
 
 def _start(options: ListOptions, current: int) -> int:
     """The version to watch from; 0 to begin with what is there. Raises ApiError 500, 504."""
-    version = version_number(options.version)
+    version = version_number(options.version, fault=500)
     if options.initial:
         if version > current:
             raise too_large_version(version, current)
