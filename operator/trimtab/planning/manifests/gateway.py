@@ -93,6 +93,7 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                 "spec": {
                     "serviceAccountName": GATEWAY,
                     "terminationGracePeriodSeconds": 60,
+                    "enableServiceLinks": False,  # variables named after Services would fall among our own
                     "securityContext": pods.POD_SECURITY,
                     "affinity": {
                         "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_NOT_SPOT]}

@@ -49,6 +49,7 @@ def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "enableServiceLinks": False,  # variables named after Services would fall among our own
         "securityContext": pods.POD_SECURITY,
         **({"nodeSelector": {POOL_LABEL: pool}} if pool else {}),
         "containers": [

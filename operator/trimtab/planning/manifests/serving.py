@@ -107,6 +107,7 @@ def _pod(
     return {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": int(drain) + 10,
+        "enableServiceLinks": False,  # variables named after Services would fall among our own
         "securityContext": pods.POD_SECURITY,
         **_placement(spec, capacity_type, pools),
         "topologySpreadConstraints": [
