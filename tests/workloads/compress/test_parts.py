@@ -6,7 +6,7 @@ from onnx import helper
 
 from trimtab.workloads.compress.coverage import coverage
 from trimtab.workloads.compress.machine import this_machine, usable_cpus
-from trimtab.workloads.compress.page import interval_svg, page
+from trimtab.workloads.compress.report.page import interval_svg, page
 from trimtab.workloads.compress.progress import Reporter, Stage
 
 

@@ -159,8 +159,8 @@ class Run:
 
         from trimtab.workloads.compress import graph
         from trimtab.workloads.compress.judging import judge
-        from trimtab.workloads.compress.page import page
         from trimtab.workloads.compress.report import Outcome, result_of
+        from trimtab.workloads.compress.report.page import page
 
         evaluating = len(made.reports) + 1
         made.reporter.begin(evaluating)

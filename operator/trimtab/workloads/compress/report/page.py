@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from trimtab.workloads.compress.report import facts_sentence, size_sentence
+from trimtab.workloads.compress.report.text import facts_sentence, size_sentence
 
 _COLOURS = {"Passed": "#1a7f37", "Failed": "#cf222e", "Inconclusive": "#9a6700"}
 _STYLE = """

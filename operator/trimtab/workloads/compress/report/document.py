@@ -1,4 +1,4 @@
-"""What a run says about itself: report.json, and the sentences made of it."""
+"""What a run says about itself: report.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.api.quantities import human_bytes
 from trimtab.api.runs import RunResult, RunSpec
 from trimtab.api.status import ArtifactStatus, GuardrailStatus
 from trimtab.workloads.compress.machine import Machine
@@ -81,44 +80,3 @@ def result_of(report: dict[str, Any], uri: str, digest: str, *, reused: bool) ->
 def read_report(folder: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((folder / REPORT).read_bytes())
     return document
-
-
-def size_sentence(report: dict[str, Any]) -> str:
-    """Return `960.6 KiB → 82.0 KiB (11.7x smaller)`."""
-    before, after = report["source"]["bytes"], report["bytes"]
-    return f"{human_bytes(before)} → {human_bytes(after)} ({before / after:.1f}x smaller)"
-
-
-def as_text(report: dict[str, Any]) -> str:
-    """Return a report for a terminal."""
-    lines = [f"{report['namespace']}/{report['model']}  {report['key']}", f"  size       {size_sentence(report)}"]
-    if report["latencyMs"]:
-        lines.append(f"  latency    {report['sourceLatencyMs']} ms → {report['latencyMs']} ms (median, one sample)")
-    guardrail = report["guardrail"]
-    if guardrail:
-        lines.append(f"  guardrail  {guardrail['verdict']}: {guardrail['message']}")
-    else:
-        lines.append("  guardrail  disabled")
-    for index, step in enumerate(report["steps"], start=1):
-        lines.append(f"  step {index}     {step['title']}: {facts_sentence(step['facts'])}")
-    lines += [f"  warning    {warning}" for warning in report["warnings"]]
-    environment = report["environment"]
-    lines.append(f"  measured   on {environment['cpu']}, {environment['threads']} threads")
-    return "\n".join(lines)
-
-
-def facts_sentence(facts: dict[str, Any]) -> str:
-    """Return `epochs 15, samples 997`, camelCase names spelled as words."""
-    return ", ".join(f"{_words(name)} {_value(value)}" for name, value in facts.items() if value not in ([], None))
-
-
-def _words(name: str) -> str:
-    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return ", ".join(value) if isinstance(value, list) else str(value)
