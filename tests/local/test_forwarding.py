@@ -21,7 +21,9 @@ async def _talk() -> list[bytes]:
     endpoint = await asyncio.start_server(shout, "127.0.0.1", 0)
     address = endpoint.sockets[0].getsockname()
     clients: set[Client] = set()
-    service = await asyncio.get_running_loop().create_server(lambda: Client(lambda _: [address], clients), "127.0.0.1", 0)
+    service = await asyncio.get_running_loop().create_server(
+        lambda: Client(lambda _: [address], clients), "127.0.0.1", 0
+    )
     port = service.sockets[0].getsockname()[1]
 
     async def call(pause: bool) -> bytes:
