@@ -54,6 +54,22 @@ def test_progress_tells_the_share_and_the_rest():
     assert told == [(0, None, ""), (25, 15, ""), (50, 10, "epoch 1 of 3")]
 
 
+def test_what_an_earlier_pod_did_does_not_make_the_forecast_rosy():
+    """Stages passed over, and the part of a stage that was resumed, count as done but not as done in this time."""
+    now = 0.0
+    lines = []
+    stages = [Stage("export", 1), Stage("prune", 2), Stage("train", 6), Stage("publish", 1)]
+    reporter = Reporter(stages, lines.append, lambda: now)
+    reporter.begin(0)
+    now = 10.0
+    reporter.begin(2)
+    reporter.resumed(0.5)
+    now = 25.0
+    reporter.tick(0.75, "epoch 3 of 4")
+    told = [(p["percent"], p.get("remainingSeconds"), p["detail"]) for p in map(json.loads, lines)]
+    assert told == [(0, None, ""), (30, 70, ""), (60, 40, "resumed"), (75, 25, "epoch 3 of 4")]
+
+
 def a_quantized_graph(quantized):
     """Two layers of 8 and 24 weights, each with int8 or float weights."""
     float_, int8 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT8

@@ -92,6 +92,7 @@ class Carrier:
             stop=self.stop,
             training=self.training,
             index=index,
+            resumed=self.reporter.resumed,
         )
 
     def _save(self, model: Model, reports: list[StepReport]) -> None:

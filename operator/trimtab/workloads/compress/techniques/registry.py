@@ -66,6 +66,8 @@ class Context:
     """Of training steps."""
     index: int
     """Which step this is, from 0."""
+    resumed: Callable[[float], None] = lambda _done: None
+    """Takes the share that an earlier pod did, for the forecast."""
 
     def network(self, model: Model) -> nn.Module:
         """Return the network of a model; the recipe was checked before, so that there is one."""

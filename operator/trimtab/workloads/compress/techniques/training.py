@@ -36,6 +36,8 @@ def train(
     per_epoch = max(len(samples) // size, 1)
     at = Position(network, epochs * per_epoch, rate, context)
     at.resume()
+    if at.epoch or at.batch:
+        context.resumed((at.epoch + at.batch / per_epoch) / epochs)
     mean = 0.0
     network.train()
     for epoch in range(at.epoch, epochs):
