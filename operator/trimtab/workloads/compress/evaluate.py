@@ -22,10 +22,20 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Medians in milliseconds of one single-sample request each."""
+    """Times in milliseconds of single-sample requests that were made in turns."""
 
-    baseline_ms: float
-    candidate_ms: float
+    baseline: tuple[float, ...]
+    candidate: tuple[float, ...]
+
+    @property
+    def baseline_ms(self) -> float:
+        """Their median."""
+        return statistics.median(self.baseline)
+
+    @property
+    def candidate_ms(self) -> float:
+        """Their median."""
+        return statistics.median(self.candidate)
 
 
 class Served:
@@ -92,4 +102,4 @@ def interleaved_latency(
             model.answer(sample)
             if repeat >= _WARM_UP:
                 times[name].append(clock() - began)
-    return Latency(statistics.median(times["baseline"]) * 1000, statistics.median(times["candidate"]) * 1000)
+    return Latency(*(tuple(time * 1000 for time in times[name]) for name in pair))

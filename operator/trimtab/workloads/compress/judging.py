@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import GuardrailMode, Verdict
@@ -14,9 +15,10 @@ from trimtab.api.runs import RunSpec
 from trimtab.api.status import GuardrailStatus
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.data import RunData
-from trimtab.workloads.compress.evaluate import Served, interleaved_latency
+from trimtab.workloads.compress.evaluate import Latency, Served, interleaved_latency
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.metrics import UnscorableError, judgement
+from trimtab.workloads.compress.report.evidence import Outputs, evidence
 from trimtab.workloads.compress.stopping import Stop
 
 
@@ -25,9 +27,18 @@ class Finding:
     """What the evaluation found."""
 
     guardrail: GuardrailStatus | None
-    latency_ms: str
-    source_latency_ms: str
+    latency: Latency
     classes: int
+    evidence: dict[str, Any] | None = None
+    """What the report draws, as `report.evidence` returns it; None where nothing was judged."""
+
+    @property
+    def latency_ms(self) -> str:
+        return f"{self.latency.candidate_ms:.3f}"
+
+    @property
+    def source_latency_ms(self) -> str:
+        return f"{self.latency.baseline_ms:.3f}"
 
 
 def judge(
@@ -48,12 +59,11 @@ def judge(
     first = Served(baseline, machine.threads, samples, "spec.source.uri")
     second = Served(candidate, machine.threads, samples, "the compressed model")
     latency = interleaved_latency(first, second, samples, time.perf_counter, stop)
-    latencies = (f"{latency.candidate_ms:.3f}", f"{latency.baseline_ms:.3f}")
     answer = first.answer(samples.first(1))
     classes = int(answer.shape[1]) if answer.ndim == 2 else 0  # a model that gives classes has no scores to count
     guardrail = spec.guardrail
     if guardrail.mode is GuardrailMode.DISABLED:
-        return Finding(None, *latencies, classes)
+        return Finding(None, latency, classes)
     if classes > 1:
         data.require_labels_below(classes)
     tick(0.0, f"{len(samples):,} samples")
@@ -68,7 +78,8 @@ def judge(
         raise Stalled(Reason.SOURCE_INVALID, f"spec.guardrail.metric: {guardrail.metric}: {error}") from error
     except ValueError as error:
         raise Stalled(Reason.INVALID_SPEC, f"spec.guardrail.confidence: {error}") from error
-    return Finding(_with_latency(judged.status(), spec, latency.candidate_ms), *latencies, classes)
+    shown = evidence(Outputs(before, after, samples.y), guardrail)
+    return Finding(_with_latency(judged.status(), spec, latency.candidate_ms), latency, classes, shown)
 
 
 def _with_latency(status: GuardrailStatus, spec: RunSpec, median_ms: float) -> GuardrailStatus:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
+from statistics import NormalDist
 
 import numpy as np
 
@@ -78,6 +80,23 @@ def score(metric: Metric, baseline: Array, outputs: Array, labels: Array | None,
     return float(second(np.ones((1, len(outputs))))[0])
 
 
+def score_intervals(
+    metric: Metric, baseline: Array, candidate: Array, labels: Array | None, confidence: float, top_k: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the interval of each model's own score: Wilson's for shares of right answers, else the bootstrap's.
+
+    Raises:
+        UnscorableError: As in `judgement`.
+    """
+    if metric in _RIGHT:
+        right = partial(_RIGHT[metric], labels=_given(labels), top_k=top_k)
+        first, second = (_wilson(right(outputs), confidence) for outputs in (baseline, candidate))
+        return first, second
+    statistics = _scores(metric, baseline, candidate, labels)
+    low, high = (bootstrap_interval(one, len(baseline), confidence, SEED) for one in statistics)
+    return low, high
+
+
 def paired_counts(first: Array, second: Array) -> PairedCounts:
     """Count who was right, sample by sample; both are bool [N]."""
     return PairedCounts(
@@ -136,6 +155,14 @@ def _exact_match(outputs: Array, *, labels: Array, top_k: int) -> Array:
         )
     right: Array = (answers == labels).reshape(len(labels), -1).all(axis=1)
     return right
+
+
+def _wilson(right: Array, confidence: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a share; it never leaves 0 to 1, and has a width where all are right."""
+    z, count, share = NormalDist().inv_cdf((1 + confidence) / 2), len(right), float(right.mean())
+    middle, spread = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    scale = 1 + z * z / count
+    return max((middle - spread) / scale, 0.0), min((middle + spread) / scale, 1.0)
 
 
 _RIGHT: dict[Metric, Callable[..., Array]] = {

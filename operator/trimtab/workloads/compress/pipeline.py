@@ -116,7 +116,7 @@ class Run:
             clock=self.clock,
         )
         model, reports = carrier.carry(start)
-        return Made(start.graph, self._candidate(model, start, data), reports, reporter)
+        return Made(start.graph, self._candidate(model, start, data), steps, reports, reporter)
 
     def _checkpoints(self, origin: Origin, name: str) -> Checkpoints:
         uri = join(self.spec.output, self.spec.model, f"{origin.key}{SUFFIX}", name)
@@ -141,9 +141,12 @@ class Run:
         return Start(source, outputs, loaded.free, path)
 
     def _candidate(self, model: Model, start: Start, data: RunData) -> Path:
-        """Return the final ONNX file, in a folder of its own."""
+        """Return the final model's file, in a folder of its own."""
+        from trimtab.workloads.compress.compiled import copy_compiled
         from trimtab.workloads.compress.network import export_network
 
+        if model.compiled is not None:
+            return copy_compiled(model.compiled, self._made("artifact"))
         target = self._made("artifact") / "model.onnx"
         if model.graph is not None:
             target.write_bytes(model.graph.read_bytes())
@@ -158,6 +161,7 @@ class Run:
         import onnx
 
         from trimtab.workloads.compress import graph
+        from trimtab.workloads.compress.compiled import engine_of, size_of
         from trimtab.workloads.compress.judging import judge
         from trimtab.workloads.compress.report import Outcome, result_of
         from trimtab.workloads.compress.report.page import page
@@ -173,19 +177,21 @@ class Run:
             data_digests=origin.data_digests,
             machine=self.machine,
             steps=made.reports,
-            model_bytes=made.candidate.stat().st_size,
+            model_bytes=size_of(made.candidate),
             source_bytes=made.baseline.stat().st_size,
-            guardrail=finding.guardrail,
-            latency_ms=finding.latency_ms,
-            source_latency_ms=finding.source_latency_ms,
+            finding=finding,
             samples=len(data.evaluation),
             warnings=data.warnings,
+            recipe=made.recipe,
         )
         report = outcome.document()
         folder = made.candidate.parent
         apart = folder / REPORT_FOLDER
         apart.mkdir()
-        config = {"engine": "OnnxRuntime", **graph.tensors(onnx.load(made.candidate)), "classes": finding.classes}
+        # No step changes what goes in and out, and other engines' files do not tell it in ONNX's terms.
+        described = made.candidate if made.candidate.suffix == ".onnx" else made.baseline
+        tensors = graph.tensors(onnx.load(described))
+        config = {"engine": engine_of(made.candidate).value, **tensors, "classes": finding.classes}
         (folder / "config.json").write_text(json.dumps(config, indent=1))
         (apart / REPORT).write_text(json.dumps(report, indent=1))
         (apart / "report.html").write_text(page(report))
@@ -208,6 +214,7 @@ class Made:
 
     baseline: Path
     candidate: Path
+    recipe: tuple[PlacedStep, ...]
     reports: tuple[StepReport, ...]
     reporter: Reporter
 

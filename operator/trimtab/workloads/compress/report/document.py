@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from trimtab.api.runs import RunResult, RunSpec
 from trimtab.api.status import ArtifactStatus, GuardrailStatus
+from trimtab.version import __version__
 from trimtab.workloads.compress.machine import Machine
 
 if TYPE_CHECKING:
+    from trimtab.workloads.compress.judging import Finding
+    from trimtab.workloads.compress.recipe import PlacedStep
     from trimtab.workloads.compress.techniques.registry import StepReport  # brings torch, which reading needs not
 
 REPORT = "report.json"
@@ -30,11 +35,10 @@ class Outcome:
     steps: tuple[StepReport, ...]
     model_bytes: int
     source_bytes: int
-    guardrail: GuardrailStatus | None
-    latency_ms: str | None
-    source_latency_ms: str | None
+    finding: Finding
     samples: int
     warnings: tuple[str, ...]
+    recipe: tuple[PlacedStep, ...]
 
     def document(self) -> dict[str, Any]:
         """Return the report: plain JSON."""
@@ -50,12 +54,21 @@ class Outcome:
             "steps": [
                 {"title": step.title, "technique": step.technique, "facts": dict(step.facts)} for step in self.steps
             ],
-            "guardrail": self.guardrail.wire() if self.guardrail else None,
+            "recipeYaml": yaml.safe_dump([placed.step.wire() for placed in self.recipe], sort_keys=False),
+            "seeds": [placed.seed for placed in self.recipe],
+            "guardrail": self.finding.guardrail.wire() if self.finding.guardrail else None,
+            "maxDrop": self.spec.guardrail.max_drop,
             "samples": self.samples,
-            "latencyMs": self.latency_ms,
-            "sourceLatencyMs": self.source_latency_ms,
+            "latencyMs": self.finding.latency_ms,
+            "sourceLatencyMs": self.finding.source_latency_ms,
+            "latencies": {
+                "baseline": [float(f"{time:.4g}") for time in self.finding.latency.baseline],
+                "candidate": [float(f"{time:.4g}") for time in self.finding.latency.candidate],
+            },
+            "evidence": self.finding.evidence,
             "warnings": list(self.warnings),
             "environment": {
+                "trimtab": __version__,
                 "cpu": self.machine.cpu,
                 "threads": self.machine.threads,
                 "vnni": self.machine.vnni,
