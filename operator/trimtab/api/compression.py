@@ -206,7 +206,7 @@ class Finetune(ApiModel):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Samples per step; 64 unless set."""
     augment: Annotated[list[Augment], Field(max_length=3)] | None = None
-    """Random changes to images."""
+    """Random changes to images [channels, height, width]: up to 15 degrees, crops of 80% and more, mirroring."""
 
 
 class ReduceMethod(StrEnum):

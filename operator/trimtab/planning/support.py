@@ -111,8 +111,6 @@ def _train(path: str, step: Step) -> Iterator[Refusal]:
             yield Refusal(f"{path}.distill.student", "depth or uri", "use width")
         if step.distill.hints is not None:
             yield Refusal(f"{path}.distill.hints", f"{len(step.distill.hints)} pairs", "leave them out")
-    if step.finetune is not None and step.finetune.augment:
-        yield Refusal(f"{path}.finetune.augment", ", ".join(step.finetune.augment), "leave it out")
 
 
 def _other(path: str, step: Step) -> Iterator[Refusal]:

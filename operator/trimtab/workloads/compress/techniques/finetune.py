@@ -7,6 +7,7 @@ from typing import Any
 
 from trimtab.api.compression import Finetune
 from trimtab.api.conditions import Reason
+from trimtab.workloads.compress.techniques.augment import augmentation
 from trimtab.workloads.compress.techniques.losses import label_loss
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 from trimtab.workloads.compress.techniques.training import train
@@ -26,6 +27,8 @@ def finetune(step: Finetune, model: Model, context: Context) -> tuple[Model, dic
             Reason.DATASET_INVALID, "the training data has no labels y_train to train on; add them, or use distill"
         )
     network = copy.deepcopy(context.network(model))
-    epochs = step.epochs or EPOCHS
-    last = train(network, samples, loss, epochs, float(step.learning_rate or RATE), step.batch_size or BATCH, context)
-    return Model(network=network, cuts=model.cuts), {"epochs": epochs, "samples": len(samples), "loss": round(last, 4)}
+    epochs, rate, batch = step.epochs or EPOCHS, float(step.learning_rate or RATE), step.batch_size or BATCH
+    change = augmentation(step.augment or (), samples, context)
+    last = train(network, samples, loss, epochs, rate, batch, context, change)
+    facts = {"epochs": epochs, "samples": len(samples), "loss": round(last, 4)}
+    return Model(network=network, cuts=model.cuts), facts | ({"augment": list(step.augment)} if step.augment else {})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trimtab.api.conditions import Reason
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.network import forward, tensors_of
+from trimtab.workloads.compress.techniques.augment import Change, unchanged
 from trimtab.workloads.compress.techniques.losses import Loss
 from trimtab.workloads.compress.techniques.registry import Context
 
@@ -21,11 +22,19 @@ _WARM_UP = 0.1  # share of the steps in which the rate rises: a pruned network i
 
 
 def train(
-    network: nn.Module, samples: Samples, loss_of: Loss, epochs: int, rate: float, batch: int, context: Context
+    network: nn.Module,
+    samples: Samples,
+    loss_of: Loss,
+    epochs: int,
+    rate: float,
+    batch: int,
+    context: Context,
+    change: Change = unchanged,
 ) -> float:
     """Train in place with AdamW, the rate warmed up and then lowered along a cosine; return the last epoch's loss.
 
-    The order of the samples follows from the context's seed. `network` is in evaluation mode afterwards.
+    The order of the samples follows from the context's seed; `change` is applied to each batch of inputs. `network` is
+    in evaluation mode afterwards.
 
     Raises:
         Stalled: StepFailed, the loss is no number any more; StepHadNoEffect, no weight changed.
@@ -45,8 +54,8 @@ def train(
         order = at.order(len(samples))[: per_epoch * size].split(size)
         for chosen in order[at.batch :]:
             at.keep()
-            loss = loss_of(forward(network, {name: x[chosen] for name, x in inputs.items()}), chosen)
-            at.advance(loss)
+            some = change({name: x[chosen] for name, x in inputs.items()})
+            at.advance(loss_of(forward(network, some), chosen))
         mean = float(at.total) / per_epoch
         if not torch.isfinite(at.total):
             raise context.failed(
