@@ -77,6 +77,13 @@ class _Seconds(click.ParamType[float]):
     help="CPU threads of the engine.  [default: the CPU limit]",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["Auto", "OnnxRuntime", "OpenVino", "Torch"]),
+    default="Auto",
+    envvar="TRIMTAB_SERVE_ENGINE",
+    help="What the artifact must be for; Auto takes any.",
+)
+@click.option(
     "--max-body-bytes",
     type=click.IntRange(1),
     default=64 * 1024 * 1024,
@@ -95,6 +102,7 @@ def serve(
     drain_delay: float,
     drain_timeout: float,
     threads: int | None,
+    engine: str,
     max_body_bytes: int,
 ) -> None:
     """Serve an artifact over the Open Inference Protocol.
@@ -102,6 +110,7 @@ def serve(
     Exits with 0 after a drain, 65 when the artifact can never be served, 75 when it could not be fetched now; the
     reason is in the termination message.
     """
+    from trimtab.api.serving import Engine
     from trimtab.cli.logs import configure
     from trimtab.workloads.serve.cpus import available_cpus
     from trimtab.workloads.serve.life import Interrupted, Settings
@@ -109,6 +118,7 @@ def serve(
 
     configure()
     settings = Settings(
+        engine=Engine(engine),
         model=model_name,
         revision=revision,
         host=host,

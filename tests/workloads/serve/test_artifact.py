@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
-from trimtab.workloads.serve.artifact import TensorSpec, parse_spec, read_spec
+from trimtab.workloads.serve.artifact import TensorSpec, parse_spec, read_spec, require_engine
 
 TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1, 3]}
 
@@ -16,7 +17,7 @@ TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1, 3]}
     ("config", "message"),
     [
         ([], "the top level is []; expected an object"),
-        ({"engine": "OpenVino"}, 'engine is "OpenVino"; expected OnnxRuntime'),
+        ({"engine": "Caffe"}, 'engine is "Caffe"; expected OnnxRuntime or OpenVino'),
         ({"outputs": [TENSOR]}, "inputs is null; expected a list with at least one tensor"),
         ({"inputs": [TENSOR]}, "outputs is null; expected a list with at least one tensor"),
         ({"inputs": [TENSOR, 1]}, "inputs[1] is 1; expected an object with name, datatype and shape"),
@@ -63,3 +64,17 @@ def test_only_models_with_a_free_first_dimension_are_stacked(tmp_path, inputs, o
 def test_minus_one_takes_any_length(shape, fits):
     """Other sizes must be met exactly."""
     assert TensorSpec("x", "FP32", (-1, 3)).takes(shape) is fits
+
+
+def test_auto_follows_the_artifact_and_another_engine_is_refused():
+    """The verdict is about one engine: serving in another one would be about something else."""
+    spec = parse_spec({"engine": "OpenVino", "inputs": [TENSOR], "outputs": [TENSOR]})
+    assert spec.file == "model.xml"
+    require_engine(spec, Engine.AUTO)
+    require_engine(spec, Engine.OPEN_VINO)
+    with pytest.raises(Stalled) as caught:
+        require_engine(spec, Engine.ONNX_RUNTIME)
+    assert caught.value.message == (
+        "spec.serving.engine: OnnxRuntime, but the artifact was judged in OpenVino and only runs there; use Auto, or "
+        "compress with a step compile for OnnxRuntime"
+    )

@@ -138,6 +138,7 @@ def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, s
             "--host=$(POD_IP)",
             f"--port={SERVE_PORT}",
             f"--threads={_threads(spec)}",
+            f"--engine={spec.serving.engine}",
             f"--max-batch={batching.max_size}",
             f"--max-wait={batching.max_wait}",
             f"--drain-delay={_DRAIN_DELAY}",

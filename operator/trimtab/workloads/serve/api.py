@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from trimtab.api.serving import Engine
 from trimtab.version import __version__
 from trimtab.workloads.serve.answers import BINARY, JSON, METRICS, RETRY_SOON, error_answer
 from trimtab.workloads.serve.artifact import ModelSpec, TensorSpec
@@ -17,6 +18,7 @@ from trimtab.workloads.serve.messages import BadRequest, InferenceRequest, encod
 from trimtab.workloads.serve.metrics import Metrics
 
 _CONTENT_TYPES = frozenset({b"", b"application/json", b"application/octet-stream"})
+_PLATFORMS = {Engine.ONNX_RUNTIME: "onnxruntime_onnx", Engine.OPEN_VINO: "openvino_ir"}
 Route = Callable[[Exchange], None]
 
 
@@ -108,7 +110,7 @@ class InferenceApi:
         body = {
             "name": self._model,
             "versions": [self._revision],
-            "platform": "onnxruntime_onnx",
+            "platform": _PLATFORMS[self._spec.engine],
             "inputs": [_described(tensor) for tensor in self._spec.inputs],
             "outputs": [_described(tensor) for tensor in self._spec.outputs],
             "parameters": {"max_concurrency": self.metrics.max_concurrency, "revision": self._revision},

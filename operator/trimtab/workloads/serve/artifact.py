@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from trimtab.api.conditions import Reason
+from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.datatypes import NUMPY_TYPES
 
-MODEL_FILE = "model.onnx"
 CONFIG_FILE = "config.json"
-ENGINES = ("OnnxRuntime",)
+# By the name of the engine, as spec.serving.engine has it.
+MODEL_FILES = {Engine.ONNX_RUNTIME: "model.onnx", Engine.OPEN_VINO: "model.xml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,16 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The tensors of a model, in the artifact's order."""
+    """The tensors of a model, in the artifact's order, and the engine that it was judged in."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    engine: Engine = Engine.ONNX_RUNTIME
+
+    @property
+    def file(self) -> str:
+        """Name of the model's file in the artifact."""
+        return MODEL_FILES[self.engine]
 
     @property
     def stackable(self) -> bool:
@@ -69,10 +76,24 @@ def parse_spec(config: Any) -> ModelSpec:
     """
     if not isinstance(config, dict):
         raise _unsupported("the top level", config, "an object")
-    engine = config.get("engine", ENGINES[0])
-    if engine not in ENGINES:
-        raise _unsupported("engine", engine, " or ".join(ENGINES))
-    return ModelSpec(inputs=_tensors(config, "inputs"), outputs=_tensors(config, "outputs"))
+    engine = config.get("engine", Engine.ONNX_RUNTIME)
+    if engine not in MODEL_FILES:
+        raise _unsupported("engine", engine, " or ".join(MODEL_FILES))
+    return ModelSpec(inputs=_tensors(config, "inputs"), outputs=_tensors(config, "outputs"), engine=Engine(engine))
+
+
+def require_engine(spec: ModelSpec, wanted: Engine) -> None:
+    """Check that a model is for the engine that is asked for; Auto takes any.
+
+    Raises:
+        Stalled: InvalidSpec, the artifact was compiled for, and judged in, another one.
+    """
+    if wanted not in {Engine.AUTO, spec.engine}:
+        raise Stalled(
+            Reason.INVALID_SPEC,
+            f"spec.serving.engine: {wanted}, but the artifact was judged in {spec.engine} and only runs there; use "
+            f"Auto, or compress with a step compile for {wanted}",
+        )
 
 
 def _tensors(config: dict[str, Any], field: str) -> tuple[TensorSpec, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 
-_ERROR = 3
 Array = NDArray[Any]
 
 
@@ -44,60 +42,38 @@ def load_runner(path: Path, threads: int) -> Runner:
     Its memory arena keeps what the largest run needed, so the caller bounds memory by bounding the batch.
 
     Raises:
-        ValueError: `threads` is below 1.
-        Stalled: The file is missing, damaged, or uses operators that this engine does not have.
+        ValueError: `threads` is below 1, or no engine takes files with this suffix.
+        Stalled: The file is missing, damaged, or uses operators that this engine does not have; or the engine is not
+            installed here.
     """
     if threads < 1:
         raise ValueError(f"threads is {threads}; it must be at least 1")
+    if path.suffix not in _LOADERS:
+        raise ValueError(f"{path.name} is for no engine; expected one of {', '.join(_LOADERS)}")
     if not path.is_file():
         raise Stalled(Reason.ARTIFACT_CORRUPT, f"there is no model at {path}; the artifact must hold {path.name}")
+    return _LOADERS[path.suffix](path, threads)
+
+
+# Each engine takes a quarter of a second or more to import: only the one that is needed is.
+
+
+def _onnx(path: Path, threads: int) -> Runner:
+    from trimtab.workloads.serve.engine_onnx import OnnxRunner
+
     return OnnxRunner(path, threads)
 
 
-class OnnxRunner:
-    """An ONNX file in ONNX Runtime."""
+def _openvino(path: Path, threads: int) -> Runner:
+    from trimtab.workloads.serve.engine_openvino import OpenVinoRunner
 
-    def __init__(self, path: Path, threads: int) -> None:
-        try:
-            self._session = ort.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
-        except Exception as error:
-            # ONNX Runtime has an exception class per status code with no common base but Exception.
-            raise Stalled(
-                Reason.NOT_SUPPORTED, f"ONNX Runtime {ort.__version__} cannot load {path.name}: {_first_line(error)}"
-            ) from error
-        self._inputs = tuple(InputForm(node.name, _fixed(node.shape)) for node in self._session.get_inputs())
-        self._outputs = tuple(node.name for node in self._session.get_outputs())
-
-    @property
-    def inputs(self) -> tuple[InputForm, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return self._outputs
-
-    def run(self, outputs: list[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
-        found: list[Array] = self._session.run(outputs, feeds)
-        return found
+    return OpenVinoRunner(path, threads)
 
 
-def _fixed(shape: list[Any]) -> int | None:
-    return shape[0] if shape and isinstance(shape[0], int) else None
+_LOADERS: dict[str, Callable[[Path, int], Runner]] = {".onnx": _onnx, ".xml": _openvino}
 
 
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = _ERROR
-    # Idle pods share their node: threads that spin between requests burn the CPU that a neighbour is billed for.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # A memory plan is kept for every input shape ever seen, and batches come in every size.
-    options.enable_mem_pattern = False
-    return options
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def first_line(error: Exception) -> str:
+    """Return what an engine's error says, in one line of at most 300 characters."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[0][:300]

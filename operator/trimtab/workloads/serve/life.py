@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from trimtab.api.conditions import Reason
+from trimtab.api.serving import Engine
 from trimtab.errors import NotYet
 from trimtab.workloads.serve.api import InferenceApi, Phase
 from trimtab.workloads.serve.batching import Batcher, BatchRules, max_concurrency
@@ -44,6 +45,8 @@ class Settings:
     drain_timeout_s: float
     threads: int
     max_body_bytes: int
+    engine: Engine = Engine.AUTO
+    """What the artifact must be for; Auto takes any."""
 
 
 class Interrupted(Exception):  # noqa: N818 - what a second signal means
@@ -72,7 +75,7 @@ async def serve(settings: Settings, fetch: Callable[[], Path], clock: Clock) -> 
         async with Listener(api.handle, Limits(body_bytes=settings.max_body_bytes), clock) as listener:
             port = await _listen(listener, settings)
             log.info("server.started", host=settings.host, port=port, model=settings.model, revision=settings.revision)
-            loading = _in_thread(loop, partial(load, fetch, settings.threads, settings.max_batch))
+            loading = _in_thread(loop, partial(load, fetch, settings.threads, settings.max_batch, settings.engine))
             loaded = await _unless(stop, loading)
             if loaded is None:
                 log.info("server.stopped", reason="signalled while loading")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from trimtab.api.conditions import Reason
+from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
-from trimtab.workloads.serve.artifact import CONFIG_FILE, MODEL_FILE, ModelSpec, TensorSpec, read_spec
+from trimtab.workloads.serve.artifact import CONFIG_FILE, ModelSpec, TensorSpec, read_spec, require_engine
 from trimtab.workloads.serve.batching import Feeds, Run
 from trimtab.workloads.serve.datatypes import zeros
 
@@ -28,8 +29,10 @@ class Loaded(NamedTuple):
     run: Run
 
 
-def load(fetch: Callable[[], Path], threads: int, max_batch: int) -> Loaded:
+def load(fetch: Callable[[], Path], threads: int, max_batch: int, engine: Engine = Engine.AUTO) -> Loaded:
     """Fetch an artifact, load its model and run it once with one row and once with `max_batch`.
+
+    `engine` is the one that the model must be for; Auto takes what the artifact says.
 
     Raises:
         Stalled: The artifact cannot be served.
@@ -40,7 +43,8 @@ def load(fetch: Callable[[], Path], threads: int, max_batch: int) -> Loaded:
 
     folder = fetch()
     spec = read_spec(folder)
-    runner = load_runner(folder / MODEL_FILE, threads)
+    require_engine(spec, engine)
+    runner = load_runner(folder / spec.file, threads)
     _check_names(runner, spec)
     run: Run = partial(runner.run, [tensor.name for tensor in spec.outputs])
     for rows in sorted({1, max_batch if spec.stackable else 1}):
@@ -57,7 +61,7 @@ def _check_names(runner: Runner, spec: ModelSpec) -> None:
             if tensor.name not in theirs:
                 raise Stalled(
                     Reason.ARTIFACT_CORRUPT,
-                    f"{CONFIG_FILE}: {field} name '{tensor.name}', but {MODEL_FILE} has {', '.join(sorted(theirs))}",
+                    f"{CONFIG_FILE}: {field} name '{tensor.name}', but {spec.file} has {', '.join(sorted(theirs))}",
                 )
 
 
@@ -73,7 +77,7 @@ def _warm_up(run: Run, spec: ModelSpec, rows: int) -> None:
             log.warning("warmup.skipped", rows=rows, error=text)
             return
         noun = "row" if rows == 1 else "rows"
-        raise Stalled(Reason.ARTIFACT_CORRUPT, f"{MODEL_FILE} fails on {rows} {noun} of zeros: {text}") from error
+        raise Stalled(Reason.ARTIFACT_CORRUPT, f"{spec.file} fails on {rows} {noun} of zeros: {text}") from error
 
 
 def _some_shape(tensor: TensorSpec, rows: int) -> tuple[int, ...]:
