@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from trimtab.workloads.compress.checkpoints import Checkpoints
+from trimtab.workloads.compress.compiled import compiled_in, copy_compiled
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.network import tensors_of
@@ -86,6 +87,7 @@ class Carrier:
             free=start.free,
             teacher=start.network,
             reduce_range=self.machine.reduce_range,
+            engine=placed.engine,
             field=placed.field,
             seed=placed.seed,
             tick=self.reporter.tick,
@@ -97,7 +99,9 @@ class Carrier:
 
     def _save(self, model: Model, reports: list[StepReport]) -> None:
         def fill(folder: Path) -> None:
-            if model.graph is not None:
+            if model.compiled is not None:
+                copy_compiled(model.compiled, folder)
+            elif model.graph is not None:
                 (folder / GRAPH).write_bytes(model.graph.read_bytes())
             elif model.network is not None:
                 save_network(model.network, folder / NETWORK)
@@ -112,6 +116,9 @@ class Carrier:
         reports = [StepReport(*report) for report in saved.state["reports"]]
         cuts = tuple(saved.state["cuts"])
         log.info("run.resumed", steps_done=len(reports), of=len(self.steps))
+        compiled = compiled_in(saved.folder)
+        if compiled is not None:
+            return Model(compiled=compiled), reports
         if (saved.folder / GRAPH).is_file():
             return Model(graph=saved.folder / GRAPH), reports
         if start.network is None:

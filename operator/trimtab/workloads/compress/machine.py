@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "torch", "torch-pruning")
+_LIBRARIES = ("nncf", "numpy", "onnx", "onnxruntime", "openvino", "torch", "torch-pruning")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from trimtab.api.compression import Compression, Distill, Preset, Prune, Quantize, Scheme, Step
+from trimtab.api.compression import (
+    CompileEngine,
+    Compression,
+    Distill,
+    Preset,
+    Prune,
+    PruneMethod,
+    PruneSchedule,
+    Quantize,
+    Scheme,
+    Step,
+)
 from trimtab.api.conditions import Reason
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.runs import RunSpec
@@ -24,6 +35,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
     Preset.BALANCED: (Step(prune=Prune(sparsity="50%")), Step(distill=Distill(epochs=10)), _INT8),
     Preset.SMALLEST: (Step(prune=Prune(sparsity="75%")), Step(distill=Distill(epochs=20)), _INT8),
 }
+OPENVINO_SCHEMES = (Scheme.INT8, Scheme.INT8_WEIGHT_ONLY, Scheme.INT4_WEIGHT_ONLY, Scheme.FP16)
 _TRAINING = ("finetune", "distill")
 
 
@@ -34,15 +46,29 @@ class PlacedStep:
     step: Step
     field: str
     seed: int
+    engine: CompileEngine = CompileEngine.ONNX_RUNTIME
+    """What the model of this recipe will run in."""
 
     @property
     def trains(self) -> bool:
-        return self.step.technique in _TRAINING
+        gradual = self.step.prune is not None and self.step.prune.schedule is PruneSchedule.GRADUAL
+        return gradual or self.step.technique in _TRAINING
+
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at samples without learning them: those that calibrate, and tell which layers matter."""
+        by_layers = self.step.prune is not None and self.step.prune.method is PruneMethod.LAYERS
+        return by_layers or self.step.quantize is not None
+
+    @property
+    def learns(self) -> bool:
+        """Whether it looks at training data."""
+        return self.trains or self.step.technique == "reduceInputs"
 
     @property
     def needs_network(self) -> bool:
         """Whether it changes a network that can be trained, which an ONNX graph is not."""
-        return self.trains or self.step.technique == "prune"
+        return self.learns or self.step.technique == "prune"
 
 
 def recipe(spec: RunSpec, source_is_graph: bool) -> tuple[PlacedStep, ...]:
@@ -52,7 +78,7 @@ def recipe(spec: RunSpec, source_is_graph: bool) -> tuple[PlacedStep, ...]:
         Stalled: NotSupported or InvalidSpec, naming the field, its value and the remedy.
     """
     _refuse_unsupported(spec)
-    steps = _placed(spec.compression)
+    steps = _with_engine(_placed(spec.compression))
     quantized = False
     for placed in steps:
         if placed.needs_network and source_is_graph:
@@ -102,6 +128,47 @@ def _placed(compression: Compression) -> tuple[PlacedStep, ...]:
         PlacedStep(step, f"{field}, step {index + 1} ({step.technique})", index)
         for index, step in enumerate(PRESETS[preset])
     )
+
+
+def _with_engine(steps: tuple[PlacedStep, ...]) -> tuple[PlacedStep, ...]:
+    """Tell every step what the model will run in, and put the compile step last, wherever the user wrote it.
+
+    Raises:
+        Stalled: InvalidSpec, two compile steps. NotSupported, a step whose result the engine does not take.
+    """
+    compiles = [placed for placed in steps if placed.step.compile is not None]
+    if len(compiles) > 1:
+        raise Stalled(
+            Reason.INVALID_SPEC, f"{compiles[1].field}: a model is compiled for one engine; keep one compile step"
+        )
+    engine = next((placed.step.compile.engine for placed in compiles if placed.step.compile), None)
+    if engine is None:
+        return steps
+    others = [placed for placed in steps if placed.step.compile is None]
+    if engine is CompileEngine.OPEN_VINO:
+        _require_openvino_takes(others)
+    return tuple(replace(placed, engine=engine) for placed in (*others, *compiles))
+
+
+def _require_openvino_takes(steps: list[PlacedStep]) -> None:
+    quantized = False
+    for placed in steps:
+        if quantized:
+            raise Stalled(
+                Reason.INVALID_SPEC,
+                f"{placed.field}: comes after quantize, whose result is OpenVINO's own when the model is compiled for "
+                "OpenVino; put it before",
+            )
+        if placed.step.quantize is None:
+            continue
+        quantized = True
+        scheme = placed.step.quantize.scheme
+        if scheme not in OPENVINO_SCHEMES:
+            raise Stalled(
+                Reason.NOT_SUPPORTED,
+                f"{placed.field}.scheme: {scheme} is not done for OpenVino; use {', '.join(OPENVINO_SCHEMES)}, or "
+                "compile for OnnxRuntime",
+            )
 
 
 def _untrainable(placed: PlacedStep) -> Stalled:

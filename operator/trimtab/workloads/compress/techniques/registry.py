@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from trimtab.api.base import ApiModel
+from trimtab.api.compression import CompileEngine
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.checkpoints import Checkpoints
 from trimtab.workloads.compress.data import RunData
@@ -24,12 +25,14 @@ P = TypeVar("P", bound=ApiModel)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model between two steps: a network that can be trained, or an ONNX file."""
+    """The model between two steps: a network that can be trained, an ONNX file, or the file of another engine."""
 
     network: nn.Module | None = None
     cuts: tuple[Cut, ...] = ()
     """How the network came from the source."""
     graph: Path | None = None
+    compiled: Path | None = None
+    """For an engine that does not take ONNX; its suffix tells which, files beside it share its stem."""
 
 
 class StepReport(NamedTuple):
@@ -56,6 +59,8 @@ class Context:
     """The source, unchanged; None for an ONNX source."""
     reduce_range: bool
     """Whether int8 weights use 7 bits."""
+    engine: CompileEngine
+    """What the model will run in."""
     field: str
     """Where the step stands in the spec, for messages."""
     seed: int
