@@ -6,7 +6,6 @@ from onnx import helper
 
 from trimtab.workloads.compress.coverage import coverage
 from trimtab.workloads.compress.machine import this_machine, usable_cpus
-from trimtab.workloads.compress.report.page import interval_svg, page
 from trimtab.workloads.compress.progress import Reporter, Stage
 
 
@@ -97,32 +96,3 @@ def test_coverage(quantized, share):
     """Coverage is the share of weights, and of work, whose weights are int8."""
     found = coverage(a_quantized_graph(quantized))
     assert (found.weights, found.macs) == (share, share)
-
-
-def test_the_page_escapes_what_came_from_outside():
-    """Names and messages of users are text, never markup."""
-    report = {
-        "namespace": "<b>",
-        "model": "m",
-        "key": "k",
-        "source": {"uri": "file:///<script>", "digest": "d", "bytes": 100},
-        "data": {"file:///<i>": "d"},
-        "bytes": 10,
-        "steps": [{"title": "<u>", "technique": "prune", "facts": {"kept": ["<s>"]}}],
-        "guardrail": None,
-        "latencyMs": None,
-        "sourceLatencyMs": None,
-        "warnings": ["<w>"],
-        "environment": {"cpu": "<c>", "threads": 1, "vnni": True, "libraries": {}},
-    }
-    html = page(report)
-    assert not [tag for tag in ("<b>", "<script>", "<i>", "<u>", "<s>", "<w>", "<c>") if tag in html]
-    assert "10.0x smaller" in html
-
-
-def test_the_interval_is_drawn_inside_the_picture():
-    """Also when zero and limit lie outside the interval, everything is between the margins."""
-    svg = interval_svg(0.02, 0.05, 0.03, 0.01, "#000")
-    xs = [float(part.split('"')[0]) for key in ("x1=", "x2=", "cx=") for part in svg.split(f'{key}"')[1:]]
-    assert len(xs) == 7
-    assert all(40 <= x <= 600 for x in xs)

@@ -103,7 +103,12 @@ def test_the_artifact_can_be_served_and_keeps_no_secrets(balanced, customer, tmp
         "manifest.json",
     }
     open_artifact(join(result.artifact.uri, REPORT_FOLDER), None, tmp_path / "report")
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.json", "report.html", "manifest.json"}
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "report.json",
+        "report.html",
+        "report.png",
+        "manifest.json",
+    }
     page = (tmp_path / "report" / "report.html").read_text()
     assert "<svg" in page
     assert "http" not in page, "the page loads nothing"

@@ -2,103 +2,160 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from trimtab.workloads.compress.report.text import facts_sentence, size_sentence
+import numpy as np
 
-_COLOURS = {"Passed": "#1a7f37", "Failed": "#cf222e", "Inconclusive": "#9a6700"}
+from trimtab.api.guardrail import Metric
+from trimtab.api.quantities import human_bytes
+from trimtab.workloads.compress.report.charts import Chart, charts
+from trimtab.workloads.compress.report.rendering import svg
+from trimtab.workloads.compress.report.text import facts_sentence, headline
+
+Report = dict[str, Any]
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1f2328;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d1d9e0;vertical-align:top}
-th{font-weight:600;white-space:nowrap}code{font-size:.85em;word-break:break-all}svg{width:100%;height:auto}
-.verdict{font-weight:600}
+:root{color-scheme:light dark;--ink:#1f2328;--back:#fff;--line:#d1d9e0;--soft:#59636e}
+@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--back:#0d1117;--line:#3d444d;--soft:#9198a1}}
+body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:1.5rem auto;padding:0 1rem;color:var(--ink)}
+body{background:var(--back);overflow-wrap:break-word}code,li{overflow-wrap:anywhere}
+h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin:2rem 0 .3rem}
+table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .4rem;vertical-align:top}
+td,th{border-bottom:1px solid var(--line)}th{font-weight:600}
+.figures td{font-variant-numeric:tabular-nums;white-space:nowrap}small,.note{color:var(--soft);font-size:.8rem}
+td small,th small{display:block;font-weight:400}
+code,pre{font-size:.85em}pre{border:1px solid var(--line);border-radius:6px;padding:.7rem;overflow-x:auto}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:0 2rem}
+figure{margin:0}figure h2{margin-bottom:0}svg{width:100%;height:auto}
+svg text{font-family:system-ui,sans-serif!important}
+.note{margin:.1rem 0}
+.Passed,.Failed,.Inconclusive,.Disabled{display:inline-block;border-radius:1em;padding:0 .7em;color:#fff}
+.Passed{background:#1a7f37}.Failed{background:#cf222e}.Inconclusive{background:#9a6700}.Disabled{background:#59636e}
 """
-_WIDTH, _MARGIN = 640, 40
 
 
-def page(report: dict[str, Any]) -> str:
+def page(report: Report) -> str:
     """Return a self-contained HTML document; everything that came from outside is escaped."""
     title = f"{report['namespace']}/{report['model']}"
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(size_sentence(report))}{escape(_latency(report))}</p>",
-        _guardrail(report["guardrail"]),
-        _steps(report["steps"]),
+        f"<h1>{escape(title)}</h1><p>{escape(headline(report))}</p>",
+        _verdict(report["guardrail"]),
+        _table(report),
         _warnings(report["warnings"]),
+        _charts(charts(report)),
+        _steps(report["steps"]),
+        _recipe(report),
         _origin(report),
     ]
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-        f"<body>{''.join(parts)}</body></html>"
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
+        f'initial-scale=1"><title>{escape(title)}</title><style>{_STYLE}</style><body>{"".join(parts)}</body></html>'
     )
 
 
-def interval_svg(lower: float, upper: float, drop: float, limit: float, colour: str) -> str:
-    """Draw the drop's interval against zero and the limit, all in shares of 1."""
-    low, high = min(lower, 0.0), max(upper, limit, 0.0)
-    span = (high - low) or 1.0
-
-    def x(value: float) -> float:
-        return _MARGIN + (value - low) / span * (_WIDTH - 2 * _MARGIN)
-
-    def mark(value: float, label: str, stroke: str) -> str:
-        return (
-            f'<line x1="{x(value):.1f}" x2="{x(value):.1f}" y1="14" y2="62" stroke="{stroke}" stroke-dasharray="4 3"/>'
-            f'<text x="{x(value):.1f}" y="78" text-anchor="middle" font-size="12">{label}</text>'
-        )
-
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} 84" role="img" aria-label="interval of the drop">'
-        f"{mark(0.0, 'no change', '#59636e')}{mark(limit, f'limit {limit * 100:.2g}pp', '#cf222e')}"
-        f'<line x1="{x(lower):.1f}" x2="{x(upper):.1f}" y1="38" y2="38" stroke="{colour}" stroke-width="6"/>'
-        f'<circle cx="{x(drop):.1f}" cy="38" r="7" fill="{colour}"/></svg>'
-    )
-
-
-def _latency(report: dict[str, Any]) -> str:
-    if not report["latencyMs"]:
-        return ""
-    return f"; {report['sourceLatencyMs']} ms → {report['latencyMs']} ms for one sample"
-
-
-def _guardrail(guardrail: dict[str, Any] | None) -> str:
+def _verdict(guardrail: dict[str, Any] | None) -> str:
     if guardrail is None:
-        return "<h2>Guardrail</h2><p>Disabled: nothing was proven.</p>"
-    colour = _COLOURS[guardrail["verdict"]]
-    lower, upper, drop, limit = (float(guardrail[name]) for name in ("lower", "upper", "drop", "limit"))
-    return (
-        f'<h2>Guardrail</h2><p><span class="verdict" style="color:{colour}">{guardrail["verdict"]}</span>: '
-        f"{escape(guardrail['message'])}</p>{interval_svg(lower, upper, drop, limit, colour)}"
-        f"<p>Accuracy {float(guardrail['baseline']):.2%} before, {float(guardrail['candidate']):.2%} after, on "
-        f"the same {guardrail['samples']:,} samples, both in the engine that serves.</p>"
-    )
+        return '<p><span class="Disabled">Guardrail disabled</span> Nothing was proven.</p>'
+    verdict = escape(guardrail["verdict"])
+    return f'<p><span class="{verdict}">{verdict}</span> {escape(guardrail["message"])}</p>'
+
+
+def _table(report: Report) -> str:
+    sizes = human_bytes(report["source"]["bytes"]), human_bytes(report["bytes"])
+    rows = [_row("Size", sizes), *_latency(report), *_score(report)]
+    head = "<tr><th></th><th>before</th><th>after</th></tr>"
+    return f'<table class="figures">{head}{"".join(rows)}</table>'
+
+
+def _row(what: str, values: Sequence[str], note: str = "", ranges: Sequence[str] = ("", "")) -> str:
+    """Return a row with a value before and after, each with its range below."""
+    cells = [f"<td>{escape(value)}{_small(told)}</td>" for value, told in zip(values, ranges, strict=True)]
+    return f"<tr><th>{escape(what)}{_small(note)}</th>{''.join(cells)}</tr>"
+
+
+def _small(text: str) -> str:
+    return f"<small>{escape(text)}</small>" if text else ""
+
+
+def _latency(report: Report) -> list[str]:
+    times = report["latencies"]
+    if not times:
+        return []
+    pair = [times["baseline"], times["candidate"]]
+    medians = [f"{np.median(one):.3g} ms" for one in pair]
+    ranges = ["{:.3g}..{:.3g} ms".format(*np.quantile(one, [0.05, 0.95])) for one in pair]
+    return [_row("Latency", medians, "one sample; median, 5..95 % of requests", ranges)]
+
+
+def _score(report: Report) -> list[str]:
+    guardrail = report["guardrail"]
+    if not guardrail:
+        return []
+    metric = Metric(guardrail["metric"])
+    scores = [_told(float(guardrail[name]), metric) for name in ("baseline", "candidate")]
+    found = (report["evidence"] or {}).get("scores")
+    ranges = [_range(found[name], metric) for name in ("baseline", "candidate")] if found else ["", ""]
+    note = f"{guardrail['samples']:,} samples, {guardrail['confidence']} interval"
+    return [_row(metric.noun[:1].upper() + metric.noun[1:], scores, note, ranges)]
+
+
+def _told(score: float, metric: Metric) -> str:
+    return f"{score:.4g}" if metric.is_error else f"{score * 100:.2f} %"
+
+
+def _range(ends: Sequence[float], metric: Metric) -> str:
+    low, high = (_told(end, metric) for end in ends)
+    return f"{low.removesuffix(' %')}..{high}"
+
+
+def _charts(found: list[Chart]) -> str:
+    figures = [
+        f'<figure><h2>{escape(chart.title)}</h2><p class="note">{escape(chart.note)}</p>{svg(chart)}</figure>'
+        for chart in found
+    ]
+    return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
 
 def _steps(steps: list[dict[str, Any]]) -> str:
     if not steps:
         return "<h2>Steps</h2><p>Export only.</p>"
-    rows = [f"<tr><th>{escape(s['title'])}</th><td>{escape(facts_sentence(s['facts']))}</td></tr>" for s in steps]
+    rows = [
+        f"<tr><th>{escape(step['title'])}</th><td>{escape(facts_sentence(_without_ranking(step['facts'])))}</td></tr>"
+        for step in steps
+    ]
     return f"<h2>Steps</h2><table>{''.join(rows)}</table>"
 
 
-def _warnings(warnings: list[str]) -> str:
-    if not warnings:
-        return ""
-    return f"<h2>Warnings</h2><ul>{''.join(f'<li>{escape(warning)}</li>' for warning in warnings)}</ul>"
+def _without_ranking(facts: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is drawn."""
+    return {name: value for name, value in facts.items() if name != "sensitivity"}
 
 
-def _origin(report: dict[str, Any]) -> str:
+def _recipe(report: Report) -> str:
+    chosen = (report.get("search") or {}).get("steps") or report["recipeYaml"]
+    return f"<h2>Recipe</h2><p class=note>As spec.compression.steps.</p><pre>{escape(chosen.strip())}</pre>"
+
+
+def _warnings(warnings: Iterable[str]) -> str:
+    told = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    return f"<h2>Warnings</h2><ul>{told}</ul>" if told else ""
+
+
+def _origin(report: Report) -> str:
     environment = report["environment"]
     libraries = ", ".join(f"{name} {version}" for name, version in environment["libraries"].items())
-    rows = {
-        "Source": f"{report['source']['uri']} ({report['source']['digest']})",
-        **{f"Data {uri}": digest for uri, digest in report["data"].items()},
-        "Key": report["key"],
-        "Machine": f"{environment['cpu']}, {environment['threads']} threads, "
-        f"{'with' if environment['vnni'] else 'without'} VNNI",
-        "Libraries": libraries,
-    }
-    cells = [f"<tr><th>{escape(name)}</th><td><code>{escape(value)}</code></td></tr>" for name, value in rows.items()]
-    return f"<h2>Made from</h2><table>{''.join(cells)}</table>"
+    rows = [
+        ("Source", f"{report['source']['uri']} {report['source']['digest']}"),
+        *((f"Data {uri}", digest) for uri, digest in report["data"].items()),
+        ("Key", report["key"]),
+        ("Seeds", ", ".join(map(str, report["seeds"])) or "none: nothing is drawn"),
+        ("CPU", f"{environment['cpu']}, {environment['threads']} threads, {_with_vnni(environment)}"),
+        ("Versions", f"trimtab {environment['trimtab']}, {libraries}"),
+    ]
+    cells = [f"<tr><th>{escape(name)}</th><td><code>{escape(value)}</code></td></tr>" for name, value in rows]
+    return f'<h2>Made from</h2><table class="origin">{"".join(cells)}</table>'
+
+
+def _with_vnni(environment: dict[str, Any]) -> str:
+    return f"{'with' if environment['vnni'] else 'without'} VNNI"

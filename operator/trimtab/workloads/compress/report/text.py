@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from trimtab.api.quantities import human_bytes
@@ -10,7 +11,29 @@ from trimtab.api.quantities import human_bytes
 def size_sentence(report: dict[str, Any]) -> str:
     """Return `960.6 KiB → 82.0 KiB (11.7x smaller)`."""
     before, after = report["source"]["bytes"], report["bytes"]
-    return f"{human_bytes(before)} → {human_bytes(after)} ({before / after:.1f}x smaller)"
+    return f"{human_bytes(before)} → {human_bytes(after)} ({_times(before, after, 'smaller', 'larger')})"
+
+
+def headline(report: dict[str, Any]) -> str:
+    """Return size and latency in one line."""
+    size = size_sentence(report)
+    if not report["latencyMs"]:
+        return size
+    before, after = float(report["sourceLatencyMs"]), float(report["latencyMs"])
+    return f"{size}; {before:.3g} ms → {after:.3g} ms ({_times(before, after, 'faster', 'slower')})"
+
+
+def verdict_sentence(report: dict[str, Any], width: int = 110) -> str:
+    """Return the verdict with its message, wrapped to `width` characters."""
+    guardrail = report["guardrail"]
+    if not guardrail:
+        return "Guardrail disabled: nothing was proven."
+    return textwrap.fill(f"{guardrail['verdict']}: {guardrail['message']}", width)
+
+
+def _times(before: float, after: float, better: str, worse: str) -> str:
+    ratio = before / after if after else 1.0
+    return f"{ratio:.1f}x {better}" if ratio >= 1 else f"{1 / ratio:.1f}x {worse}"
 
 
 def as_text(report: dict[str, Any]) -> str:
