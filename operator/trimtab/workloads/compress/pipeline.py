@@ -165,6 +165,7 @@ class Run:
         from trimtab.workloads.compress.judging import judge
         from trimtab.workloads.compress.report import Outcome, result_of
         from trimtab.workloads.compress.report.page import page
+        from trimtab.workloads.compress.report.rendering import png
 
         evaluating = len(made.reports) + 1
         made.reporter.begin(evaluating)
@@ -195,6 +196,7 @@ class Run:
         (folder / "config.json").write_text(json.dumps(config, indent=1))
         (apart / REPORT).write_text(json.dumps(report, indent=1))
         (apart / "report.html").write_text(page(report))
+        (apart / "report.png").write_bytes(png(report))
         write_manifest(apart)
         write_manifest(folder, model=self.spec.model, key=origin.key)
         self.stop.check()
