@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from trimtab.local.apiserver.jsontexts import Document, Unreadable, read_json, read_yaml
+from trimtab.local.apiserver.jsontexts import Document, Unreadable, read_json
 from trimtab.local.apiserver.protobuf import CONTENT_TYPE, decode_protobuf
+from trimtab.local.apiserver.yamltexts import read_yaml
 from trimtab.local.objects import Object
 from trimtab.local.patching import JSON, STRATEGIC
 from trimtab.local.statuses import ApiError, bad_request

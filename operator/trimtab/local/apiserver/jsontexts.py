@@ -1,15 +1,12 @@
-"""Reading JSON and YAML documents, with the complaints of the Go parsers that clients know."""
+"""Reading JSON documents, with the complaints of the Go parser that clients know."""
 
-import contextlib
 import json
 import math
 from typing import Any, NamedTuple
 
-import yaml
-
 from trimtab.local.objects import Object
 
-_DEEPEST = 200  # levels; every walk over an object fits into Python's stack with that
+DEEPEST = 200  # levels; every walk over an object fits into Python's stack with that
 _TWICE = "\x00twice"
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 
@@ -49,7 +46,7 @@ def read_json(body: bytes) -> Document:
 
 
 def _check_depth(body: bytes) -> None:
-    if body.count(b"{") + body.count(b"[") <= _DEEPEST:
+    if body.count(b"{") + body.count(b"[") <= DEEPEST:
         return
     depth = 0
     in_string = escaped = False
@@ -61,7 +58,7 @@ def _check_depth(body: bytes) -> None:
             in_string = True
         elif byte in b"{[":
             depth += 1
-            if depth > _DEEPEST:
+            if depth > DEEPEST:
                 raise Unreadable("exceeded max depth")
         elif byte in b"}]":
             depth -= 1
@@ -170,76 +167,3 @@ def _duplicates(text: str) -> list[str]:
 
     walk(json.loads(text, object_pairs_hook=pairs), "")
     return found
-
-
-def read_yaml(body: bytes) -> Document:
-    """Raises Unreadable."""
-    if body[:1] == b"{":  # JSON is YAML, and read much faster as what it is
-        with contextlib.suppress(Unreadable):
-            if not (found := read_json(body)).twice:
-                return found
-    loader = _Loader(body)
-    try:
-        value = loader.get_single_data()
-    except yaml.MarkedYAMLError as error:
-        raise Unreadable(f"yaml: {_go_place(error)}{error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Unreadable(f"yaml: {str(error).splitlines()[0]}") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise Unreadable(f"yaml: {error}") from None
-    finally:
-        loader.dispose()
-    return Document(_as_json(value, 0), loader.twice)
-
-
-def _go_place(error: yaml.MarkedYAMLError) -> str:
-    for mark in (error.context_mark, error.problem_mark):
-        if mark is not None and mark.line:
-            return f"line {mark.line + isinstance(error, yaml.scanner.ScannerError)}: "
-    return ""
-
-
-def _as_json(value: Any, depth: int) -> Any:
-    """What YAML has and JSON has not, as the conversion writes it: keys are strings."""
-    if depth > _DEEPEST:
-        raise Unreadable("exceeded max depth")
-    if isinstance(value, dict):
-        return {_key(name): _as_json(inner, depth + 1) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_as_json(item, depth + 1) for item in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Unreadable(f"json: unsupported value: {value}")
-    return value
-
-
-def _key(name: Any) -> str:
-    if isinstance(name, bool):
-        return "true" if name else "false"
-    return str(name)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader, but timestamps stay text, as JSON has no other type, and keys that occur twice are noted."""
-
-    def __init__(self, stream: bytes) -> None:
-        super().__init__(stream)
-        self.twice: list[str] = []
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key_node, value_node in node.value:
-            key = getattr(key_node, "value", None)
-            if isinstance(key, str):
-                if key in seen:
-                    line = value_node.start_mark.line + 1
-                    self.twice.append(f"line {line}: key {json.dumps(key)} already set in map")
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}

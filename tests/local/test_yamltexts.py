@@ -1,0 +1,54 @@
+"""YAML bodies that are small and mean much: refused at once, by a server that goes on."""
+
+import time
+
+import pytest
+
+from trimtab.local.apiserver.jsontexts import Unreadable
+from trimtab.local.apiserver.yamltexts import read_yaml
+
+
+def nested(step, levels=10):
+    """Every level names the one before nine times."""
+    lines = ["l0: &l0 {x: 1}" if step.startswith("{") else "l0: &l0 [x]"]
+    lines += [f"l{n}: &l{n} " + step.replace("REF", f"*l{n - 1}") for n in range(1, levels)]
+    return "\n".join(lines).encode()
+
+
+BOMBS = {
+    "flow": (b"[" * 1_000_000, "exceeded max depth"),
+    "flow maps": (b"{a: " * 500_000, "exceeded max depth"),
+    "block": (b"- " * 1_000_000, "exceeded max depth"),
+    "indented": ("\n".join(" " * n + "a:" for n in range(2_000)).encode(), "exceeded max depth"),
+    "laughs": (nested("[" + ",".join(["REF"] * 9) + "]"), "document contains excessive aliasing"),
+    "laughs in maps": (nested("{" + ",".join(f"k{n}: REF" for n in range(9)) + "}"), "excessive aliasing"),
+    "merges": (nested("{<<: [" + ",".join(["REF"] * 9) + "]}"), "document contains excessive aliasing"),
+    "itself": (b"m: &m {a: *m, b: *m}", "exceeded max depth"),
+    "itself in a list": (b"m: &m [*m, *m]", "exceeded max depth"),
+    "itself merged": (b"m: &m {<<: *m}", "recursion"),
+}
+
+
+@pytest.mark.parametrize(("body", "complaint"), BOMBS.values(), ids=BOMBS.keys())
+def test_a_bomb_does_no_harm(body, complaint):
+    """No body of some megabytes may cost more than its reading, or the process."""
+    begun = time.perf_counter()
+    with pytest.raises(Unreadable, match=complaint):
+        read_yaml(body)
+    assert time.perf_counter() - begun < 10
+
+
+def test_aliases_and_merges_mean_what_they_say():
+    """As far as people use them."""
+    body = b"a: &a {x: 1, l: &l [1, 2]}\nb: {<<: *a, y: 2}\nc: [*l, *l]\n"
+    assert read_yaml(body).value == {
+        "a": {"x": 1, "l": [1, 2]},
+        "b": {"x": 1, "l": [1, 2], "y": 2},
+        "c": [[1, 2], [1, 2]],
+    }
+
+
+def test_wide_documents_are_read():
+    """Many brackets and long lines are no depth."""
+    found = read_yaml(b"a: [" + b"{b: [1]}, " * 2_000 + b"]\nc: " + b"x" * 5_000).value
+    assert (len(found["a"]), len(found["c"])) == (2_000, 5_000)
