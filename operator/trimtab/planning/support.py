@@ -116,10 +116,8 @@ def _train(path: str, step: Step) -> Iterator[Refusal]:
 def _other(path: str, step: Step) -> Iterator[Refusal]:
     if step.cluster is not None:
         yield Refusal(f"{path}.cluster", "weight clustering", "use prune or quantize")
-    if step.reduce_inputs is not None:
-        yield Refusal(f"{path}.reduceInputs", step.reduce_inputs.method.value, "use prune or quantize")
-    if step.compile is not None and step.compile.engine is not CompileEngine.ONNX_RUNTIME:
-        yield Refusal(f"{path}.compile.engine", step.compile.engine.value, "use OnnxRuntime")
+    if step.compile is not None and step.compile.engine is CompileEngine.AOT_INDUCTOR:
+        yield Refusal(f"{path}.compile.engine", step.compile.engine.value, "use OnnxRuntime or OpenVino")
 
 
 _STEP_CHECKS: tuple[Callable[[str, Step], Iterator[Refusal]], ...] = (_prune, _quantize, _train, _other)
@@ -130,10 +128,22 @@ def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
         yield Refusal("spec.guardrail.onFail", spec.guardrail.on_fail.value, "use KeepPrevious")
 
 
+def _engine(spec: OptimizedModelSpec) -> Iterator[Refusal]:
+    """Refuse an engine that the recipe does not compile for; what a search will choose is not known yet."""
+    wanted, compression = spec.serving.engine, spec.compression
+    if wanted is Engine.TORCH:
+        yield Refusal("spec.serving.engine", wanted.value, "use Auto")
+    elif wanted is not Engine.AUTO and compression.search is None:
+        compiled = [step.compile.engine.value for step in compression.steps or () if step.compile is not None]
+        engine = compiled[-1] if compiled else CompileEngine.ONNX_RUNTIME.value
+        if engine != wanted.value:
+            remedy = f"use Auto, or compression.steps with one compile: {{engine: {wanted}}}"
+            yield Refusal("spec.serving.engine", f"{wanted} for a model compiled for {engine}", remedy)
+
+
 def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     serving = spec.serving
-    if serving.engine not in {Engine.AUTO, Engine.ONNX_RUNTIME}:
-        yield Refusal("spec.serving.engine", serving.engine.value, "use OnnxRuntime")
+    yield from _engine(spec)
     if serving.accelerator is not None:
         yield Refusal("spec.serving.accelerator", serving.accelerator.resource, "leave it out")
     if serving.min_replicas == 0:

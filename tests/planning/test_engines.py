@@ -1,0 +1,56 @@
+"""Engines that a spec may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.planning.support import refusals
+
+OPENVINO = {"steps": [{"compile": {"engine": "OpenVino"}}, {"quantize": {"scheme": "INT8"}}]}
+SEARCH = {"search": {"objective": "Latency"}}
+
+
+def found(compression, engine):
+    spec = OptimizedModelSpec.model_validate(
+        {
+            "source": {"uri": "s3://models/digits"},
+            "compression": compression,
+            "guardrail": {"dataset": {"uri": "s3://data/digits.npz"}},
+            "serving": {"engine": engine},
+        }
+    )
+    return [str(refusal) for refusal in refusals(spec) if refusal.field == "spec.serving.engine"]
+
+
+@pytest.mark.parametrize(
+    ("compression", "engine"),
+    [
+        ({"preset": "Fast"}, "Auto"),
+        ({"preset": "Fast"}, "OnnxRuntime"),
+        (OPENVINO, "Auto"),
+        (OPENVINO, "OpenVino"),
+        (SEARCH, "OpenVino"),
+    ],
+)
+def test_an_engine_that_fits_is_taken(compression, engine):
+    """Auto always fits; a search may still choose any."""
+    assert found(compression, engine) == []
+
+
+@pytest.mark.parametrize(
+    ("compression", "engine", "message"),
+    [
+        (
+            {"preset": "Fast"},
+            "OpenVino",
+            "OpenVino for a model compiled for OnnxRuntime is not supported by this version; use Auto, or compression",
+        ),
+        (OPENVINO, "OnnxRuntime", "OnnxRuntime for a model compiled for OpenVino is not supported by this version"),
+        ({"preset": "Fast"}, "Torch", "Torch "),
+    ],
+)
+def test_an_engine_that_the_model_is_not_for_is_refused_before_the_run(compression, engine, message):
+    """A run of an hour should not end in a pod that cannot serve its result."""
+    (refusal,) = found(compression, engine)
+    assert refusal.startswith(f"spec.serving.engine: {message}")
