@@ -6,7 +6,7 @@ from typing import Any
 
 from trimtab.api.base import CapacityType
 from trimtab.api.runs import EXIT_INPUT
-from trimtab.effects.views import pod_view, progress_of, run_view
+from trimtab.effects.views import is_in_service, pod_view, progress_of, run_view
 from trimtab.planning.snapshot import JobPhase
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -29,6 +29,15 @@ def job_pod(name: str, created: str, phase: str = "Running", terminated: Any = N
 
 def said(reason: str | None, message: str) -> str:
     return json.dumps({"message": message, **({"reason": reason} if reason else {})})
+
+
+def test_services_lead_to_ready_pods_that_stay() -> None:
+    """As Kubernetes lists endpoints."""
+    ready = {"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    assert is_in_service(ready)
+    assert not is_in_service({**ready, "metadata": {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
+    assert not is_in_service({"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}})
+    assert not is_in_service({"metadata": {}})
 
 
 def test_a_running_job_has_progress() -> None:
@@ -133,3 +142,19 @@ def test_a_ready_pod_has_no_trouble() -> None:
     body["status"] |= {"conditions": [{"type": "Ready", "status": "True"}]}
     ready = pod_view(body, {}, NOW)
     assert (ready.fatal, ready.trouble) == (False, None)
+
+
+def test_a_pod_that_was_killed_for_its_memory() -> None:
+    """It could write no message: the kernel killed it. The Job tries again; in the end this is why it failed."""
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "lastTransitionTime": "t"}
+    killed = job_pod("p", "2026-03-01T11:59:01Z", "Failed", {"exitCode": 137, "reason": "OOMKilled"})
+    killed["spec"] = {"containers": [{"resources": {"limits": {"memory": "2Gi"}}}]}
+    for conditions in ((), (failed,)):
+        result = run_view(job(*conditions), [killed], "").result
+        assert result is not None
+        assert result.reason == "RunOutOfMemory"
+        assert "pod p was killed for its memory (its limit is 2Gi); raise" in result.message
+    del killed["spec"]
+    unlimited = run_view(job(failed), [killed], "").result
+    assert unlimited is not None
+    assert "the node had no more" in unlimited.message

@@ -84,6 +84,7 @@ def a_snapshot() -> Callable[..., Snapshot]:
             settings=Settings("trimtab/compress:1", "trimtab/serve:1", "trimtab/gateway:1"),
             now=NOW,
             owners=(Owner("digits", "uid-1"),),
+            gateway_ready=True,
         )
         return replace(base, **changes)
 

@@ -107,6 +107,19 @@ def test_a_served_model_is_current(served: Any) -> None:
     assert summary["size"] == "1000 B -> 100 B"
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_gateway_that_takes_no_connections_makes_nothing_available(served: Any, answers: bool) -> None:
+    """Its agent may answer us before the Service leads to it: who trusts Ready must get through."""
+    world, before, memory = served
+    traffic = world.traffic if answers else None
+    found, _ = plan(replace(world, gateway_ready=False, traffic=traffic), memory)
+    states = {entry["type"]: entry for entry in found.status["conditions"]}
+    assert (states["Available"]["status"], states["Ready"]["status"]) == ("False", "False")
+    assert states["Ready"]["reason"] == "NoEndpoints"
+    assert "no gateway pod is Ready" in states["Ready"]["message"]
+    assert found.status["activeRevision"] == before.status["activeRevision"]
+
+
 def test_planning_again_changes_nothing(served: Any) -> None:
     """The same world gives the same status: no write, no event storm."""
     world, found, memory = served

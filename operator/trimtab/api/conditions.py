@@ -53,6 +53,8 @@ class Reason:
     STEP_HAD_NO_EFFECT = "StepHadNoEffect"
     RUN_FAILED = "RunFailed"  # the Job ended without a verdict
     RUN_DEADLINE_EXCEEDED = "RunDeadlineExceeded"
+    RUN_OUT_OF_MEMORY = "RunOutOfMemory"  # killed for its memory, or refused more
+    DISK_FULL = "DiskFull"  # of the pod's scratch volume, or of the store
     # Guardrail
     GUARDRAIL_PASSED = "GuardrailPassed"
     GUARDRAIL_FAILED = "GuardrailFailed"
@@ -62,7 +64,7 @@ class Reason:
     # Serving
     SERVING = "Serving"
     NO_REVISION = "NoRevision"  # nothing has been rolled out yet
-    NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica
+    NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica, or is not Ready itself
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     # Capacity
     CAPACITY_MET = "CapacityMet"

@@ -20,7 +20,7 @@ from trimtab.effects.execute import Identity
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
-from trimtab.effects.views import deployment_view, pod_view, run_view
+from trimtab.effects.views import deployment_view, is_in_service, pod_view, run_view
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner, RunView, Snapshot
 from trimtab.planning.support import pool_refusals
@@ -137,6 +137,7 @@ class Gatherer:
             cluster_ip=_cluster_ip(service) if service else None,
             name_taken=service is not None and not _ours(service),
             traffic=_traffic(stats, key.name),
+            gateway_ready=any(is_in_service(pod) for pod in self._world.gateways.get(key.namespace, ())),
             pools=pools,
             doomed_nodes=self.doomed(now, pools),
             bad_pools=bad_pools,

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trimtab.api.base import CapacityType
-from trimtab.api.conditions import moment
+from trimtab.api.conditions import Reason, moment
 from trimtab.api.names import CAPACITY_TYPE_LABEL, POOL_LABEL, REVISION_LABEL, RUN_LABEL, ZONE_LABEL
 from trimtab.api.runs import EXIT_INPUT, Progress, RunResult
 from trimtab.planning.placement import DELETION_COST
@@ -52,6 +52,11 @@ def pod_view(body: Object, nodes: Mapping[str, Object], now: datetime) -> PodVie
         trouble=trouble,
         fatal=fatal,
     )
+
+
+def is_in_service(pod: Object) -> bool:
+    """Return whether Services that select the pod send new connections to it."""
+    return _condition(pod, "Ready") == "True" and not pod["metadata"].get("deletionTimestamp")
 
 
 def run_view(job: Object, pods: Iterable[Object], log_tail: str) -> RunView:
@@ -100,7 +105,10 @@ def progress_of(log_tail: str) -> Progress | None:
 
 def _result(pod: Object) -> RunResult | None:
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
-        message = ((status.get("state") or {}).get("terminated") or {}).get("message")
+        terminated = (status.get("state") or {}).get("terminated") or {}
+        message = terminated.get("message")
+        if not message and terminated.get("reason") == "OOMKilled":
+            return RunResult(reason=Reason.RUN_OUT_OF_MEMORY, message=_out_of_memory(pod))
         if not message:
             continue
         try:
@@ -108,6 +116,16 @@ def _result(pod: Object) -> RunResult | None:
         except (ValidationError, ValueError):
             return None
     return None
+
+
+def _out_of_memory(pod: Object) -> str:
+    containers = (pod.get("spec") or {}).get("containers") or [{}]
+    limit = ((containers[0].get("resources") or {}).get("limits") or {}).get("memory")
+    had = f"its limit is {limit}" if limit else "it has no limit of its own, so the node had no more"
+    return (
+        f"spec.compression.job.resources: pod {pod['metadata']['name']} was killed for its memory ({had}); raise "
+        "requests and limits of memory, or lower the steps' batchSize"
+    )
 
 
 def _trouble(pod: Object) -> tuple[str | None, bool]:

@@ -113,6 +113,8 @@ class Snapshot:
     """Whether a Service of the model's name exists that is not ours."""
     traffic: ModelStats | None = None
     """What the gateway reports; None when it did not answer."""
+    gateway_ready: bool = False
+    """Whether a gateway pod is Ready in Kubernetes' eyes: until then no Service leads to it."""
     pools: tuple[CapacityPool, ...] = ()
     doomed_nodes: Mapping[str, datetime] = field(default_factory=dict)
     """Nodes that go away, and when."""

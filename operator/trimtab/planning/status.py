@@ -9,6 +9,7 @@ from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
 from trimtab.api.conditions import Condition, ConditionStatus, Reason
 from trimtab.api.guardrail import GuardrailMode, Verdict
+from trimtab.api.names import GATEWAY
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import human_bytes
 from trimtab.api.status import ConditionStatus as ConditionEntry
@@ -116,6 +117,9 @@ def _available(snapshot: Snapshot, serving: Serving | None) -> Finding:
     # A gateway that does not answer says nothing about the replicas: Kubernetes' word counts then.
     count = serving.healthy if serving is not None and snapshot.traffic is not None else ready
     name = active.name if active else candidate.name if candidate else ""
+    if count and not snapshot.gateway_ready:
+        message = f"no gateway pod is Ready, so no request gets through; see the pods of the Deployment {GATEWAY}"
+        return Finding(c.AVAILABLE, "False", Reason.NO_ENDPOINTS, message)
     if count:
         return Finding(c.AVAILABLE, "True", Reason.SERVING, f"revision {name} serves")
     trouble = next((pod.trouble for pod in snapshot.pods if pod.trouble), None)
