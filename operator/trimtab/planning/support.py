@@ -109,8 +109,6 @@ def _train(path: str, step: Step) -> Iterator[Refusal]:
         student = step.distill.student
         if student is not None and student.width is None:
             yield Refusal(f"{path}.distill.student", "depth or uri", "use width")
-        if step.distill.hints is not None:
-            yield Refusal(f"{path}.distill.hints", f"{len(step.distill.hints)} pairs", "leave them out")
 
 
 def _other(path: str, step: Step) -> Iterator[Refusal]:

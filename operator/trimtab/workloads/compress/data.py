@@ -111,7 +111,7 @@ def gather_data(guardrail: Guardrail, steps: tuple[PlacedStep, ...], library: Li
     _require_labels_of(guardrail, evaluation)
     own_train = judged.samples(TRAIN_SPLIT, labels=wanted) if guardrail.dataset.split != TRAIN_SPLIT else None
     training, calibration, warnings = {}, {}, []
-    for placed in (placed for placed in steps if placed.trains):
+    for placed in (placed for placed in steps if placed.learns):
         samples = _training(placed, own_train, library, labels=wanted)
         _require_same_form(samples, evaluation, placed.field)
         training[placed.field] = samples

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 OUTPUT_FIELD = "spec.compression.output.uri"
 # Shares of the time, measured on the digits: the first export pays for importing torch and its exporter.
 _WEIGHTS = {"fetch": 1.0, "export": 6.0, "evaluate": 2.0, "publish": 1.0}
-_STEP_WEIGHTS = {"prune": 2.0, "finetune": 6.0, "distill": 8.0, "quantize": 3.0, "compile": 1.0}
+_STEP_WEIGHTS = {"prune": 2.0, "reduceInputs": 1.0, "finetune": 6.0, "distill": 8.0, "quantize": 3.0, "compile": 1.0}
 log = structlog.get_logger()
 
 

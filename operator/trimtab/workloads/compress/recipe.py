@@ -66,6 +66,11 @@ class PlacedStep:
         return self.trains or self.step.technique == "reduceInputs"
 
     @property
+    def learns(self) -> bool:
+        """Whether it looks at training data."""
+        return self.trains or self.step.technique == "reduceInputs"
+
+    @property
     def needs_network(self) -> bool:
         """Whether it changes a network that can be trained, which an ONNX graph is not."""
         return self.learns or self.step.technique == "prune"
@@ -172,6 +177,12 @@ def _require_openvino_takes(steps: list[PlacedStep]) -> None:
 
 
 def _untrainable(placed: PlacedStep) -> Stalled:
+    if placed.step.technique == "reduceInputs":
+        return Stalled(
+            Reason.NOT_SUPPORTED,
+            f"{placed.field}: what is behind fewer inputs has to learn again, which an ONNX or scikit-learn source "
+            "cannot; put the reduction into the estimator's own Pipeline and fit that, or give a network as Python code",
+        )
     return Stalled(
         Reason.NOT_SUPPORTED,
         f"{placed.field}: an ONNX source cannot be pruned or trained; use preset None or Fast or a quantize step, or "

@@ -15,6 +15,8 @@ import torch_pruning
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
+from trimtab.workloads.compress.inputs import insert_reduction
+
 Cut = dict[str, Any]
 """JSON: what kind of cut, and its arguments."""
 Example = Mapping[str, Tensor]
@@ -55,6 +57,10 @@ def as_arguments(example: Example) -> Any:
 def _cut_channels(network: nn.Module, cut: Cut, example: Example) -> None:
     graph = torch_pruning.DependencyGraph().build_dependency(network, example_inputs=as_arguments(example))
     graph.load_pruning_history([(name, out, which) for name, out, which in cut["history"]])
+
+
+def _cut_inputs(network: nn.Module, cut: Cut, _example: Example) -> None:
+    insert_reduction(network, cut["layer"], cut["kept"], selects=cut["selects"])
 
 
 _CUTS: dict[str, Callable[[nn.Module, Cut, Example], None]] = {"channels": _cut_channels}

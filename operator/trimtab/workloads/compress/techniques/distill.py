@@ -6,18 +6,20 @@ Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", a
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trimtab.api.compression import Distill, Scope
+from trimtab.api.compression import Distill, HintPair, Scope
 from trimtab.api.conditions import Reason
 from trimtab.api.quantities import fraction
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.network import forward, tensors_of
 from trimtab.workloads.compress.structure import Cut
-from trimtab.workloads.compress.techniques.losses import label_loss, teacher_loss
+from trimtab.workloads.compress.techniques.hints import Hinted
+from trimtab.workloads.compress.techniques.losses import Loss, label_loss, teacher_loss
 from trimtab.workloads.compress.techniques.prune import pruned
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 from trimtab.workloads.compress.techniques.training import train
@@ -39,7 +41,7 @@ def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[
             Reason.INVALID_SPEC,
             f"temperature {temperature:g} and alpha {alpha:g}: the one must be above 0, the other from 0 to 1",
         )
-    student, cuts = _student(step, model, context)
+    student, cuts, made = _student(step, model, context)
     samples, task = context.data.training[context.field], context.data.task(context.field)
     likeness = teacher_loss(task, _said(samples, context), temperature)
     truth = label_loss(task, samples.y)
@@ -49,27 +51,55 @@ def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[
         return match if truth is None else alpha * match + (1 - alpha) * truth(outputs, chosen)
 
     epochs = step.epochs or EPOCHS
-    last = train(student, samples, loss, epochs, RATE, BATCH, context)
-    facts = {"epochs": epochs, "samples": len(samples), "temperature": temperature, "alpha": alpha}
-    return Model(network=student, cuts=cuts), facts | {"loss": round(last, 4)}
+    facts = {"epochs": epochs, "samples": len(samples), "temperature": temperature, "alpha": alpha, **made}
+    if step.hints:
+        facts |= _train_with_hints(student, step.hints, samples, loss, epochs, context)
+    else:
+        facts["loss"] = round(train(student, samples, loss, epochs, RATE, BATCH, context), 4)
+    return Model(network=student, cuts=cuts), facts
 
 
-def _student(step: Distill, model: Model, context: Context) -> tuple[nn.Module, tuple[Cut, ...]]:
+def _train_with_hints(
+    student: nn.Module, hints: Sequence[HintPair], samples: Samples, loss: Loss, epochs: int, context: Context
+) -> dict[str, Any]:
+    """Train the student on its answers and on what its inner layers say; return facts for the report."""
+    hinted = Hinted(student, _teacher(context), hints, tensors_of(samples.first(2)), context)
+    last: dict[str, Tensor] = {}
+
+    def both(outputs: Tensor, chosen: Tensor) -> Tensor:
+        apart = hinted.distance()
+        last["distance"] = apart.detach()
+        return loss(outputs, chosen) + apart
+
+    try:
+        total = train(hinted, samples, both, epochs, RATE, BATCH, context)
+    finally:
+        hinted.close()
+    return {"loss": round(total, 4), "hints": hinted.pairs, "hintDistance": round(float(last["distance"]), 4)}
+
+
+def _student(step: Distill, model: Model, context: Context) -> tuple[nn.Module, tuple[Cut, ...], dict[str, Any]]:
+    """Return the network that learns, how it came to be, and facts for the report."""
     network = context.network(model)
-    if step.student is None or step.student.width is None:
-        return copy.deepcopy(network), model.cuts
-    narrower, cut = pruned(network, 1 - fraction(step.student.width), Scope.PER_LAYER, context)
-    return narrower, (*model.cuts, cut)
+    if step.student is None:
+        return copy.deepcopy(network), model.cuts, {}
+    narrower, cut = pruned(network, 1 - fraction(step.student.width or "100%"), Scope.PER_LAYER, context)
+    return narrower, (*model.cuts, cut), {}
 
 
 def _said(samples: Samples, context: Context) -> Tensor:
     """Return what the source says about every sample [N, ...]: computed once, for all epochs."""
-    if context.teacher is None:
-        raise TypeError(f"{context.field} needs a teacher")
+    teacher = _teacher(context)
     said, inputs = [], tensors_of(samples)
     with torch.no_grad():
         for start in range(0, len(samples), _TEACHER_BATCH):
             context.stop.check()
             batch = {name: x[start : start + _TEACHER_BATCH] for name, x in inputs.items()}
-            said.append(forward(context.teacher, batch))
+            said.append(forward(teacher, batch))
     return torch.cat(said)
+
+
+def _teacher(context: Context) -> nn.Module:
+    if context.teacher is None:
+        raise TypeError(f"{context.field} needs a teacher")
+    return context.teacher
