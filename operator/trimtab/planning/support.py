@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from trimtab.api.capacity import CapacityPoolSpec
 from trimtab.api.compression import CompileEngine, Device, PruneMethod, PruneSchedule, QuantizeMethod, Scheme, Step
-from trimtab.api.guardrail import OnFail
+from trimtab.api.guardrail import GuardrailMode, OnFail
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.serving import Engine, LoadingMode, ScalingMetric
 
@@ -71,8 +71,11 @@ def _source(spec: OptimizedModelSpec) -> Iterator[Refusal]:
 
 def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     compression = spec.compression
-    if compression.search is not None:
-        yield Refusal("spec.compression.search", "recipe search", "use a preset or steps")
+    search = compression.search
+    if search is not None and spec.guardrail.mode is GuardrailMode.DISABLED:
+        yield Refusal("spec.guardrail.mode", "Disabled with a search, which needs one to hold", "use Enforce or Report")
+    for index, step in enumerate(search.space or () if search else ()):
+        yield from _step(f"spec.compression.search.space[{index}]", step)
     if compression.target.device is not Device.CPU:
         yield Refusal("spec.compression.target.device", compression.target.device.value, "use CPU")
     if compression.workers > 1:
@@ -81,34 +84,41 @@ def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
         yield from _step(f"spec.compression.steps[{index}]", step)
 
 
+def step_refusals(path: str, step: Step) -> list[Refusal]:
+    """Return every part of a step that this version does not do; `path` is where it stands."""
+    return list(_step(path, step))
+
+
 def _step(path: str, step: Step) -> Iterator[Refusal]:
     for check in _STEP_CHECKS:
         yield from check(path, step)
 
 
 def _prune(path: str, step: Step) -> Iterator[Refusal]:
-    if step.prune is None:
+    if step.prune is None or step.prune.method is not PruneMethod.LAYERS:
         return
-    if step.prune.method not in {None, PruneMethod.STRUCTURED}:
-        yield Refusal(f"{path}.prune.method", str(step.prune.method), "use Structured")
-    if step.prune.schedule not in {None, PruneSchedule.ONE_SHOT}:
-        yield Refusal(f"{path}.prune.schedule", str(step.prune.schedule), "use OneShot and a finetune step")
+    if step.prune.schedule is PruneSchedule.GRADUAL:
+        yield Refusal(f"{path}.prune.schedule", "Gradual with method Layers", "use OneShot and a finetune step")
+    if step.prune.scope is not None:
+        yield Refusal(f"{path}.prune.scope", f"{step.prune.scope} with method Layers", "leave it out")
 
 
 def _quantize(path: str, step: Step) -> Iterator[Refusal]:
     if step.quantize is None:
         return
-    if step.quantize.scheme is not Scheme.INT8:
-        yield Refusal(f"{path}.quantize.scheme", step.quantize.scheme.value, "use INT8")
-    if step.quantize.method not in {None, QuantizeMethod.POST_TRAINING}:
-        yield Refusal(f"{path}.quantize.method", str(step.quantize.method), "use PostTraining")
+    scheme, method = step.quantize.scheme, step.quantize.method
+    if scheme is Scheme.BF16:
+        remedy = "use FP16, which stores as little and rounds less; no engine here computes in BF16 on x86"
+        yield Refusal(f"{path}.quantize.scheme", scheme.value, remedy)
+    if method is QuantizeMethod.QUANTIZATION_AWARE and scheme is not Scheme.INT8:
+        yield Refusal(f"{path}.quantize.method", f"{method} with scheme {scheme}", "use scheme INT8, or PostTraining")
 
 
 def _train(path: str, step: Step) -> Iterator[Refusal]:
     if step.distill is not None:
         student = step.distill.student
-        if student is not None and student.width is None:
-            yield Refusal(f"{path}.distill.student", "depth or uri", "use width")
+        if student is not None and student.uri is not None:
+            yield Refusal(f"{path}.distill.student.uri", student.uri, "use width or depth")
 
 
 def _other(path: str, step: Step) -> Iterator[Refusal]:

@@ -73,8 +73,10 @@ class RunData:
     training: dict[str, Samples]
     """By the field of the step that trains."""
     calibration: dict[str, Samples]
-    """By the field of the step that quantizes."""
+    """By the field of the step that quantizes, or looks which layers matter."""
     warnings: tuple[str, ...]
+    guardrail: Guardrail
+    """What was promised; steps may look at it, on their own samples."""
 
     def task(self, where: str) -> Task:
         """Return what a training step learns."""
@@ -117,10 +119,10 @@ def gather_data(guardrail: Guardrail, steps: tuple[PlacedStep, ...], library: Li
         training[placed.field] = samples
         warnings += _overlap(samples, evaluation, placed.field)
     for placed in steps:
-        if placed.step.quantize is not None:
+        if placed.looks:
             calibration[placed.field], evaluation = _calibration(placed, own_train, evaluation, library)
     evaluation = _at_most(evaluation, guardrail.dataset.samples)
-    return RunData(evaluation, training, calibration, tuple(dict.fromkeys(warnings)))
+    return RunData(evaluation, training, calibration, tuple(dict.fromkeys(warnings)), guardrail)
 
 
 def _require_labels_of(guardrail: Guardrail, samples: Samples) -> None:

@@ -15,6 +15,7 @@ from trimtab.api.compression import (
     PruneMethod,
     PruneSchedule,
     Quantize,
+    QuantizeMethod,
     Scheme,
     Step,
 )
@@ -52,18 +53,15 @@ class PlacedStep:
     @property
     def trains(self) -> bool:
         gradual = self.step.prune is not None and self.step.prune.schedule is PruneSchedule.GRADUAL
-        return gradual or self.step.technique in _TRAINING
+        quantize = self.step.quantize
+        aware = quantize is not None and quantize.method is QuantizeMethod.QUANTIZATION_AWARE
+        return gradual or aware or self.step.technique in _TRAINING
 
     @property
     def looks(self) -> bool:
         """Whether it looks at samples without learning them: those that calibrate, and tell which layers matter."""
         by_layers = self.step.prune is not None and self.step.prune.method is PruneMethod.LAYERS
         return by_layers or self.step.quantize is not None
-
-    @property
-    def learns(self) -> bool:
-        """Whether it looks at training data."""
-        return self.trains or self.step.technique == "reduceInputs"
 
     @property
     def learns(self) -> bool:
@@ -118,6 +116,8 @@ def content_key(
         "guardrail": promise.wire() | {"dataset": spec.guardrail.dataset.model_copy(update={"uri": ""}).wire()},
         "salt": spec.salt,
     }
+    if spec.compression.search is not None:
+        parts["search"] = spec.compression.search.wire()
     return bytes_digest(json.dumps(parts, sort_keys=True).encode()).removeprefix("sha256:")[:16]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as made_by
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -73,6 +74,10 @@ class Context:
     """Which step this is, from 0."""
     resumed: Callable[[float], None] = lambda _done: None
     """Takes the share that an earlier pod did, for the forecast."""
+    call: int = 0
+    """Which training of this step, from 0: some train several times."""
+    notes: Mapping[str, Any] = made_by(default_factory=dict)
+    """JSON that the step needs to go on at this call; kept with the training's checkpoints."""
 
     def network(self, model: Model) -> nn.Module:
         """Return the network of a model; the recipe was checked before, so that there is one."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trimtab.api.conditions import Reason
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.network import forward, tensors_of
+from trimtab.workloads.compress.structure import held_zeros
 from trimtab.workloads.compress.techniques.augment import Change, unchanged
 from trimtab.workloads.compress.techniques.losses import Loss
 from trimtab.workloads.compress.techniques.registry import Context
@@ -45,6 +46,7 @@ def train(
     per_epoch = max(len(samples) // size, 1)
     at = Position(network, epochs * per_epoch, rate, context)
     at.resume()
+    at.hold_zeros()
     if at.epoch or at.batch:
         context.resumed((at.epoch + at.batch / per_epoch) / epochs)
     mean = 0.0
@@ -81,9 +83,14 @@ class Position:
         )
         self._generator = torch.Generator().manual_seed(context.seed)
         self._drawn = self._generator.get_state()
+        self._zeros: list[tuple[nn.Parameter, Tensor]] = []
         self.total = torch.zeros(())
         self.epoch = 0
         self.batch = 0
+
+    def hold_zeros(self) -> None:
+        """Keep the zeros that pruning made, from now on."""
+        self._zeros = held_zeros(self._network)
 
     def order(self, count: int) -> Tensor:
         """Return the order of this epoch's samples."""
@@ -95,6 +102,9 @@ class Position:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
+        with torch.no_grad():
+            for weight, mask in self._zeros:
+                weight.mul_(mask)
         self._schedule.step()
         self.total += loss.detach()
         self.batch += 1
@@ -112,7 +122,8 @@ class Position:
     def resume(self) -> None:
         """Go to where this step's last checkpoint was; without one, stay at the beginning."""
         saved = self._context.training.load()
-        if saved is None or saved.state["step"] != self._context.index:
+        here = (self._context.index, self._context.call)
+        if saved is None or (saved.state["step"], saved.state["call"]) != here:
             return
         tensors = load_file(saved.folder / TENSORS)
         self._network.load_state_dict(_below("network.", tensors))
@@ -128,6 +139,8 @@ class Position:
         schedule = {k: v for k, v in self._schedule.state_dict().items() if isinstance(v, int | float | bool | list)}
         return {
             "step": self._context.index,
+            "call": self._context.call,
+            "notes": dict(self._context.notes),
             "epoch": self.epoch,
             "batch": self.batch,
             "optimizer": groups,
