@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from trimtab.workloads.compress.checkpoints import Checkpoints
+from trimtab.workloads.compress.checkpoints import Checkpoints, Saved
 from trimtab.workloads.compress.compiled import compiled_in, copy_compiled
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.machine import Machine
@@ -44,6 +44,17 @@ class Start:
         return Model(network=self.network) if self.network is not None else Model(graph=self.graph)
 
 
+class Boundaries(Protocol):
+    """Where the model after a step is kept: `Checkpoints`, or whatever several recipes share."""
+
+    @property
+    def due(self) -> bool: ...
+
+    def load(self) -> Saved | None: ...
+
+    def save(self, state: dict[str, Any], fill: Callable[[Path], None]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Carrier:
     """Carries out steps."""
@@ -53,7 +64,7 @@ class Carrier:
     machine: Machine
     folder: Path
     """Scratch space."""
-    boundaries: Checkpoints
+    boundaries: Boundaries
     """Of the model after each step."""
     training: Checkpoints
     """Within a step that trains."""

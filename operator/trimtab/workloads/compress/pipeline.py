@@ -6,9 +6,9 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -20,16 +20,20 @@ from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.progress import Reporter, Stage
 from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
 from trimtab.workloads.compress.report import REPORT, REPORT_FOLDER
+from trimtab.workloads.compress.search.space import space_steps
+from trimtab.workloads.compress.search.summary import RECIPE
 from trimtab.workloads.compress.sources.fetching import FetchedSource, fetch_source
 from trimtab.workloads.compress.stopping import Stop
 
 if TYPE_CHECKING:
-    from trimtab.workloads.compress.carrying import Start
+    from trimtab.api.compression import Search
+    from trimtab.workloads.compress.carrying import Boundaries, Carrier, Start
+    from trimtab.workloads.compress.judging import Finding
     from trimtab.workloads.compress.techniques import Model, StepReport
 
 OUTPUT_FIELD = "spec.compression.output.uri"
 # Shares of the time, measured on the digits: the first export pays for importing torch and its exporter.
-_WEIGHTS = {"fetch": 1.0, "export": 6.0, "evaluate": 2.0, "publish": 1.0}
+_WEIGHTS = {"fetch": 1.0, "export": 6.0, "evaluate": 2.0, "publish": 1.0, "search": 60.0}
 _STEP_WEIGHTS = {"prune": 2.0, "reduceInputs": 1.0, "finetune": 6.0, "distill": 8.0, "quantize": 3.0, "compile": 1.0}
 log = structlog.get_logger()
 
@@ -57,7 +61,8 @@ class Run:
         fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
         steps = recipe(self.spec, source_is_graph=fetched.is_graph)
         library = Library(self._made("data"))
-        data = gather_data(self.spec.guardrail, steps, library)
+        search = self.spec.compression.search
+        data = gather_data(self.spec.guardrail, space_steps(search) if search else steps, library)
         key = content_key(self.spec, steps, fetched.digest, library.digests, self.machine)
         uri = join(self.spec.output, self.spec.model, key)
         self.stop.check()
@@ -67,8 +72,11 @@ class Run:
             return reused
         origin = Origin(key, uri, fetched.digest, library.digests)
         with ExitStack() as owned:
-            made = self._compress(fetched, steps, data, origin, owned)
-        result = self._publish(made, origin, data)
+            if search is None:
+                made = self._compress(fetched, steps, data, origin, owned)
+            else:
+                made = self._search(search, fetched, library, data, origin, owned)
+        result = self._publish(made, origin)
         forget_checkpoints(self.spec.output, self.spec.model, OUTPUT_FIELD)
         return result
 
@@ -97,26 +105,73 @@ class Run:
         reporter = Reporter(stages, self.emit, self.clock)
         reporter.begin(0)
 
-        import torch
+        start = self._start(fetched, data, owned)
+        boundaries, training = self._checkpoints(origin, "steps"), self._checkpoints(origin, "training")
+        carrier = self._carrier(steps, data, self._made("steps"), boundaries, training, reporter)
+        model, reports = carrier.carry(start)
+        candidate = self._candidate(model, start, data, self._made("artifact"))
+        return Made(start.graph, candidate, steps, reports, data, reporter, len(steps) + 1)
 
+    def _search(
+        self,
+        search: Search,
+        fetched: FetchedSource,
+        library: Library,
+        data: RunData,
+        origin: Origin,
+        owned: ExitStack,
+    ) -> Made:
+        """Export the baseline and find the recipe; what comes back is judged already."""
+        stages = [Stage(name, _WEIGHTS[name]) for name in ("export", "search", "publish")]
+        reporter = Reporter(stages, self.emit, self.clock)
+        reporter.begin(0)
+
+        from trimtab.workloads.compress.search.holdout import Holdout
+        from trimtab.workloads.compress.search.running import SearchRun
+
+        holdout = Holdout(self.spec.guardrail, library, search.folds)
+        start = self._start(fetched, data, owned)
+        reporter.begin(1)
+        found = SearchRun(
+            spec=self.spec,
+            search=search,
+            start=start,
+            holdout=holdout,
+            machine=self.machine,
+            origin=origin.key,
+            folder=self._made("search"),
+            checkpoints=lambda name: self._checkpoints(origin, name),
+            carrier=self._carrier,
+            write=self._candidate,
+            reporter=reporter,
+            stop=self.stop,
+            clock=self.clock,
+        ).find()
+        made = Made(start.graph, found.candidate, found.recipe, found.reports, found.data, reporter, 1)
+        return replace(made, finding=found.finding, search=found.document)
+
+    def _carrier(
+        self,
+        steps: tuple[PlacedStep, ...],
+        data: RunData,
+        folder: Path,
+        boundaries: Boundaries,
+        training: Checkpoints,
+        reporter: Reporter,
+    ) -> Carrier:
         from trimtab.workloads.compress.carrying import Carrier
 
-        torch.set_num_threads(self.machine.threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        start = self._start(fetched, data, owned)
-        carrier = Carrier(
+        return Carrier(
             steps=steps,
             data=data,
             machine=self.machine,
-            folder=self._made("steps"),
-            boundaries=self._checkpoints(origin, "steps"),
-            training=self._checkpoints(origin, "training"),
+            folder=folder,
+            boundaries=boundaries,
+            training=training,
             reporter=reporter,
             stop=self.stop,
             clock=self.clock,
         )
-        model, reports = carrier.carry(start)
-        return Made(start.graph, self._candidate(model, start, data), steps, reports, reporter)
 
     def _checkpoints(self, origin: Origin, name: str) -> Checkpoints:
         uri = join(self.spec.output, self.spec.model, f"{origin.key}{SUFFIX}", name)
@@ -124,10 +179,14 @@ class Run:
 
     def _start(self, fetched: FetchedSource, data: RunData, owned: ExitStack) -> Start:
         """Load the source and write it as ONNX."""
+        import torch
+
         from trimtab.workloads.compress import graph, network
         from trimtab.workloads.compress.carrying import Start
         from trimtab.workloads.compress.sources.loading import load_source
 
+        torch.set_num_threads(self.machine.threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
         path = self._made("baseline") / "model.onnx"
         loaded = load_source(fetched, data.evaluation, owned)
         if loaded.graph is not None:
@@ -140,14 +199,14 @@ class Run:
         network.export_network(source, data.evaluation, path, loaded.free)
         return Start(source, outputs, loaded.free, path)
 
-    def _candidate(self, model: Model, start: Start, data: RunData) -> Path:
-        """Return the final model's file, in a folder of its own."""
+    def _candidate(self, model: Model, start: Start, data: RunData, folder: Path) -> Path:
+        """Return a finished model's file, in a folder of its own."""
         from trimtab.workloads.compress.compiled import copy_compiled
         from trimtab.workloads.compress.network import export_network
 
         if model.compiled is not None:
-            return copy_compiled(model.compiled, self._made("artifact"))
-        target = self._made("artifact") / "model.onnx"
+            return copy_compiled(model.compiled, folder)
+        target = folder / "model.onnx"
         if model.graph is not None:
             target.write_bytes(model.graph.read_bytes())
         elif model.network is None or model.network is start.network:
@@ -156,7 +215,7 @@ class Run:
             export_network(model.network, data.evaluation, target, start.free)
         return target
 
-    def _publish(self, made: Made, origin: Origin, data: RunData) -> RunResult:
+    def _publish(self, made: Made, origin: Origin) -> RunResult:
         """Judge, write the artifact's other files and publish them all at once."""
         import onnx
 
@@ -167,10 +226,11 @@ class Run:
         from trimtab.workloads.compress.report.page import page
         from trimtab.workloads.compress.report.rendering import png
 
-        evaluating = len(made.reports) + 1
-        made.reporter.begin(evaluating)
-        finding = judge(self.spec, self.machine, made.baseline, made.candidate, data, self.stop, made.reporter.tick)
-        made.reporter.begin(evaluating + 1)
+        finding, data = made.finding, made.data
+        if finding is None:
+            made.reporter.begin(made.evaluating)
+            finding = judge(self.spec, self.machine, made.baseline, made.candidate, data, self.stop, made.reporter.tick)
+        made.reporter.begin(made.evaluating + 1)
         outcome = Outcome(
             spec=self.spec,
             key=origin.key,
@@ -184,6 +244,7 @@ class Run:
             samples=len(data.evaluation),
             warnings=data.warnings,
             recipe=made.recipe,
+            search=made.search,
         )
         report = outcome.document()
         folder = made.candidate.parent
@@ -195,6 +256,8 @@ class Run:
         config = {"engine": engine_of(made.candidate).value, **tensors, "classes": finding.classes}
         (folder / "config.json").write_text(json.dumps(config, indent=1))
         (apart / REPORT).write_text(json.dumps(report, indent=1))
+        if made.search is not None:
+            (apart / RECIPE).write_text(made.search["steps"])
         (apart / "report.html").write_text(page(report))
         (apart / "report.png").write_bytes(png(report))
         write_manifest(apart)
@@ -218,7 +281,14 @@ class Made:
     candidate: Path
     recipe: tuple[PlacedStep, ...]
     reports: tuple[StepReport, ...]
+    data: RunData
     reporter: Reporter
+    evaluating: int
+    """Index of the stage that judges."""
+    finding: Finding | None = None
+    """Set where it was judged before: a search judges."""
+    search: dict[str, Any] | None = None
+    """The search's part of the report."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Outcome:
     samples: int
     warnings: tuple[str, ...]
     recipe: tuple[PlacedStep, ...]
+    search: dict[str, Any] | None = None
+    """What a search tried and chose; None for a given recipe."""
 
     def document(self) -> dict[str, Any]:
         """Return the report: plain JSON."""
@@ -66,6 +68,7 @@ class Outcome:
                 "candidate": [float(f"{time:.4g}") for time in self.finding.latency.candidate],
             },
             "evidence": self.finding.evidence,
+            "search": self.search,
             "warnings": list(self.warnings),
             "environment": {
                 "trimtab": __version__,

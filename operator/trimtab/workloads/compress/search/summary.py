@@ -1,0 +1,106 @@
+"""What a search tells: its trials, the front, what was chosen and why, and the recipe to paste back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from trimtab.api.compression import Search, Strategy
+from trimtab.api.quantities import fraction
+from trimtab.api.status import GuardrailStatus
+from trimtab.workloads.compress.search.pareto import closest, front
+from trimtab.workloads.compress.search.trials import Trial
+
+RECIPE = "recipe.yaml"
+LOOKS = 3
+"""Candidates at most that are judged on the guardrail's samples; the last is candidate 0."""
+_CLOSEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One candidate judged on the guardrail's samples."""
+
+    title: str
+    verdict: str
+    message: str
+
+
+def looks_for(order: Sequence[Trial]) -> list[Trial]:
+    """Return the trials to judge in turn until one passes: the best feasible, the next, and candidate 0."""
+    zero = [trial for trial in order if not trial.recipe]
+    compressed = [trial for trial in order if trial.recipe]
+    if zero and compressed and order.index(zero[0]) < order.index(compressed[0]):
+        return zero
+    return compressed[: LOOKS - 1] + zero
+
+
+def corrected(confidence: str, looks: int) -> str:
+    """Return the confidence of each of several looks that keeps the chance of any wrong pass (Bonferroni)."""
+    share = 1 - (1 - fraction(confidence)) / looks
+    return f"{min(share * 100 + (0.00005 if looks > 1 else 0), 99.9999):.4f}".rstrip("0").rstrip(".") + "%"
+
+
+def told(status: GuardrailStatus, number: int, looks: int, confidence: str) -> GuardrailStatus:
+    """Return a verdict that says how many looks the confidence was corrected for."""
+    if looks == 1:
+        return status
+    sentence = (
+        f"candidate {number} of at most {looks} that are judged on these samples, so each at {status.confidence} "
+        f"confidence to keep {confidence} for all (Bonferroni)"
+    )
+    return status.model_copy(update={"message": f"{status.message}; {sentence}"})
+
+
+def nothing_held(trials: Sequence[Trial]) -> str:
+    """Return which recipes came closest when none held the guardrail on the validation samples."""
+    near = [
+        f"{trial.title}: fell {_points(trial.drop)}, limit {_points(trial.limit)}"
+        for trial in closest(trials, _CLOSEST)
+    ]
+    failed = [trial for trial in trials if trial.message and trial.drop is None]
+    why = f"; {failed[0].title}: {failed[0].message}" if failed else ""
+    return (
+        "no recipe was better than the original in this engine within the guardrail, on validation samples; closest: "
+        f"{'; '.join(near) or 'none could be measured'}{why}"
+    )
+
+
+def recipe_yaml(steps: list[dict[str, Any]]) -> str:
+    """Return what can be pasted as spec.compression.steps."""
+    if not steps:
+        return "[]  # no step is worth it: write preset: None instead of steps\n"
+    return str(yaml.safe_dump(steps, sort_keys=False, allow_unicode=True))
+
+
+def document(
+    search: Search, trials: Sequence[Trial], order: Sequence[Trial], chosen: Trial, looks: Sequence[Look]
+) -> dict[str, Any]:
+    """Return the search's part of the report, plain JSON; `order` are the feasible trials.
+
+    `front` and `chosen` are indices of `trials`.
+    """
+    feasible = {trial.key for trial in order}
+    return {
+        "objective": search.objective.value,
+        "strategy": (search.strategy or Strategy.BAYESIAN).value,
+        "seconds": round(sum(trial.seconds for trial in trials), 1),
+        "trials": [_wire(trial, trial.key in feasible) for trial in trials],
+        "front": [trials.index(trial) for trial in front(trials)],
+        "chosen": trials.index(chosen),
+        "looks": [{"title": look.title, "verdict": look.verdict, "message": look.message} for look in looks],
+        "steps": recipe_yaml(chosen.recipe),
+    }
+
+
+def _wire(trial: Trial, feasible: bool) -> dict[str, Any]:
+    names = {"latency_ms": "latencyMs"}
+    facts = {names.get(name, name): value for name, value in trial.wire().items() if name != "key"}
+    return {"title": trial.title, "feasible": feasible} | facts
+
+
+def _points(share: float | None) -> str:
+    return "unknown" if share is None else f"{share * 100:.2g}pp"
