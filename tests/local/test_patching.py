@@ -149,3 +149,22 @@ def test_json_patch():
     """RFC 6902, through the library."""
     patch = [{"op": "test", "path": "/a", "value": 1}, {"op": "add", "path": "/b", "value": [1]}]
     assert patched({"a": 1}, patch, JSON, {}) == {"a": 1, "b": [1]}
+
+
+def test_copies_of_copies_are_bounded():
+    """Forty operations would make a terabyte; more than 3 MiB of copies is refused, as on a real server."""
+    steps = [{"op": "copy", "from": "/data", "path": f"/data/k{n}"} for n in range(40)]
+    document = {"data": {"a": "x" * 10}}
+    assert len(patched(document, steps[:5], JSON, None)["data"]) == 6
+    with pytest.raises(ApiError, match="exceeding the limit 3145728") as refused:
+        patched(document, steps, JSON, None)
+    assert (refused.value.status, refused.value.reason) == (413, "RequestEntityTooLarge")
+
+
+def test_a_json_patch_may_not_nest_deeper_than_a_body():
+    """Neither by copies nor by additions, each of which goes deeper."""
+    copies = [{"op": "copy", "from": "/a", "path": "/a" * (2**n)} for n in range(1, 12)]
+    adds = [{"op": "add", "path": "/a" * n, "value": {}} for n in range(1, 300)]
+    for steps in (copies, adds):
+        with pytest.raises(ApiError, match=r"exceeded max depth|rejected our request"):
+            patched({"a": {"a": {}}}, steps, JSON, None)

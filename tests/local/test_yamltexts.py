@@ -52,3 +52,10 @@ def test_wide_documents_are_read():
     """Many brackets and long lines are no depth."""
     found = read_yaml(b"a: [" + b"{b: [1]}, " * 2_000 + b"]\nc: " + b"x" * 5_000).value
     assert (len(found["a"]), len(found["c"])) == (2_000, 5_000)
+
+
+def test_base_60_is_text():
+    """A time of day is no number, and a million digits are not worked out."""
+    found = read_yaml(b"a: 22:22\nb: 1:30.5\nc: " + b"1:" * 500_000 + b"1\nd: 5\ne: 2026-01-01T00:00:00Z").value
+    assert (found["a"], found["b"], found["d"], found["e"]) == ("22:22", "1:30.5", 5, "2026-01-01T00:00:00Z")
+    assert isinstance(found["c"], str)

@@ -5,9 +5,10 @@ from typing import Any
 
 import jsonpatch
 
+from trimtab.local.encodings import to_json
 from trimtab.local.objects import Object
 from trimtab.local.schema.builtin import Node
-from trimtab.local.statuses import ApiError
+from trimtab.local.statuses import ApiError, bad_request
 from trimtab.local.strategic import strategic_patched
 
 JSON = "application/json-patch+json"
@@ -17,6 +18,8 @@ APPLY = "application/apply-patch+yaml"
 CONTENT_TYPES = (JSON, MERGE, STRATEGIC, APPLY)
 
 _MOST_OPERATIONS = 10_000
+_MOST_COPIED = 3 * 1024 * 1024  # bytes of JSON that the copies of one patch may add, as on a real server
+_DEEPEST = 200  # levels, as in what a body may say at once
 _FAILURES = (
     jsonpatch.JsonPatchException,
     jsonpatch.JsonPointerException,
@@ -32,7 +35,8 @@ def patched(document: Object, patch: Any, content_type: str, node: Node) -> Obje
     """`document` after the patch; neither argument is changed.
 
     Raises:
-        ApiError: 422 when a JSON patch does not apply, 400 when a patch has the wrong form.
+        ApiError: 422 when a JSON patch does not apply, 400 when a patch has the wrong form or nests too deep, 413 when
+            it has too many operations or copies too much.
     """
     if content_type == JSON:
         return _json_patched(document, patch)
@@ -51,12 +55,48 @@ def _json_patched(document: Object, patch: Any) -> Object:
         text = f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(patch)}"
         raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {text}")
     try:
-        result: Object = jsonpatch.JsonPatch(patch).apply(document)
+        jsonpatch.JsonPatch(patch)  # says what is wrong with any of its steps before the first one is taken
+        result: Object = copy.deepcopy(document)
+        copied = 0
+        for step in patch:
+            if step.get("op") == "copy":
+                copied = _copied(copied, jsonpatch.JsonPointer(step["from"]).resolve(result))
+            result = jsonpatch.JsonPatch([step]).apply(result, in_place=True)
     except _FAILURES:
         raise _does_not_apply() from None
     if not isinstance(result, dict):
         raise _does_not_apply()
+    if _is_too_deep(result):
+        raise bad_request("exceeded max depth")
     return result
+
+
+def _copied(before: int, value: Any) -> int:
+    """Bytes that were copied, this value's included: copies of copies double. Raises ApiError 413."""
+    if _is_too_deep(value):
+        raise bad_request("exceeded max depth")
+    size = before + len(to_json(value))
+    if size > _MOST_COPIED:
+        text = (
+            f"Unable to complete the copy, the accumulated size increase of copy is {size}, "
+            f"exceeding the limit {_MOST_COPIED}"
+        )
+        raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {text}")
+    return size
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _does_not_apply() -> ApiError:

@@ -111,12 +111,20 @@ def _key(name: Any) -> str:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader, but timestamps stay text, as JSON has no other type, and keys that occur twice are noted."""
+    """The safe loader, with keys that occur twice noted, and JSON's types.
+
+    Timestamps and numbers in base 60 (`22:22`) stay text, as go-yaml has them.
+    """
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
         self.twice: list[str] = []
         self._merged = 0
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
+        if kind is yaml.ScalarNode and ":" in value:
+            return "tag:yaml.org,2002:str"  # nothing else that we read has a colon
+        return super().resolve(kind, value, implicit)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
