@@ -111,7 +111,9 @@ UP = Server(1, 8, "UP", "L7OK")
         pytest.param(Duty.ACTIVE, replace(UP, status="DOWN 1/2", check="L7OK"), "Unhealthy", id="coming up"),
         pytest.param(Duty.STARTING, None, "Starting", id="boots"),
         pytest.param(Duty.STARTING, UP, "Unhealthy", id="lost its readiness"),
-        pytest.param(Duty.DRAIN, UP, "Draining", id="drains"),
+        pytest.param(Duty.DRAIN, UP, "Healthy", id="shall drain, but may still be given a request"),
+        pytest.param(Duty.DRAIN, replace(UP, weight=0, status="DRAIN"), "Draining", id="drains"),
+        pytest.param(Duty.DRAIN, replace(UP, weight=0), "Draining", id="has no share any more"),
         pytest.param(Duty.DRAIN, None, "Draining", id="leaves without having served"),
     ],
 )

@@ -67,8 +67,9 @@ def _state(endpoint: Endpoint, server: Server | None) -> EndpointState:
     """Return what the gateway does with an endpoint.
 
     Healthy are also the ready ones of a revision without a share: a rollout looks at them before it gives them one.
+    Draining is told once HAProxy does it: until then an endpoint may still be given a request.
     """
-    if endpoint.duty is Duty.DRAIN:
+    if endpoint.duty is Duty.DRAIN and not (server is not None and server.up and server.weight):
         return EndpointState.DRAINING
     if server is None or server.in_maintenance:
         return EndpointState.STARTING
