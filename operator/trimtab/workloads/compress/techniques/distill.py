@@ -19,6 +19,7 @@ from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.network import forward, tensors_of
 from trimtab.workloads.compress.structure import Cut
 from trimtab.workloads.compress.techniques.hints import Hinted
+from trimtab.workloads.compress.techniques.layers import shallower
 from trimtab.workloads.compress.techniques.losses import Loss, label_loss, teacher_loss
 from trimtab.workloads.compress.techniques.prune import pruned
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
@@ -83,6 +84,10 @@ def _student(step: Distill, model: Model, context: Context) -> tuple[nn.Module, 
     network = context.network(model)
     if step.student is None:
         return copy.deepcopy(network), model.cuts, {}
+    if step.student.depth is not None:
+        share, some = 1 - fraction(step.student.depth), context.data.training[context.field].first(_TEACHER_BATCH)
+        smaller, cut, facts = shallower(network, share, tensors_of(some), context)
+        return smaller, (*model.cuts, cut), facts
     narrower, cut = pruned(network, 1 - fraction(step.student.width or "100%"), Scope.PER_LAYER, context)
     return narrower, (*model.cuts, cut), {}
 

@@ -21,7 +21,7 @@ from trimtab.workloads.compress.datasets import Array
 from trimtab.workloads.compress.inputs import Reduction, fold, insert_reduction
 from trimtab.workloads.compress.network import forward, tensors_of
 from trimtab.workloads.compress.structure import inputs_cut
-from trimtab.workloads.compress.techniques.prune import cost
+from trimtab.workloads.compress.techniques.channels import cost
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 
 
