@@ -1,4 +1,6 @@
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,7 +173,7 @@ def test_a_full_disk_is_waited_for(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copytree", full)
-    with pytest.raises(NotYet, match=r"spec\.x: file://.*No space left on device; check the volume"):
+    with pytest.raises(NotYet, match=r"DiskFull: spec\.x: file://.*: its volume is full; free space there"):
         publish_artifact(an_artifact(tmp_path / "a"), (tmp_path / "out").as_uri(), "spec.x")
     assert [path.name for path in tmp_path.iterdir()] == ["a"], "nothing half-written stays"
 
@@ -204,3 +206,15 @@ def test_kill_during_publication_leaves_nothing_visible(tmp_path):
     published = publish_artifact(artifact, target.as_uri())
     assert published.digest == rival.digest
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["key", "rival"]
+
+
+def test_the_callers_own_disk_is_not_the_stores(tmp_path, monkeypatch):
+    """Copying from a store may fill the disk that it copies to: the system's error, which names no store."""
+    (tmp_path / "model").write_text("m")
+
+    def full(_source, _target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        open_store(tmp_path.as_uri()).fetch("model", tmp_path / "copy")

@@ -19,6 +19,7 @@ from trimtab.store.base import StoredFile
 
 _PARTIAL = ".partial-"
 _OLD = ".old-"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class FileStore:
         return found
 
     def fetch(self, file: str, to: Path) -> None:
-        with self._translated():
+        with self._translated(writes=False):
             source = self.path if self.path.is_file() else self._inside(self.path / file)
             shutil.copyfile(source, to)
 
@@ -134,8 +135,8 @@ class FileStore:
         )
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn the system's errors into ours."""
+    def _translated(self, *, writes: bool = True) -> Iterator[None]:
+        """Turn the system's errors into ours; a full disk is the caller's own unless this store `writes`."""
         try:
             yield
         except (FileNotFoundError, NotADirectoryError):
@@ -147,6 +148,12 @@ class FileStore:
                 "for example through the pod's fsGroup",
             ) from None
         except OSError as error:
+            if _is_full(error):
+                if not writes:
+                    raise
+                raise NotYet(
+                    Reason.DISK_FULL, f"{self.field}: {self.uri}: its volume is full; free space there, or enlarge it"
+                ) from None
             raise NotYet(
                 Reason.STORE_UNREACHABLE, f"{self.field}: {self.uri}: {error.strerror or error}; check the volume"
             ) from error
@@ -179,6 +186,11 @@ def _flush_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_full(error: OSError) -> bool:
+    """Whether there was no room. shutil.copytree collects what failed as text."""
+    return error.errno in _FULL or (isinstance(error, shutil.Error) and os.strerror(errno.ENOSPC) in str(error))
 
 
 def _raise(error: OSError) -> None:

@@ -23,6 +23,7 @@ from trimtab.api.runs import (
     RunSpec,
 )
 from trimtab.errors import NotYet, Stalled
+from trimtab.workloads.compress.exhaustion import exhaustion
 from trimtab.workloads.compress.machine import this_machine
 from trimtab.workloads.compress.pipeline import Run
 from trimtab.workloads.compress.stopping import Interrupted, stop_on_signals
@@ -38,7 +39,8 @@ def run_job(text: str | None, environment: Mapping[str, str], emit: Callable[[st
     try:
         result, code = _attempt(text if text is not None else environment.get(RUN_ENVIRONMENT), emit)
     except Stalled as error:
-        result, code = RunResult(reason=error.reason, message=error.message), EXIT_INPUT
+        told = exhaustion(error, tempfile.gettempdir()) or error
+        result, code = RunResult(reason=told.reason, message=told.message), EXIT_INPUT
     except NotYet as error:
         result, code = RunResult(reason=error.reason, message=error.message), EXIT_RETRY
     except Interrupted:
@@ -48,16 +50,20 @@ def run_job(text: str | None, environment: Mapping[str, str], emit: Callable[[st
         )
     except Exception as error:
         log.exception("run.crashed")
-        result = RunResult(
-            reason=Reason.RUN_FAILED,
-            message=f"{type(error).__name__}: {error}; this is a fault of Trimtab: please report the pod's log",
-        )
-        code = EXIT_BUG
+        result, code = _crashed(error)
     message = fitted(result)
     emit(message)
     _leave(message, environment.get(MESSAGE_PATH, _DEFAULT_MESSAGE_PATH))
     log.info("run.ended", exit_code=code, reason=result.reason, reused=result.reused)
     return code
+
+
+def _crashed(error: Exception) -> tuple[RunResult, int]:
+    told = exhaustion(error, tempfile.gettempdir())
+    if told is not None:
+        return RunResult(reason=told.reason, message=told.message), EXIT_INPUT
+    message = f"{type(error).__name__}: {error}; this is a fault of Trimtab: please report the pod's log"
+    return RunResult(reason=Reason.RUN_FAILED, message=message), EXIT_BUG
 
 
 def fitted(result: RunResult, limit: int = TERMINATION_MESSAGE_BYTES) -> str:
