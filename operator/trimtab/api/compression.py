@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from trimtab.api.base import ApiModel, DnsName, Resources, SecretRef, Uri, rules
 from trimtab.api.quantities import DecimalString, Duration, Percent
 
+Entrypoint = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=253)]
 LayerPattern = Annotated[str, Field(min_length=1, max_length=253)]
 T = TypeVar("T", bound=ApiModel)
 TECHNIQUES = ("prune", "quantize", "distill", "cluster", "finetune", "reduceInputs", "compile")
@@ -44,7 +45,7 @@ class Source(ApiModel):
     """How it is stored; Auto looks at the files. Python runs code: the platform must allow it."""
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)] | None = None
     """Expected digest; a source that differs is refused. A new digest asks for a new run."""
-    entrypoint: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=253)] | None = None
+    entrypoint: Entrypoint | None = None
     """For format Python: module:function in the source's folder, returning the module that model.safetensors fits."""
     secret_ref: SecretRef | None = None
     """Credentials for source, data sets and output, as environment variables."""
@@ -144,7 +145,9 @@ class Student(ApiModel):
     depth: Percent | None = None
     """Layers kept."""
     uri: Uri | None = None
-    """A model of the user's own."""
+    """A network of the user's own: a Hugging Face folder, or Python code with model.safetensors."""
+    entrypoint: Entrypoint | None = None
+    """For Python code: module:function in the student's folder, returning the module that model.safetensors fits."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -305,17 +308,17 @@ class Search(ApiModel):
     """Find the best recipe under the guardrail."""
 
     objective: Objective
-    """What to make best."""
+    """What to make best: the latency of one sample, bytes, or the time of a batch of 32."""
     strategy: Strategy | None = None
-    """Bayesian unless said otherwise."""
+    """Bayesian unless said otherwise: cheap recipes, then short trainings, then what a model of both proposes."""
     trials: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Recipes to try at most."""
+    """Recipes to try at most, besides exporting alone; 24 unless set."""
     timeout: Duration | None = None
-    """Time for the search at most."""
+    """Time for the trials at most, looked at between them; 25m unless set."""
     space: Annotated[list[Step], Field(max_length=32)] | None = None
-    """Steps to combine; ours unless set."""
+    """Steps to combine, in order, each or not; sparsity, clusters and width also at 0.5 and 1.5 times. Ours unless set."""
     folds: Annotated[int, Field(ge=2, le=20)] | None = None
-    """Folds of the evaluation."""
+    """Compare recipes on so many parts of the training split in turn; on one quarter of it unless set."""
 
 
 class Device(StrEnum):

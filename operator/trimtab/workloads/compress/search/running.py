@@ -57,7 +57,7 @@ class Within(Reporter):
 
     def __init__(self, outer: Reporter, title: str, low: float, high: float, steps: int) -> None:
         self._outer, self._title, self._low, self._steps = outer, title, low, max(steps, 1)
-        self._width, self._step = high - low, 0
+        self._width, self._step, self._share = high - low, 0, 0.0
 
     def begin(self, index: int) -> None:
         self._step = index - 1
@@ -67,8 +67,8 @@ class Within(Reporter):
         self.tick(done, "resumed")
 
     def tick(self, done: float, detail: str) -> None:
-        share = min((self._step + done) / self._steps, 1.0)
-        self._outer.tick(self._low + self._width * share, f"{self._title}: {detail}" if detail else self._title)
+        self._share = min(max((self._step + done) / self._steps, self._share), 1.0)
+        self._outer.tick(self._low + self._width * self._share, f"{self._title}: {detail}" if detail else self._title)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,144 @@
+"""Real searches on the digits: what is found, what is told, and that a killed one goes on."""
+
+import json
+
+import pytest
+import yaml
+
+from trimtab.api.guardrail import Verdict
+from trimtab.api.runs import RunSpec
+from trimtab.errors import Stalled
+from trimtab.store import join, open_artifact
+from trimtab.workloads.compress.report import REPORT_FOLDER, read_report
+from trimtab.workloads.compress.stopping import Interrupted, Stop
+
+SPACE = [{"prune": {"sparsity": "50%"}}, {"distill": {"epochs": 3}}]
+
+
+@pytest.fixture
+def search_for(request_for, customer, tmp_path):
+    """Build a request that searches SPACE for the smallest model, with a generous guardrail."""
+
+    def build(name="out", max_drop="5pp", **search):
+        return request_for(
+            compression={"search": {"objective": "Size", "strategy": "Grid", "space": SPACE, "trials": 3} | search},
+            guardrail={"dataset": {"uri": customer[1].as_uri()}, "maxDrop": max_drop},
+            output=(tmp_path / name).as_uri(),
+        )
+
+    return build
+
+
+class StopAt(Stop):
+    """Asks to stop when it is looked at for the given time, and counts."""
+
+    def __init__(self, look=None):
+        super().__init__()
+        self.looks, self._at = 0, look
+
+    @property
+    def asked(self):
+        self.looks += 1
+        if self.looks == self._at:
+            self.ask()
+        return super().asked
+
+
+@pytest.fixture
+def of_a_graph(request_for, a_graph, a_dataset, tmp_path):
+    """Build a request that searches our own space for a linear classifier stored as ONNX."""
+    weight = a_graph(tmp_path / "source" / "model.onnx", inputs=256, classes=12)
+
+    def build(name="out", samples=600, **search):
+        data = a_dataset(tmp_path / f"data-{samples}.npz", weight, samples)
+        return request_for(
+            source={"uri": (tmp_path / "source").as_uri()},
+            compression={"search": {"objective": "Size"} | search},
+            guardrail={"dataset": {"uri": data.as_uri()}, "maxDrop": "20pp"},
+            output=(tmp_path / name).as_uri(),
+        )
+
+    return build
+
+
+def report_of(result, folder):
+    open_artifact(join(result.artifact.uri, REPORT_FOLDER), None, folder)
+    return read_report(folder)
+
+
+def test_a_search_finds_a_recipe_that_passes(search_for, execute, request_for, tmp_path):
+    """Smaller, proven, told in full; its steps pasted back make the very same model."""
+    lines = []
+    result = execute(search_for(), lines.append)
+    assert result.guardrail.verdict is Verdict.PASSED
+    assert result.artifact.bytes < result.artifact.source_bytes / 3
+    report = report_of(result, tmp_path / "report")
+    search = report["search"]
+    assert search["trials"][0]["recipe"] == []
+    assert search["trials"][0]["drop"] == 0
+    chosen = search["trials"][search["chosen"]]
+    assert chosen["feasible"]
+    assert search["chosen"] in search["front"]
+    assert result.recipe == report["recipe"] == [next(iter(step)) for step in chosen["recipe"]]
+    progress = [json.loads(line) for line in lines]
+    assert [line["percent"] for line in progress] == sorted(line["percent"] for line in progress)
+    assert any(line["detail"].startswith("trial 3, ") for line in progress)
+    pasted = yaml.safe_load((tmp_path / "report" / "recipe.yaml").read_text())
+    again = search_for("again").model_dump(by_alias=True, exclude_none=True, mode="json")
+    spec = RunSpec.model_validate_json(json.dumps(again | {"compression": {"steps": pasted}}))
+    plain = execute(spec)
+    files = []
+    for name, made in (("searched", result), ("plain", plain)):
+        open_artifact(made.artifact.uri, made.artifact.digest, tmp_path / name)
+        files.append((tmp_path / name / "model.onnx").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_our_own_space_without_training_data(of_a_graph, execute, tmp_path):
+    """A quarter of the guardrail's samples compares recipes, the rest judges: no sample does both."""
+    result = execute(of_a_graph())
+    assert result.guardrail.verdict is Verdict.PASSED
+    assert result.artifact.bytes < result.artifact.source_bytes / 2
+    trials = report_of(result, tmp_path / "report")["search"]["trials"]
+    assert trials[0]["samples"] == 150
+    assert result.guardrail.samples <= 450
+    assert "Bonferroni" in result.guardrail.message
+
+
+def test_a_stopped_search_ends_with_the_same_recipe(of_a_graph, execute, tmp_path, capsys):
+    """Killed in a trial, it goes on with that one; what was measured is not measured again."""
+    undisturbed = StopAt()
+    whole = report_of(execute(of_a_graph("whole"), stop=undisturbed), tmp_path / "report")["search"]
+    capsys.readouterr()
+    with pytest.raises(Interrupted):
+        execute(of_a_graph("broken"), stop=StopAt(undisturbed.looks // 2))
+    before = capsys.readouterr().out.count("trial.finished")
+    found = report_of(execute(of_a_graph("broken")), tmp_path / "report-2")["search"]
+    after = capsys.readouterr().out.count("trial.finished")
+    assert before > 0
+    assert before + after == len({json.dumps(trial["recipe"]) for trial in found["trials"]}) == len(whole["trials"])
+    assert found["steps"] == whole["steps"]
+
+
+def test_nothing_better_is_found(of_a_graph, execute, tmp_path):
+    """Candidate 0 is delivered, with a verdict of its own, and the report says why the others are none."""
+    keep_all = {"quantize": {"scheme": "INT8", "keep": ["*"]}}
+    result = execute(of_a_graph(space=[keep_all], strategy="Random", folds=2))
+    report = report_of(result, tmp_path / "report")
+    assert result.recipe == []
+    assert result.guardrail.verdict is Verdict.PASSED
+    assert result.artifact.bytes == result.artifact.source_bytes
+    assert [trial["outcome"] for trial in report["search"]["trials"]] == ["Measured", "Failed"]
+    assert report["search"]["trials"][0]["samples"] == 150, "both folds"
+    assert "Bonferroni" not in result.guardrail.message, "one look needs no correction"
+    (warning,) = report["warnings"]
+    assert warning.startswith("no recipe was better than the original in this engine within the guardrail")
+    assert "closest: none could be measured; quantize INT8: " in warning
+
+
+def test_a_space_that_a_graph_cannot_do(of_a_graph, execute):
+    """Training steps for an ONNX source, and too few samples, are refused by name."""
+    with pytest.raises(Stalled, match=r"search.space\[0\].prune: an ONNX source cannot be pruned or trained"):
+        execute(of_a_graph(space=[{"prune": {"sparsity": "50%"}}]))
+    with pytest.raises(Stalled, match=r"spec\.compression\.search: 10 samples are too few to compare recipes on"):
+        execute(of_a_graph(samples=40))
