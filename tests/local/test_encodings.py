@@ -40,3 +40,15 @@ def test_what_was_released_is_forgotten_in_time():
         encodings.release(obj)
     assert len(encodings._recent) == 1_024
     assert not encodings._current
+
+
+def test_large_objects_are_forgotten_sooner():
+    """However large they are, what was current takes a bounded room."""
+    encodings = Encodings()
+    first = {"n": "x" * 1_000_000}
+    encodings.keep(first)
+    assert encodings.release(first) == 1_000_008
+    kept = encodings.bytes_of(first)
+    for _ in range(80):
+        encodings.bytes_of({"n": "x" * 1_000_000})
+    assert encodings.bytes_of(first) is not kept

@@ -8,7 +8,9 @@ import orjson
 
 from trimtab.local.objects import Object
 
-_RECENT = 1_024  # objects that are no longer current and whose bytes are kept: what watchers are about to be sent
+# Objects that are no longer current and whose bytes are kept, as watchers are about to be sent them: so many, so large.
+_RECENT = 1_024
+_RECENT_BYTES = 64 * 1024 * 1024
 
 
 class Encoded:
@@ -51,6 +53,7 @@ class Encodings:
     def __init__(self) -> None:
         self._current: dict[int, tuple[Object, bytes]] = {}
         self._recent: OrderedDict[int, tuple[Object, bytes]] = OrderedDict()
+        self._recent_bytes = 0
 
     def keep(self, obj: Object) -> bytes:
         """Encode an object that is current from now on."""
@@ -58,10 +61,12 @@ class Encodings:
         self._current[id(obj)] = obj, encoded
         return encoded
 
-    def release(self, obj: Object) -> None:
-        """The object is current no longer."""
-        if (found := self._current.pop(id(obj), None)) is not None:
-            self._note(found)
+    def release(self, obj: Object) -> int:
+        """The object is current no longer; returns the bytes of its JSON, 0 where they are not known."""
+        if (found := self._current.pop(id(obj), None)) is None:
+            return 0
+        self._note(found)
+        return len(found[1])
 
     def known(self, obj: Object) -> Object | Encoded:
         """The object, with its JSON where that is there already."""
@@ -77,6 +82,10 @@ class Encodings:
         return found[1]
 
     def _note(self, found: tuple[Object, bytes]) -> None:
+        if (before := self._recent.pop(id(found[0]), None)) is not None:
+            self._recent_bytes -= len(before[1])
         self._recent[id(found[0])] = found
-        if len(self._recent) > _RECENT:
-            self._recent.popitem(last=False)
+        self._recent_bytes += len(found[1])
+        while len(self._recent) > _RECENT or self._recent_bytes > _RECENT_BYTES:
+            _, (_, oldest) = self._recent.popitem(last=False)
+            self._recent_bytes -= len(oldest)

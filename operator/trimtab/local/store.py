@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from trimtab.local import statuses
 from trimtab.local.encodings import Encodings
-from trimtab.local.objects import Event, Object, key_of
+from trimtab.local.objects import Event, EventType, Object, key_of
 from trimtab.local.state import records
 from trimtab.local.state.journal import Journal
 from trimtab.local.state.records import Saved
 from trimtab.local.watching import Change, Filter, Watch, with_version
 
 HISTORY = 4_096  # changes kept for watches that start from a version; older ones get 410
+HISTORY_BYTES = 256 * 1024 * 1024  # of JSON in them at most; a change that is larger is kept alone
 
 
 class Store:
@@ -29,7 +30,8 @@ class Store:
         self._journal = journal
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
         self._ordered: dict[str, list[tuple[str, str]]] = {}
-        self._history: deque[Change] = deque(maxlen=HISTORY)
+        self._history: deque[Change] = deque()
+        self._history_bytes = 0
         self._forgotten = saved.version if saved else 0
         self._watches: dict[str, weakref.WeakSet[Watch]] = defaultdict(weakref.WeakSet)
         if saved is not None:
@@ -95,7 +97,8 @@ class Store:
             self.encodings.release(before)
         if self._journal is not None:
             self._journal.note(self.version, records.put(resource, encoded))
-        self._publish(Change(self.version, resource, "MODIFIED" if before else "ADDED", stored, before))
+        kind: EventType = "MODIFIED" if before else "ADDED"
+        self._publish(Change(self.version, resource, kind, stored, before, len(encoded)))
         return stored
 
     def refresh(self, resource: str, obj: Object) -> None:
@@ -109,13 +112,13 @@ class Store:
         key = key_of(obj)
         before = self._objects[resource].pop(key)
         self._ordered.pop(resource, None)
-        self.encodings.release(before)
+        size = self.encodings.release(before)
         self.version += 1
         if self._journal is not None:
             self._journal.note(self.version, records.removed(resource, *key, self.version))
         last = with_version(obj, self.version)
         # Watchers see what was stored, not what the last request made of it (finalizers taken off, for one).
-        self._publish(Change(self.version, resource, "DELETED", with_version(before, self.version), before))
+        self._publish(Change(self.version, resource, "DELETED", with_version(before, self.version), before, size))
         return last
 
     def watch(self, resource: str, chosen: Filter, version: int | None) -> Watch:
@@ -151,8 +154,11 @@ class Store:
                 watch.close()
 
     def _publish(self, change: Change) -> None:
-        if len(self._history) == HISTORY:
-            self._forgotten = self._history[0].version
         self._history.append(change)
+        self._history_bytes += change.size
+        while len(self._history) > HISTORY or (self._history_bytes > HISTORY_BYTES and len(self._history) > 1):
+            oldest = self._history.popleft()
+            self._history_bytes -= oldest.size
+            self._forgotten = oldest.version
         for watch in list(self._watches[change.resource]):
             watch.offer(change)

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from trimtab.local.objects import Event, EventType, Object
 from trimtab.local.selectors import Matcher
 
-BACKLOG = 20_000  # events that a watcher may lag behind before its watch ends and it has to list again
+# How far a watcher may lag behind before its watch ends and it has to list again: events, and bytes of JSON in them.
+BACKLOG = 20_000
+BACKLOG_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write, as the history keeps it: `before` is None for a creation."""
+    """One write, as the history keeps it: `before` is None for a creation, `size` the bytes of the object's JSON."""
 
     version: int
     resource: str
     type: EventType
     object: Object
     before: Object | None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class Watch(AsyncIterator[Event]):
 
     filter: Filter
     version: int
-    _events: deque[Event] = field(default_factory=deque)
+    _events: deque[tuple[Event, int]] = field(default_factory=deque)
+    _bytes: int = 0
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
 
@@ -75,13 +79,15 @@ class Watch(AsyncIterator[Event]):
     def replay(self, change: Change) -> None:
         """A change from before the watch was opened."""
         if (event := self.filter.event_of(change)) is not None:
-            self.push(event)
+            self.push(event, change.size)
 
-    def push(self, event: Event) -> None:
-        if len(self._events) >= BACKLOG:
+    def push(self, event: Event, size: int = 0) -> None:
+        """Queue an event; `size` is what it keeps in memory that would else be forgotten."""
+        self._bytes += size
+        if len(self._events) >= BACKLOG or self._bytes > BACKLOG_BYTES:
             self.close()
             return
-        self._events.append(event)
+        self._events.append((event, size))
         self._woken.set()
 
     def close(self) -> None:
@@ -99,12 +105,16 @@ class Watch(AsyncIterator[Event]):
 
     def ready(self) -> Event | None:
         """The next event if one is queued."""
-        return self._events.popleft() if self._events else None
+        if not self._events:
+            return None
+        event, size = self._events.popleft()
+        self._bytes -= size
+        return event
 
     async def __anext__(self) -> Event:
         while True:
-            if self._events:
-                return self._events.popleft()
+            if (event := self.ready()) is not None:
+                return event
             if self._closed:
                 raise StopAsyncIteration
             self._woken.clear()
