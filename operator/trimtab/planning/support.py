@@ -75,7 +75,11 @@ def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     if search is not None and spec.guardrail.mode is GuardrailMode.DISABLED:
         yield Refusal("spec.guardrail.mode", "Disabled with a search, which needs one to hold", "use Enforce or Report")
     for index, step in enumerate(search.space or () if search else ()):
-        yield from _step(f"spec.compression.search.space[{index}]", step)
+        where = f"spec.compression.search.space[{index}]"
+        yield from _step(where, step)
+        if step.distill is not None and step.distill.student is not None and step.distill.student.uri is not None:
+            remedy = "use width or depth, or give it in steps"
+            yield Refusal(f"{where}.distill.student.uri", step.distill.student.uri, remedy)
     if compression.target.device is not Device.CPU:
         yield Refusal("spec.compression.target.device", compression.target.device.value, "use CPU")
     if compression.workers > 1:
@@ -117,13 +121,11 @@ def _quantize(path: str, step: Step) -> Iterator[Refusal]:
 def _train(path: str, step: Step) -> Iterator[Refusal]:
     if step.distill is not None:
         student = step.distill.student
-        if student is not None and student.uri is not None:
-            yield Refusal(f"{path}.distill.student.uri", student.uri, "use width or depth")
+        if student is not None and student.uri is not None and student.uri.split("://")[0] not in SCHEMES:
+            yield Refusal(f"{path}.distill.student.uri", student.uri, "use file:// or s3://")
 
 
 def _other(path: str, step: Step) -> Iterator[Refusal]:
-    if step.cluster is not None:
-        yield Refusal(f"{path}.cluster", "weight clustering", "use prune or quantize")
     if step.compile is not None and step.compile.engine is CompileEngine.AOT_INDUCTOR:
         yield Refusal(f"{path}.compile.engine", step.compile.engine.value, "use OnnxRuntime or OpenVino")
 

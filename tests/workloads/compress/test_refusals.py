@@ -180,14 +180,40 @@ def test_training_needs_training_data(execute, request_for, customer, tmp_path):
             "spec.compression.steps[1].finetune: comes after quantize",
         ),
         (
-            [{"cluster": {"clusters": 16}}],
-            Reason.NOT_SUPPORTED,
-            "spec.compression.steps[0].cluster: weight clustering is not supported by this version; use prune",
+            [{"cluster": {"clusters": 16}}, {"finetune": {"epochs": 1}}],
+            Reason.INVALID_SPEC,
+            "spec.compression.steps[1].finetune: comes after cluster, whose result is no network to finetune",
         ),
         (
-            [{"quantize": {"scheme": "FP16"}}],
+            [{"cluster": {"clusters": 16}}, {"quantize": {"scheme": "INT8"}}],
+            Reason.INVALID_SPEC,
+            "spec.compression.steps[0].cluster: does not go together with spec.compression.steps[1].quantize",
+        ),
+        (
+            [{"cluster": {"clusters": 16}}, {"compile": {"engine": "OpenVino"}}],
+            Reason.INVALID_SPEC,
+            "spec.compression.steps[0].cluster: OpenVino stores looked-up weights in full",
+        ),
+        (
+            [{"prune": {"method": "Layers", "sparsity": "50%", "schedule": "Gradual"}}],
             Reason.NOT_SUPPORTED,
-            "spec.compression.steps[0].quantize.scheme: FP16 is not supported by this version; use INT8",
+            "spec.compression.steps[0].prune.schedule: Gradual with method Layers is not supported by this version; "
+            "use OneShot",
+        ),
+        (
+            [{"quantize": {"scheme": "BF16"}}],
+            Reason.NOT_SUPPORTED,
+            "spec.compression.steps[0].quantize.scheme: BF16 is not supported by this version; use FP16",
+        ),
+        (
+            [{"quantize": {"scheme": "FP16", "method": "QuantizationAware"}}],
+            Reason.NOT_SUPPORTED,
+            "quantize.method: QuantizationAware with scheme FP16 is not supported by this version; use scheme INT8",
+        ),
+        (
+            [{"quantize": {"scheme": "INT8Dynamic"}}],
+            Reason.STEP_HAD_NO_EFFECT,
+            "0.5% of the weights became int8 (4 convolutions stay FP32, which is faster than dynamic int8; use INT8)",
         ),
     ],
 )

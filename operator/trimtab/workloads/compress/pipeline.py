@@ -34,7 +34,15 @@ if TYPE_CHECKING:
 OUTPUT_FIELD = "spec.compression.output.uri"
 # Shares of the time, measured on the digits: the first export pays for importing torch and its exporter.
 _WEIGHTS = {"fetch": 1.0, "export": 6.0, "evaluate": 2.0, "publish": 1.0, "search": 60.0}
-_STEP_WEIGHTS = {"prune": 2.0, "reduceInputs": 1.0, "finetune": 6.0, "distill": 8.0, "quantize": 3.0, "compile": 1.0}
+_STEP_WEIGHTS = {
+    "prune": 2.0,
+    "reduceInputs": 1.0,
+    "finetune": 6.0,
+    "distill": 8.0,
+    "quantize": 3.0,
+    "cluster": 2.0,
+    "compile": 1.0,
+}
 log = structlog.get_logger()
 
 
@@ -63,6 +71,8 @@ class Run:
         library = Library(self._made("data"))
         search = self.spec.compression.search
         data = gather_data(self.spec.guardrail, space_steps(search) if search else steps, library)
+        students = self._students(steps)
+        library.digests |= {student.uri: student.digest for student in students.values()}
         key = content_key(self.spec, steps, fetched.digest, library.digests, self.machine)
         uri = join(self.spec.output, self.spec.model, key)
         self.stop.check()
@@ -73,7 +83,7 @@ class Run:
         origin = Origin(key, uri, fetched.digest, library.digests)
         with ExitStack() as owned:
             if search is None:
-                made = self._compress(fetched, steps, data, origin, owned)
+                made = self._compress(fetched, students, steps, data, origin, owned)
             else:
                 made = self._search(search, fetched, library, data, origin, owned)
         result = self._publish(made, origin)
@@ -93,6 +103,7 @@ class Run:
     def _compress(
         self,
         fetched: FetchedSource,
+        students: dict[str, FetchedSource],
         steps: tuple[PlacedStep, ...],
         data: RunData,
         origin: Origin,
@@ -105,7 +116,7 @@ class Run:
         reporter = Reporter(stages, self.emit, self.clock)
         reporter.begin(0)
 
-        start = self._start(fetched, data, owned)
+        start = self._with_students(self._start(fetched, data, owned), students, data, owned)
         boundaries, training = self._checkpoints(origin, "steps"), self._checkpoints(origin, "training")
         carrier = self._carrier(steps, data, self._made("steps"), boundaries, training, reporter)
         model, reports = carrier.carry(start)
@@ -176,6 +187,22 @@ class Run:
     def _checkpoints(self, origin: Origin, name: str) -> Checkpoints:
         uri = join(self.spec.output, self.spec.model, f"{origin.key}{SUFFIX}", name)
         return Checkpoints(uri, OUTPUT_FIELD, self._made("checkpoints"), self.clock)
+
+    def _students(self, steps: tuple[PlacedStep, ...]) -> dict[str, FetchedSource]:
+        if not any(placed.brings_student for placed in steps):
+            return {}
+
+        from trimtab.workloads.compress.sources.students import fetch_students
+
+        return fetch_students(steps, self.spec.allow_code, self._made("students"))
+
+    def _with_students(self, start: Start, fetched: dict[str, FetchedSource], data: RunData, owned: ExitStack) -> Start:
+        if start.network is None or not fetched:
+            return start
+
+        from trimtab.workloads.compress.sources.students import load_students
+
+        return replace(start, students=load_students(fetched, start.network, data.evaluation, owned))
 
     def _start(self, fetched: FetchedSource, data: RunData, owned: ExitStack) -> Start:
         """Load the source and write it as ONNX."""

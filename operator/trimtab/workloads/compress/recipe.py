@@ -38,6 +38,7 @@ PRESETS: dict[Preset, tuple[Step, ...]] = {
 }
 OPENVINO_SCHEMES = (Scheme.INT8, Scheme.INT8_WEIGHT_ONLY, Scheme.INT4_WEIGHT_ONLY, Scheme.FP16)
 _TRAINING = ("finetune", "distill")
+_LOWERING = ("quantize", "cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class PlacedStep:
         return by_layers or self.step.quantize is not None
 
     @property
+    def brings_student(self) -> bool:
+        """Whether the user gave the network that learns."""
+        student = self.step.distill.student if self.step.distill else None
+        return student is not None and student.uri is not None
+
+    @property
     def learns(self) -> bool:
         """Whether it looks at training data."""
         return self.trains or self.step.technique == "reduceInputs"
@@ -82,17 +89,19 @@ def recipe(spec: RunSpec, source_is_graph: bool) -> tuple[PlacedStep, ...]:
     """
     _refuse_unsupported(spec)
     steps = _with_engine(_placed(spec.compression))
-    quantized = False
+    _require_cluster_stands_alone(steps)
+    lowered = None
     for placed in steps:
         if placed.needs_network and source_is_graph:
             raise _untrainable(placed)
-        if placed.needs_network and quantized:
+        if placed.needs_network and lowered is not None:
             raise Stalled(
                 Reason.INVALID_SPEC,
-                f"{placed.field}: comes after quantize, whose result is no network to {placed.step.technique}; "
+                f"{placed.field}: comes after {lowered}, whose result is no network to {placed.step.technique}; "
                 "put it before",
             )
-        quantized |= placed.step.quantize is not None
+        if placed.step.technique in _LOWERING:
+            lowered = placed.step.technique
     return steps
 
 
@@ -155,6 +164,30 @@ def _with_engine(steps: tuple[PlacedStep, ...]) -> tuple[PlacedStep, ...]:
     return tuple(replace(placed, engine=engine) for placed in (*others, *compiles))
 
 
+def _require_cluster_stands_alone(steps: tuple[PlacedStep, ...]) -> None:
+    """Refuse what would undo codebooks, or finds no float weights to make them of.
+
+    Raises:
+        Stalled: InvalidSpec, naming the steps at fault.
+    """
+    clusters = next((placed for placed in steps if placed.step.cluster is not None), None)
+    if clusters is None:
+        return
+    quantized = next((placed for placed in steps if placed.step.quantize is not None), None)
+    if quantized is not None:
+        raise Stalled(
+            Reason.INVALID_SPEC,
+            f"{clusters.field}: does not go together with {quantized.field}: what looks its weights up in a codebook "
+            "has none to quantize, and quantized weights need no codebook; keep one of the two",
+        )
+    if clusters.engine is CompileEngine.OPEN_VINO:
+        raise Stalled(
+            Reason.INVALID_SPEC,
+            f"{clusters.field}: OpenVino stores looked-up weights in full, so that nothing gets smaller; compile for "
+            "OnnxRuntime, or use quantize",
+        )
+
+
 def _require_openvino_takes(steps: list[PlacedStep]) -> None:
     quantized = False
     for placed in steps:
@@ -180,8 +213,8 @@ def _untrainable(placed: PlacedStep) -> Stalled:
     if placed.step.technique == "reduceInputs":
         return Stalled(
             Reason.NOT_SUPPORTED,
-            f"{placed.field}: what is behind fewer inputs has to learn again, which an ONNX or scikit-learn source "
-            "cannot; put the reduction into the estimator's own Pipeline and fit that, or give a network as Python code",
+            f"{placed.field}: what is behind fewer inputs has to learn again, which an ONNX or scikit-learn "
+            "source cannot; put the reduction into the estimator's own Pipeline and fit that, or give a network as Python code",
         )
     return Stalled(
         Reason.NOT_SUPPORTED,
