@@ -155,3 +155,48 @@ def test_only_widths_may_differ(request_for, execute):
     with pytest.raises(Stalled) as caught:
         execute(request_for(compression={"steps": [{"distill": {"epochs": 1, "hints": hints}}]}))
     assert "only their widths may differ" in caught.value.message
+
+
+@pytest.fixture(scope="module")
+def pupil(tmp_path_factory):
+    """A smaller network of the user's own, which knows nothing yet: its folder."""
+    folder = tmp_path_factory.mktemp("pupil")
+    code = BLOCKS.replace("class Net", "class Pupil").replace("Net(", "Pupil(")
+    (folder / "pupil_model.py").write_text(code)
+    scope = {}
+    exec(BLOCKS, scope)
+    torch.manual_seed(1)
+    save_model(scope["small"](), str(folder / "model.safetensors"))
+    return folder
+
+
+def test_a_student_of_the_users_own_learns(request_of, execute, pupil, tmp_path):
+    """It is what is published, also by a run that stopped and went on; the teacher's weights are not."""
+    wanted = {"student": {"uri": pupil.as_uri(), "entrypoint": "pupil_model:small"}, "epochs": 8}
+    with pytest.raises(Interrupted):
+        execute(request_of(**wanted), stop=_After(60))
+    result = execute(request_of(**wanted))
+    assert facts_of(tmp_path)["parameters"] < 5000
+    assert result.artifact.bytes < 60_000
+    assert result.guardrail.candidate is not None
+
+
+@pytest.mark.parametrize(
+    ("student", "message"),
+    [
+        (
+            {"entrypoint": "pupil_model:gone"},
+            "pupil_model.py has no gone; correct spec.compression.steps[0].distill.student.entrypoint",
+        ),
+        (
+            {"entrypoint": "pupil_model:wrong"},
+            "spec.compression.steps[0].distill.student: model.safetensors does not fit pupil_model:wrong: missing",
+        ),
+        ({}, "spec.compression.steps[0].distill.student.entrypoint: not set"),
+    ],
+)
+def test_students_that_do_not_load(request_of, execute, pupil, student, message):
+    """The fields of the student are named, not those of the source."""
+    with pytest.raises(Stalled) as caught:
+        execute(request_of(student={"uri": pupil.as_uri()} | student))
+    assert message in caught.value.message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +17,7 @@ from trimtab.workloads.compress.network import tensors_of
 from trimtab.workloads.compress.progress import Reporter
 from trimtab.workloads.compress.recipe import PlacedStep
 from trimtab.workloads.compress.stopping import Stop
-from trimtab.workloads.compress.structure import restore_network, save_network
+from trimtab.workloads.compress.structure import FOREIGN, restore_network, save_network
 from trimtab.workloads.compress.techniques import Context, Model, StepReport, run_step
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Start:
     free: Mapping[str, Sequence[int]]
     graph: Path
     """The source as ONNX."""
+    students: Mapping[str, nn.Module] = field(default_factory=dict)
+    """Networks that users gave for distill steps, by the step's field."""
 
     @property
     def model(self) -> Model:
@@ -97,6 +99,7 @@ class Carrier:
             outputs=start.outputs,
             free=start.free,
             teacher=start.network,
+            student=start.students.get(placed.field),
             reduce_range=self.machine.reduce_range,
             engine=placed.engine,
             field=placed.field,
@@ -135,5 +138,6 @@ class Carrier:
         if start.network is None:
             return start.model, []
         example = tensors_of(self.data.evaluation.first(1))
-        network = restore_network(start.network, cuts, saved.folder / NETWORK, example)
+        origin = start.students[cuts[0]["step"]] if cuts and cuts[0]["kind"] == FOREIGN else start.network
+        network = restore_network(origin, cuts, saved.folder / NETWORK, example)
         return Model(network=network.eval(), cuts=cuts), reports

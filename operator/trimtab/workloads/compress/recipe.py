@@ -71,6 +71,12 @@ class PlacedStep:
         return student is not None and student.uri is not None
 
     @property
+    def brings_student(self) -> bool:
+        """Whether the user gave the network that learns."""
+        student = self.step.distill.student if self.step.distill else None
+        return student is not None and student.uri is not None
+
+    @property
     def learns(self) -> bool:
         """Whether it looks at training data."""
         return self.trains or self.step.technique == "reduceInputs"
@@ -213,8 +219,8 @@ def _untrainable(placed: PlacedStep) -> Stalled:
     if placed.step.technique == "reduceInputs":
         return Stalled(
             Reason.NOT_SUPPORTED,
-            f"{placed.field}: what is behind fewer inputs has to learn again, which an ONNX or scikit-learn "
-            "source cannot; put the reduction into the estimator's own Pipeline and fit that, or give a network as Python code",
+            f"{placed.field}: what is behind fewer inputs has to learn again, which an ONNX or scikit-learn source "
+            "cannot; put the reduction into the estimator's own Pipeline and fit that, or give a network as code",
         )
     return Stalled(
         Reason.NOT_SUPPORTED,

@@ -19,6 +19,7 @@ from trimtab.workloads.compress.inputs import insert_reduction
 
 Cut = dict[str, Any]
 """JSON: what kind of cut, and its arguments."""
+FOREIGN = "foreign"
 Example = Mapping[str, Tensor]
 _HEAD_SIZES = ("attention_head_size", "head_dim")
 _HEAD_COUNTS = ("num_attention_heads", "num_heads", "n_heads")
@@ -45,6 +46,11 @@ def layers_cut(skipped: Sequence[tuple[str, bool]]) -> Cut:
 def zeros_cut(layers: Sequence[str]) -> Cut:
     """Return a cut of single weights: the layers whose zeros stay zero while training."""
     return {"kind": "zeros", "layers": list(layers)}
+
+
+def foreign_cut(step: str) -> Cut:
+    """Return where a network begins that is not cut from the source: the student that a step was given."""
+    return {"kind": FOREIGN, "step": step}
 
 
 def inputs_cut(layer: str, kept: int, *, selects: bool) -> Cut:
@@ -156,6 +162,7 @@ def _cut_inputs(network: nn.Module, cut: Cut, _example: Example) -> None:
 _CUTS: dict[str, Callable[[nn.Module, Cut, Example], None]] = {
     "channels": _cut_channels,
     "inputs": _cut_inputs,
+    FOREIGN: lambda _network, _cut, _example: None,
     "layers": _cut_layers,
     "zeros": _cut_zeros,
 }

@@ -17,7 +17,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.quantities import fraction
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.network import forward, tensors_of
-from trimtab.workloads.compress.structure import Cut
+from trimtab.workloads.compress.structure import Cut, foreign_cut
 from trimtab.workloads.compress.techniques.hints import Hinted
 from trimtab.workloads.compress.techniques.layers import shallower
 from trimtab.workloads.compress.techniques.losses import Loss, label_loss, teacher_loss
@@ -84,6 +84,9 @@ def _student(step: Distill, model: Model, context: Context) -> tuple[nn.Module, 
     network = context.network(model)
     if step.student is None:
         return copy.deepcopy(network), model.cuts, {}
+    if context.student is not None:
+        facts = {"student": step.student.uri, "parameters": sum(p.numel() for p in context.student.parameters())}
+        return copy.deepcopy(context.student), (foreign_cut(context.field),), facts
     if step.student.depth is not None:
         share, some = 1 - fraction(step.student.depth), context.data.training[context.field].first(_TEACHER_BATCH)
         smaller, cut, facts = shallower(network, share, tensors_of(some), context)

@@ -79,6 +79,9 @@ class Context:
     notes: Mapping[str, Any] = made_by(default_factory=dict)
     """JSON that the step needs to go on at this call; kept with the training's checkpoints."""
 
+    student: nn.Module | None = None
+    """The network that the user gave to learn in this step."""
+
     def network(self, model: Model) -> nn.Module:
         """Return the network of a model; the recipe was checked before, so that there is one."""
         if model.network is None:
