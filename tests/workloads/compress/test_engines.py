@@ -14,8 +14,11 @@ from trimtab.api.guardrail import Verdict
 from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
 from trimtab.store import open_artifact
+from trimtab.workloads.compress.checkpoints import Checkpoints
+from trimtab.workloads.compress.graph import optimise
 from trimtab.workloads.compress.openvino import coverage, layers, read_onnx, write_ir
 from trimtab.workloads.compress.report import read_report
+from trimtab.workloads.compress.stopping import Interrupted, Stop
 from trimtab.workloads.serve.loading import load
 
 INT8 = {"quantize": {"scheme": "INT8"}}
@@ -80,6 +83,7 @@ def test_weights_for_openvino_shrink(execute, request_for, scheme, at_least):
     assert result.guardrail.verdict is Verdict.PASSED
 
 
+@pytest.mark.integration
 def test_kept_layers_stay_in_openvino(execute, request_for, fetched):
     """Layers are named as in ONNX."""
     steps = [{"quantize": {"scheme": "INT8", "keep": ["*Gemm"]}}, OPENVINO]
@@ -122,3 +126,30 @@ def test_ir_does_not_depend_on_what_was_read_before(a_graph, tmp_path):
     assert (tmp_path / "first.bin").read_bytes() == (tmp_path / "second.bin").read_bytes()
     assert list(layers(ov.Core().read_model(tmp_path / "first.xml"))) == ["scores"]
     assert coverage(tmp_path / "first.xml").weights == 0
+
+
+@pytest.mark.integration
+def test_a_run_resumes_with_the_engines_own_files(execute, request_for, monkeypatch, capsys, tmp_path):
+    """Stopped after NNCF, the next pod takes graph and weights from the checkpoint, and ends with the same bytes."""
+    monkeypatch.setattr(Checkpoints, "due", True)
+    spec = request_for(compression={"steps": [INT8, OPENVINO]})
+    stop = Stop()
+    with pytest.raises(Interrupted):
+        execute(spec, stop=stop, emit=lambda line: stop.ask() if '"step":"compile"' in line else None)
+    capsys.readouterr()
+    resumed = execute(spec)
+    assert "step=quantize" not in capsys.readouterr().out
+    whole = execute(request_for(compression=spec.compression.wire(), output=(tmp_path / "whole").as_uri()))
+    assert resumed.artifact.digest == whole.artifact.digest
+
+
+@pytest.mark.integration
+def test_compiling_for_onnx_runtime_fuses_beforehand(execute, request_for, fetched):
+    """Fewer operators, the same answers, and equal bytes each time."""
+    result = execute(request_for(compression={"steps": [{"compile": {"engine": "OnnxRuntime"}}]}))
+    folder, report = fetched(result)
+    assert report["steps"][0]["facts"]["operatorsFused"] > 0
+    assert float(result.guardrail.drop.removesuffix("pp")) == 0
+    optimise(folder / "model.onnx", folder / "again.onnx")
+    assert (folder / "again.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
+    assert load(lambda: folder, 1, 4).spec.engine is Engine.ONNX_RUNTIME
