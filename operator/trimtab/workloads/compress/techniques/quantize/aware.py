@@ -73,10 +73,12 @@ def aware(step: Quantize, model: Model, target: Path, context: Context) -> dict[
 
 def _wanted(network: nn.Module, path: Path, step: Quantize, context: Context) -> tuple[set[str], list[str]]:
     """Return the modules to round, and the nodes to keep, whose names come from the export."""
+    if not step.keep:
+        return {name for name, _ in network.named_modules()}, []
     export_network(copy.deepcopy(network), context.data.evaluation, path, context.free)
     graph = onnx.load(path)
     name_nodes(graph)
-    chosen, kept = select(graph, step.keep or [], context)
+    chosen, kept = select(graph, step.keep, context)
     return {_module(layer.name) for layer in chosen}, kept
 
 
