@@ -48,6 +48,24 @@ async def test_unknown_fields_are_warned_about(http: aiohttp.ClientSession):
         assert response.headers["Warning"] == '299 - "unknown field \\"dada\\""'
 
 
+@pytest.mark.parametrize(("token", "told"), [("secret", 100), ("wrong", 401)])
+async def test_a_client_may_wait_until_it_is_asked_to_send(api_server: ApiServer, token: str, told: int):
+    """curl does so with large bodies: it is told to go on, or refused before it has sent anything."""
+    host, _, port = api_server.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps({"metadata": {"name": "waited"}}).encode()
+    head = f"POST {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n"
+    writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body))
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 %d " % told)
+        if told == 100:
+            assert await reader.readline() == b"\r\n"
+            writer.write(body)
+            assert await reader.readline() == b"HTTP/1.1 201 Created\r\n"
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_dry_runs_keep_nothing(http: aiohttp.ClientSession, registry: Registry):
     """The answer shows what would be; the registry has not moved."""
     before = registry.version

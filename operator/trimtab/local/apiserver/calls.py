@@ -119,4 +119,9 @@ class Call:
         return check_of(self.caller, attributes_of(self.request.method, self.request.path, self.request.query))
 
     async def body(self) -> bytes:
-        return await self.request.read()
+        """The whole body; a client that asked to be told when to send it is told now."""
+        request = self.request
+        waits = request.headers.get("Expect", "").lower() == "100-continue" and not request.content.is_eof()
+        if waits and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return await request.read()
