@@ -73,8 +73,6 @@ class Run:
         data = gather_data(self.spec.guardrail, space_steps(search) if search else steps, library)
         students = self._students(steps)
         library.digests |= {student.uri: student.digest for student in students.values()}
-        students = self._students(steps)
-        library.digests |= {student.uri: student.digest for student in students.values()}
         key = content_key(self.spec, steps, fetched.digest, library.digests, self.machine)
         uri = join(self.spec.output, self.spec.model, key)
         self.stop.check()
@@ -197,22 +195,6 @@ class Run:
         from trimtab.workloads.compress.sources.students import fetch_students
 
         return fetch_students(steps, self.spec.allow_code, self._made("students"))
-
-    def _students(self, steps: tuple[PlacedStep, ...]) -> dict[str, FetchedSource]:
-        if not any(placed.brings_student for placed in steps):
-            return {}
-
-        from trimtab.workloads.compress.sources.students import fetch_students
-
-        return fetch_students(steps, self.spec.allow_code, self._made("students"))
-
-    def _with_students(self, start: Start, fetched: dict[str, FetchedSource], data: RunData, owned: ExitStack) -> Start:
-        if start.network is None or not fetched:
-            return start
-
-        from trimtab.workloads.compress.sources.students import load_students
-
-        return replace(start, students=load_students(fetched, start.network, data.evaluation, owned))
 
     def _with_students(self, start: Start, fetched: dict[str, FetchedSource], data: RunData, owned: ExitStack) -> Start:
         if start.network is None or not fetched:

@@ -71,12 +71,6 @@ class PlacedStep:
         return student is not None and student.uri is not None
 
     @property
-    def brings_student(self) -> bool:
-        """Whether the user gave the network that learns."""
-        student = self.step.distill.student if self.step.distill else None
-        return student is not None and student.uri is not None
-
-    @property
     def learns(self) -> bool:
         """Whether it looks at training data."""
         return self.trains or self.step.technique == "reduceInputs"
