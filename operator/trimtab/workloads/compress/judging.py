@@ -14,6 +14,8 @@ from trimtab.api.quantities import drop_limit, fraction, seconds
 from trimtab.api.runs import RunSpec
 from trimtab.api.status import GuardrailStatus
 from trimtab.errors import Stalled
+from trimtab.store import join
+from trimtab.workloads.compress.baselines import Baselines, baseline_key
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.evaluate import Latency, Served, interleaved_latency
 from trimtab.workloads.compress.machine import Machine
@@ -67,7 +69,9 @@ def judge(
     if classes > 1:
         data.require_labels_below(classes)
     tick(0.0, f"{len(samples):,} samples")
-    before = first.outputs(samples, stop, lambda done: tick(done / 2, "baseline"))
+    kept = Baselines(join(spec.output, spec.model, "baselines"), "spec.compression.output.uri")
+    key = baseline_key(baseline, samples, machine)
+    before = kept.outputs(key, lambda: first.outputs(samples, stop, lambda done: tick(done / 2, "baseline")))
     after = second.outputs(samples, stop, lambda done: tick(0.5 + done / 2, "compressed model"))
     limit, confidence = drop_limit(guardrail.max_drop), fraction(guardrail.confidence)
     try:
