@@ -273,3 +273,11 @@ def test_a_graph_without_weights_has_nothing_to_quantize(a_context, tmp_path):
     samples = Samples({"x": np.zeros((8, 4), np.float32)})
     with pytest.raises(Stalled, match="no convolution, product or table has constant FP32 weights; remove the step"):
         quantize(Quantize(scheme="INT8"), Model(graph=path), a_context(samples))
+
+
+@pytest.mark.parametrize("scheme", ["INT8", "INT8Dynamic", "INT8WeightOnly", "INT4WeightOnly", "Hybrid"])
+def test_keeping_everything_is_no_quantization(reader, a_context, scheme):
+    """In every scheme, a step that leaves all layers alone says so."""
+    path, samples = reader
+    with pytest.raises(Stalled, match="quantize: 0.0% of the weights became int8; shorten keep, or remove the step"):
+        quantize(Quantize(scheme=scheme, keep=["*"]), Model(graph=path), a_context(samples))

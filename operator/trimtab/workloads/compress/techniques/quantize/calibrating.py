@@ -28,6 +28,8 @@ def observe(model: ModelProto, tensors: Sequence[str], samples: Samples, context
     The full range is that of all samples; the trimmed one averages each sample's quantiles (PyTorch's moving average
     and ONNX Runtime's percentile lie between). Samples go one at a time: a graph may be fixed to batches of one.
     """
+    if not tensors:  # only tables were chosen, or nothing; an engine takes no names for all of its outputs
+        return {}, {}
     path = context.folder / f"observed-{context.seed}.onnx"
     watched = ModelProto()
     watched.CopyFrom(model)
