@@ -316,7 +316,7 @@ class Search(ApiModel):
     timeout: Duration | None = None
     """Time for the trials at most, looked at between them; 25m unless set."""
     space: Annotated[list[Step], Field(max_length=32)] | None = None
-    """Steps to combine, in order, each or not; sparsity, clusters, width also at 0.5 and 1.5 times. Ours unless set."""
+    """Steps to combine, in order, each or not; shares and clusters also at 0.5 and 1.5 times. Ours unless set."""
     folds: Annotated[int, Field(ge=2, le=20)] | None = None
     """Compare recipes on so many parts of the training split in turn; on one quarter of it unless set."""
 

@@ -142,6 +142,8 @@ def test_a_grid_tries_everything_and_ends():
         ([INT8, {"finetune": {}}], ["", "finetune", "quantize"]),
         ([{"prune": {"sparsity": "95%"}}], ["", "prune", "prune"]),
         ([{"cluster": {"clusters": 2}}], ["", "cluster", "cluster"]),
+        ([{"distill": {"student": {"width": "80%"}}}], ["", "distill", "distill", "distill"]),
+        ([{"distill": {"student": {"depth": "100%"}}}], ["", "distill", "distill"]),
     ],
 )
 def test_what_a_users_space_holds(steps, recipes):

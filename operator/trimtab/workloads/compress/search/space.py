@@ -168,9 +168,11 @@ def _varied(step: Step, factor: float) -> Step:
     if step.cluster is not None:
         least, most = _CLUSTERS
         return _changed(step, "cluster", clusters=min(max(round(step.cluster.clusters * factor), least), most))
-    if step.distill is not None and step.distill.student is not None and step.distill.student.width is not None:
-        width = _percent(min(fraction(step.distill.student.width) * factor, 1.0))
-        return _changed(step, "distill", student=step.distill.student.model_copy(update={"width": width}))
+    student = step.distill.student if step.distill is not None else None
+    if student is not None:
+        given = {name: getattr(student, name) for name in ("width", "depth") if getattr(student, name) is not None}
+        kept = {name: _percent(min(fraction(share) * factor, 1.0)) for name, share in given.items()}
+        return _changed(step, "distill", student=student.model_copy(update=kept))
     return step
 
 
