@@ -129,6 +129,9 @@ class Quantize(ApiModel):
     """Layers left as they are, as shell patterns over node names."""
 
 
+ENTRYPOINT_MESSAGE = "entrypoint builds the network at uri; set uri as well, or remove it"
+
+
 class Student(ApiModel):
     """The smaller network that learns; exactly one of width, depth, uri."""
 
@@ -137,7 +140,8 @@ class Student(ApiModel):
             (
                 "[has(self.width), has(self.depth), has(self.uri)].filter(x, x).size() == 1",
                 "a student takes exactly one of width, depth, uri",
-            )
+            ),
+            ("!has(self.entrypoint) || has(self.uri)", ENTRYPOINT_MESSAGE),
         )
     )
     width: Percent | None = None
@@ -151,6 +155,8 @@ class Student(ApiModel):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
+        if self.entrypoint is not None and self.uri is None:
+            raise ValueError(ENTRYPOINT_MESSAGE)
         return exactly_one(self, ("width", "depth", "uri"), "a student takes exactly one of width, depth, uri")
 
 
