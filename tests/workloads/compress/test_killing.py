@@ -32,9 +32,8 @@ def test_killed_processes_make_the_same_artifact(request_for, execute, tmp_path)
 
     def started():
         command = [sys.executable, "-m", "trimtab", "compress", "run"]
-        return subprocess.Popen(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=(tmp_path / "log").open("a")
-        )
+        with (tmp_path / "log").open("a") as log:  # the process has its own copy
+            return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=log)
 
     for number, step in ((signal.SIGTERM, "finetune"), (signal.SIGKILL, "distill"), (signal.SIGTERM, "distill")):
         with started() as process:
