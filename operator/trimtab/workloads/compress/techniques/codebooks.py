@@ -24,7 +24,7 @@ def codebook(
     Zeros keep a value of their own where they are as many as a cluster has members: pruned weights stay zero. `check`
     is called in each round.
     """
-    sparse = np.count_nonzero(values == 0) * clusters >= len(values)
+    sparse = bool(np.count_nonzero(values == 0) * clusters >= len(values))
     return np.unique(_means(values, clusters, seed, check, pinned=sparse).astype(np.float32))
 
 
