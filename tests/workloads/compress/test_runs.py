@@ -313,3 +313,16 @@ def test_everything_may_lie_in_s3(request_for, execute, customer, monkeypatch):
         assert execute(spec) == first.model_copy(update={"reused": True})
     finally:
         server.stop()
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_model(request_for, execute, monkeypatch, tmp_path):
+    """The artifact is published with the numbers, though the page is missing."""
+
+    def fail(_report):
+        raise ValueError("no room for a legend")
+
+    monkeypatch.setattr("trimtab.workloads.compress.report.page.page", fail)
+    result = execute(request_for())
+    open_artifact(join(result.artifact.uri, REPORT_FOLDER), None, tmp_path / "report")
+    assert read_report(tmp_path / "report")["model"] == "digits"
+    assert not (tmp_path / "report" / "report.html").exists()

@@ -250,8 +250,6 @@ class Run:
         from trimtab.workloads.compress.compiled import engine_of, size_of
         from trimtab.workloads.compress.judging import judge
         from trimtab.workloads.compress.report import Outcome, result_of
-        from trimtab.workloads.compress.report.page import page
-        from trimtab.workloads.compress.report.rendering import png
 
         finding, data = made.finding, made.data
         if finding is None:
@@ -285,14 +283,24 @@ class Run:
         (apart / REPORT).write_text(json.dumps(report, indent=1))
         if made.search is not None:
             (apart / RECIPE).write_text(made.search["steps"])
-        (apart / "report.html").write_text(page(report))
-        (apart / "report.png").write_bytes(png(report))
+        self._draw(report, apart)
         write_manifest(apart)
         write_manifest(folder, model=self.spec.model, key=origin.key)
         self.stop.check()
         published = publish_artifact(folder, origin.uri, OUTPUT_FIELD)
         log.info("artifact.published", uri=origin.uri, digest=published.digest, bytes=published.bytes)
         return result_of(report, origin.uri, published.digest, reused=False)
+
+    def _draw(self, report: dict[str, Any], folder: Path) -> None:
+        """Write the report for people; pictures that cannot be drawn do not cost a model that took hours."""
+        from trimtab.workloads.compress.report.page import page
+        from trimtab.workloads.compress.report.rendering import png
+
+        try:
+            (folder / "report.html").write_text(page(report))
+            (folder / "report.png").write_bytes(png(report))
+        except (ValueError, TypeError, KeyError, ArithmeticError, RuntimeError):
+            log.exception("report.not_drawn")
 
     def _made(self, name: str) -> Path:
         path = self.folder / name
