@@ -41,7 +41,7 @@ def parts(customer: Path, **changes: Any) -> dict[str, Any]:
             ["spec.guardrail.dataset.uri", "/nowhere/x.npz"],
             marks=runs_pods,
         ),
-        ("search", {"compression": {"search": {"objective": "Size"}}}, "NotSupported", ["spec.compression.search"]),
+        ("drift", {"reoptimize": {"schedule": "0 0 * * *"}}, "NotSupported", ["spec.reoptimize"]),
         ("pools", {"capacity": {"pools": ["gold"]}}, "NoPool", ["spec.capacity.pools", "gold"]),
     ],
 )

@@ -51,14 +51,14 @@ def test_a_new_model_gets_one_job(a_snapshot: Any, make: Any) -> None:
         ),
         ({"compression": {"preset": "Fast"}}, "NoOutput", "spec.compression.output.uri: not set"),
         (
-            {"compression": {"search": {"objective": "Latency"}, "output": {"uri": "file:///a"}}},
+            {"compression": {"preset": "Fast", "workers": 2, "output": {"uri": "file:///a"}}},
             "NotSupported",
-            "spec.compression.search",
+            "spec.compression.workers: 2",
         ),
         (
-            {"compression": {"steps": [{"cluster": {"clusters": 16}}], "output": {"uri": "file:///a"}}},
+            {"compression": {"steps": [{"quantize": {"scheme": "BF16"}}], "output": {"uri": "file:///a"}}},
             "NotSupported",
-            "spec.compression.steps[0].cluster: weight clustering",
+            "spec.compression.steps[0].quantize.scheme: BF16",
         ),
         ({"serving": {"cache": {"entries": 10}}}, "NotSupported", "spec.serving.cache"),
         ({"serving": {"minReplicas": 0}}, "NotSupported", "spec.serving.minReplicas: 0"),
