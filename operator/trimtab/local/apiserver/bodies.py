@@ -7,6 +7,7 @@ from trimtab.local.apiserver.protobuf import CONTENT_TYPE, decode_protobuf
 from trimtab.local.apiserver.yamltexts import read_yaml
 from trimtab.local.objects import Object
 from trimtab.local.patching import JSON, STRATEGIC
+from trimtab.local.schema.decoding import json_type
 from trimtab.local.statuses import ApiError, bad_request
 
 _JSON_TYPES = ("", "application/json", "application/octet-stream")
@@ -62,22 +63,6 @@ def _check_type_meta(value: Any) -> None:
         if not isinstance(value.get(name), str | None):
             shown = json_type(value[name])
             raise Unreadable(f"json: cannot unmarshal {shown} into Go struct field .{name} of type string")
-
-
-def json_type(value: Any) -> str:
-    """What the Go decoder calls the type of a value."""
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case int() | float():
-            return "number"
-        case list():
-            return "array"
-        case None:
-            return "null"
-    return "object"
 
 
 def _summary(body: bytes) -> str:

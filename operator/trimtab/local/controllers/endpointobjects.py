@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from trimtab.local import pods
 from trimtab.local.controllers import endpoints
-from trimtab.local.controllers.controller import Controller
-from trimtab.local.controllers.feed import Change
+from trimtab.local.controllers.followers import ServiceFollower
 from trimtab.local.controllers.queue import Key
-from trimtab.local.objects import Object, key_of
+from trimtab.local.objects import Object
 
 RESOURCE = "endpoints"
 _MANAGED_BY = "endpoints.kubernetes.io/managed-by"
@@ -62,28 +61,10 @@ def endpoints_object(service: Object, subsets: Sequence[Object], changed: str | 
     }
 
 
-class EndpointObjects(Controller):
+class EndpointObjects(ServiceFollower):
     """The Endpoints controller."""
 
     name = "endpoint-controller"
-
-    def subscribe(self) -> None:
-        """Wake a Service for itself and for the pods it selects (or selected)."""
-        self._times = endpoints.TriggerTimes()
-        self.feed.subscribe("services", self._service_changed)
-        self.feed.subscribe("pods", self._pod_changed)
-
-    def _service_changed(self, change: Change) -> None:
-        if change.type == "DELETED":
-            self._times.forget(change.object)
-        self.queue.add(Key(*key_of(change.object)))
-
-    def _pod_changed(self, change: Change) -> None:
-        states = [p["metadata"].get("labels") or {} for p in (change.object, change.old) if p is not None]
-        for service in self.registry.list("services", change.object["metadata"]["namespace"])[0]:
-            selector = service["spec"].get("selector")
-            if selector and any(selector.items() <= labels.items() for labels in states):
-                self.queue.add(Key(*key_of(service)))
 
     def reconcile(self, key: Key) -> float | None:
         """Write what the Service's pods are; without the Service, take it away."""
@@ -93,14 +74,9 @@ class EndpointObjects(Controller):
             if present is not None and ours:
                 self.drop(RESOURCE, present)
             return None
-        selector = service["spec"].get("selector")
-        if not selector or service["spec"].get("type") == "ExternalName":
+        selected = self._selected(service)
+        if selected is None:
             return None
-        selected = [
-            p
-            for p in self.registry.list("pods", key.namespace)[0]
-            if selector.items() <= (p["metadata"].get("labels") or {}).items()
-        ]
         changed = self._times.latest(service, selected)
         wanted = endpoints_object(service, subsets_for(service, selected), changed)
         if present is None:

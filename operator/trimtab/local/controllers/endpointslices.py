@@ -4,32 +4,25 @@ from __future__ import annotations
 
 from trimtab.local import pods
 from trimtab.local.controllers import endpoints
-from trimtab.local.controllers.controller import Controller
 from trimtab.local.controllers.feed import Change
+from trimtab.local.controllers.followers import ServiceFollower
 from trimtab.local.controllers.owners import is_controlled_by
 from trimtab.local.controllers.queue import Key
-from trimtab.local.objects import Object, key_of
+from trimtab.local.objects import Object
 
 RESOURCE = "endpointslices.discovery.k8s.io"
 
 
-class EndpointSlices(Controller):
+class EndpointSlices(ServiceFollower):
     """The EndpointSlice controller."""
 
     name = "endpointslice-controller"
 
     def subscribe(self) -> None:
-        """Wake a Service for itself, its slices and the pods it selects (or selected)."""
-        self._times = endpoints.TriggerTimes()
-        self.feed.subscribe("services", self._service_changed)
-        self.feed.subscribe("pods", self._pod_changed)
+        """Wake a Service for its slices and for the nodes of its pods as well."""
+        super().subscribe()
         self.feed.subscribe(RESOURCE, self._slice_changed)
         self.feed.subscribe("nodes", self._node_changed)
-
-    def _service_changed(self, change: Change) -> None:
-        if change.type == "DELETED":
-            self._times.forget(change.object)
-        self.queue.add(Key(*key_of(change.object)))
 
     def _node_changed(self, change: Change) -> None:
         """A node that comes, or says where it is, lets its pods in."""
@@ -45,29 +38,14 @@ class EndpointSlices(Controller):
         if service := (metadata.get("labels") or {}).get(endpoints.SERVICE_NAME):
             self.queue.add(Key(metadata["namespace"], service))
 
-    def _pod_changed(self, change: Change) -> None:
-        self._wake_for(*(p for p in (change.object, change.old) if p is not None))
-
-    def _wake_for(self, *states: Object) -> None:
-        labels = [p["metadata"].get("labels") or {} for p in states]
-        for service in self.registry.list("services", states[0]["metadata"]["namespace"])[0]:
-            selector = service["spec"].get("selector")
-            if selector and any(selector.items() <= have.items() for have in labels):
-                self.queue.add(Key(*key_of(service)))
-
     def reconcile(self, key: Key) -> float | None:
         """Make the slices say what they should; the first ones are kept, so that watchers see changes."""
         service = self.find("services", key)
         if service is None or "deletionTimestamp" in service["metadata"]:
             return None  # its slices follow it by garbage collection
-        selector = service["spec"].get("selector")
-        if not selector or service["spec"].get("type") == "ExternalName":
+        selected = self._selected(service)
+        if selected is None:
             return None
-        selected = [
-            p
-            for p in self.registry.list("pods", key.namespace)[0]
-            if selector.items() <= (p["metadata"].get("labels") or {}).items()
-        ]
         chosen = f"{endpoints.SERVICE_NAME}={key.name},{endpoints.MANAGED_BY}={endpoints.CONTROLLER}"
         present = [
             s

@@ -6,22 +6,11 @@ A real server writes these fields even when they hold nothing.
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.local.kinds.plain import NODE_INFO
 from trimtab.local.objects import Object
 
 _POD: Object = {"containers": None}
 _TEMPLATE: Object = {"metadata": {}, "spec": _POD}
-_SYSTEM = (
-    "machineID",
-    "systemUUID",
-    "bootID",
-    "kernelVersion",
-    "osImage",
-    "containerRuntimeVersion",
-    "kubeletVersion",
-    "kubeProxyVersion",
-    "operatingSystem",
-    "architecture",
-)
 _UNSEEN: Object = {"firstTimestamp": None, "lastTimestamp": None, "eventTime": None}
 _SET: Object = {"selector": None, "template": _TEMPLATE}
 _NAMES: Object = {"plural": "", "kind": ""}
@@ -42,7 +31,7 @@ _BLANKS: Mapping[str, Object] = {
         "spec": {},
         "status": {
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
-            "nodeInfo": dict.fromkeys(_SYSTEM, ""),
+            "nodeInfo": dict.fromkeys(NODE_INFO, ""),
         },
     },
     "persistentvolumeclaims": {"spec": {"resources": {}}, "status": {}},

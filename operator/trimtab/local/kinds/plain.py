@@ -27,7 +27,7 @@ from trimtab.local.kinds.rules import CHANGES_ONLY, UNCHECKED, MetadataChecks, N
 from trimtab.local.objects import Object
 
 _NOT_READY = "node.kubernetes.io/not-ready"
-_NODE_INFO = (
+NODE_INFO = (
     "machineID",
     "systemUUID",
     "bootID",
@@ -85,7 +85,7 @@ def _default_node(node: Object) -> None:
         status.setdefault("allocatable", dict(status["capacity"]))
     status.setdefault("daemonEndpoints", {}).setdefault("kubeletEndpoint", {}).setdefault("Port", 0)
     info = status.setdefault("nodeInfo", {})
-    for name in _NODE_INFO:
+    for name in NODE_INFO:
         info.setdefault(name, "")
 
 

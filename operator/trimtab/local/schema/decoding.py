@@ -39,7 +39,7 @@ def decode(obj: Object, node: Node) -> Decoded:
         Undecodable: a value has the wrong type.
     """
     if not isinstance(obj.get("metadata"), dict | None) and "metadata" in node.get("properties", ()):
-        shown = _json_type(obj["metadata"])
+        shown = json_type(obj["metadata"])
         struct = node["x-go-type"]
         raise Undecodable(
             f"json: cannot unmarshal {shown} into Go struct field {struct}.metadata of type v1.ObjectMeta"
@@ -153,12 +153,13 @@ def _expect(holds: bool, value: Any, path: str, struct: str, node: Node) -> None
     if holds:
         return
     plain = re.sub(r"\[\d+\]", "", path)
-    named = isinstance(value, float) or (node.get("type") == "integer" and _json_type(value) == "number")
-    shown = f"number {value}" if named else _json_type(value)
+    named = isinstance(value, float) or (node.get("type") == "integer" and json_type(value) == "number")
+    shown = f"number {value}" if named else json_type(value)
     raise Undecodable(f"json: cannot unmarshal {shown} into Go struct field {struct}.{plain} of type {_go_type(node)}")
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """What the Go decoder calls the type of a value."""
     match value:
         case bool():
             return "bool"
@@ -168,8 +169,9 @@ def _json_type(value: Any) -> str:
             return "number"
         case list():
             return "array"
-        case _:
-            return "object"
+        case None:
+            return "null"
+    return "object"
 
 
 def _go_type(node: Node) -> str:
