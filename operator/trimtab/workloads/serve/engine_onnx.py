@@ -26,16 +26,8 @@ class OnnxRunner:
             raise Stalled(
                 Reason.NOT_SUPPORTED, f"ONNX Runtime {ort.__version__} cannot load {path.name}: {first_line(error)}"
             ) from error
-        self._inputs = tuple(InputForm(node.name, _fixed(node.shape)) for node in self._session.get_inputs())
-        self._outputs = tuple(node.name for node in self._session.get_outputs())
-
-    @property
-    def inputs(self) -> tuple[InputForm, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return self._outputs
+        self.inputs = tuple(InputForm(node.name, _fixed(node.shape)) for node in self._session.get_inputs())
+        self.outputs = tuple(node.name for node in self._session.get_outputs())
 
     def run(self, outputs: list[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
         found: list[Array] = self._session.run(outputs, feeds)

@@ -30,22 +30,14 @@ class OpenVinoRunner:
             raise Stalled(
                 Reason.NOT_SUPPORTED, f"OpenVINO {ov.__version__} cannot load {path.name}: {_blamed(error)}"
             ) from error
-        self._inputs = tuple(InputForm(port.any_name, _fixed(port)) for port in model.inputs)
-        self._outputs = tuple(port.any_name for port in model.outputs)
+        self.inputs = tuple(InputForm(port.any_name, _fixed(port)) for port in model.inputs)
+        self.outputs = tuple(port.any_name for port in model.outputs)
         self._ports = {name: index for index, port in enumerate(model.outputs) for name in port.names}
         self._request = model.create_infer_request()
         self._alone = threading.Lock()  # a request is one run's own
 
-    @property
-    def inputs(self) -> tuple[InputForm, ...]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return self._outputs
-
     def run(self, outputs: list[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
-        wanted = [self._ports[name] for name in (self._outputs if outputs is None else outputs)]
+        wanted = [self._ports[name] for name in (self.outputs if outputs is None else outputs)]
         with self._alone:
             # Inputs are read in place; the default copies outputs, which the next run would overwrite.
             try:
