@@ -40,8 +40,8 @@ async def kubectl(embedded, *args, stdin=None, seconds=20, more=()):
 
 
 async def started(embedded, command="sleep 600", **container):
-    mounts = {"volumeMounts": [{"name": "w", "mountPath": "/work"}]}
-    env = [{"name": "A", "value": "1"}, {"name": "WHERE", "value": "/work"}]
+    mounts = {"volumeMounts": [{"name": "w", "mountPath": "/files"}]}
+    env = [{"name": "A", "value": "1"}, {"name": "WHERE", "value": "/files"}]
     embedded.run_pod(
         "p",
         command,
@@ -56,7 +56,7 @@ async def test_exec_has_the_containers_surroundings_and_tells_the_exit_code(embe
     """Environment, mounts, both outputs apart, and the code of the command."""
     await started(embedded)
     code, out, err = await kubectl(
-        embedded, "exec", "p", "--", "sh", "-c", "echo $A > /work/f; cat $WHERE/f; echo oh >&2; exit 3"
+        embedded, "exec", "p", "--", "sh", "-c", "echo $A > /files/f; cat $WHERE/f; echo oh >&2; exit 3"
     )
     assert (code, out) == (3, "1\n")
     assert err == "oh\ncommand terminated with exit code 3\n"
@@ -138,9 +138,9 @@ async def test_copying_to_and_from_a_pod(embedded, tmp_path):
     folder = tmp_path / "data"
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "file").write_text("hello")
-    code, _, err = await kubectl(embedded, "cp", str(folder), "p:/work/")
+    code, _, err = await kubectl(embedded, "cp", str(folder), "p:/files/")
     assert code == 0, err
-    code, _, err = await kubectl(embedded, "cp", "p:/work/data", str(tmp_path / "back"))
+    code, _, err = await kubectl(embedded, "cp", "p:/files/data", str(tmp_path / "back"))
     assert code == 0, err
     assert (tmp_path / "back" / "deep" / "file").read_text() == "hello"
 
