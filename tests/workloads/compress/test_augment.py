@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from stops import StopAt
 
 from trimtab.api.compression import Augment
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.datasets import Samples
-from trimtab.workloads.compress.stopping import Interrupted, Stop
+from trimtab.workloads.compress.stopping import Interrupted
 from trimtab.workloads.compress.techniques.augment import augmentation, changed
 from trimtab.workloads.compress.techniques.registry import Context
 
@@ -69,19 +70,6 @@ def test_changes_follow_the_generator(bar, kinds):
     assert not torch.equal(first, second)
 
 
-class _After(Stop):
-    def __init__(self, looks):
-        super().__init__()
-        self._left = looks
-
-    @property
-    def asked(self):
-        self._left -= 1
-        if self._left == 0:
-            self.ask()
-        return super().asked
-
-
 def test_augmented_training_resumes_to_the_same_artifact(execute, request_for, tmp_path):
     """Stopped in the middle of an augmented epoch, a run ends with the bytes of an undisturbed one."""
 
@@ -92,7 +80,7 @@ def test_augmented_training_resumes_to_the_same_artifact(execute, request_for, t
     everything = {"augment": ["Rotate", "Crop", "Flip"]}
     whole = execute(spec("whole", **everything))
     with pytest.raises(Interrupted):
-        execute(spec("broken", **everything), stop=_After(20))
+        execute(spec("broken", **everything), stop=StopAt(20))
     assert execute(spec("broken", **everything)).artifact.digest == whole.artifact.digest
     assert execute(spec("plain")).artifact.digest != whole.artifact.digest
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 from safetensors.torch import save_file
+from stops import StopAt
 from torch import nn
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertForSequenceClassification
 
@@ -264,21 +265,6 @@ def test_zeros_survive_training(request_for, execute, customer, tmp_path):
     prune, _ = facts_of(result, tmp_path / "report")
     assert (prune["stages"], prune["storageOnly"]) == (6, True)
     assert prune["zerosPercent"] == pytest.approx(80, abs=0.1)
-
-
-class StopAt(Stop):
-    """Asks to stop when it is looked at for the given time, and counts."""
-
-    def __init__(self, look=None):
-        super().__init__()
-        self.looks, self._at = 0, look
-
-    @property
-    def asked(self):
-        self.looks += 1
-        if self.looks == self._at:
-            self.ask()
-        return super().asked
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import save_model
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
+from stops import StopAt
 from torch import nn
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.inputs import fold, insert_reduction
-from trimtab.workloads.compress.stopping import Interrupted, Stop
+from trimtab.workloads.compress.stopping import Interrupted
 from trimtab.workloads.compress.techniques.reduce import projection
 
 CODE = """
@@ -103,16 +104,6 @@ def test_the_projection_is_exact_where_inputs_depend_on_each_other(tmp_path):
 def test_reduced_networks_can_be_pruned_and_resumed(tumour_request, execute, tmp_path):
     """Stopped behind the reduction and pruning, a run rebuilds both from its checkpoint, to the same bytes."""
 
-    class At(Stop):
-        left = 40
-
-        @property
-        def asked(self):
-            self.left -= 1
-            if self.left == 0:
-                self.ask()
-            return super().asked
-
     steps = (
         {"reduceInputs": {"method": "SelectKBest", "components": "50%"}},
         {"prune": {"sparsity": "50%"}},
@@ -124,7 +115,7 @@ def test_reduced_networks_can_be_pruned_and_resumed(tumour_request, execute, tmp
         warnings.simplefilter("ignore")  # of a pruner that knows nothing about gathers
         whole = execute(tumour_request(*steps, name="whole"))
         with pytest.raises(Interrupted):
-            execute(tumour_request(*steps, name="broken"), stop=At())
+            execute(tumour_request(*steps, name="broken"), stop=StopAt(40))
         assert execute(tumour_request(*steps, name="broken")).artifact.digest == whole.artifact.digest
 
 

@@ -4,11 +4,12 @@ import json
 import random
 
 import pytest
+from stops import StopAt
 
 from trimtab.api.runs import RunSpec
 from trimtab.workloads.compress import checkpoints
 from trimtab.workloads.compress.checkpoints import Checkpoints
-from trimtab.workloads.compress.stopping import Interrupted, Stop
+from trimtab.workloads.compress.stopping import Interrupted
 
 STEPS = [
     {"prune": {"sparsity": "50%"}},
@@ -16,21 +17,6 @@ STEPS = [
     {"distill": {"epochs": 2, "student": {"width": "70%"}}},
     {"quantize": {"scheme": "INT8"}},
 ]
-
-
-class StopAt(Stop):
-    """Asks to stop when it is looked at for the given time, and counts."""
-
-    def __init__(self, look=None):
-        super().__init__()
-        self.looks, self._at = 0, look
-
-    @property
-    def asked(self):
-        self.looks += 1
-        if self.looks == self._at:
-            self.ask()
-        return super().asked
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ import json
 
 import pytest
 import yaml
+from stops import StopAt
 
 from trimtab.api.guardrail import Verdict
 from trimtab.api.runs import RunSpec
 from trimtab.errors import Stalled
 from trimtab.store import join, open_artifact
 from trimtab.workloads.compress.report import REPORT_FOLDER, read_report
-from trimtab.workloads.compress.stopping import Interrupted, Stop
+from trimtab.workloads.compress.stopping import Interrupted
 
 SPACE = [{"prune": {"sparsity": "50%"}}, {"distill": {"epochs": 3}}]
 
@@ -27,21 +28,6 @@ def search_for(request_for, customer, tmp_path):
         )
 
     return build
-
-
-class StopAt(Stop):
-    """Asks to stop when it is looked at for the given time, and counts."""
-
-    def __init__(self, look=None):
-        super().__init__()
-        self.looks, self._at = 0, look
-
-    @property
-    def asked(self):
-        self.looks += 1
-        if self.looks == self._at:
-            self.ask()
-        return super().asked
 
 
 @pytest.fixture

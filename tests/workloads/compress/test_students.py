@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_model
+from stops import StopAt
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
-from trimtab.workloads.compress.stopping import Interrupted, Stop
+from trimtab.workloads.compress.stopping import Interrupted
 
 BLOCKS = """
 import torch
@@ -106,25 +107,12 @@ def test_hints_bring_inner_layers_together(request_of, execute, tmp_path):
     assert result.artifact.bytes == first.artifact.bytes
 
 
-class _After(Stop):
-    def __init__(self, looks):
-        super().__init__()
-        self._left = looks
-
-    @property
-    def asked(self):
-        self._left -= 1
-        if self._left == 0:
-            self.ask()
-        return super().asked
-
-
 def test_hinted_training_resumes_to_the_same_artifact(request_of, execute):
     """Projections are part of the checkpoint."""
     wanted = {"student": {"width": "50%"}, "hints": [{"teacher": "blocks.1", "student": "blocks.1"}], "epochs": 1}
     whole = execute(request_of(name="whole", **wanted))
     with pytest.raises(Interrupted):
-        execute(request_of(name="broken", **wanted), stop=_After(30))
+        execute(request_of(name="broken", **wanted), stop=StopAt(30))
     assert execute(request_of(name="broken", **wanted)).artifact.digest == whole.artifact.digest
 
 
@@ -174,7 +162,7 @@ def test_a_student_of_the_users_own_learns(request_of, execute, pupil, tmp_path)
     """It is what is published, also by a run that stopped and went on; the teacher's weights are not."""
     wanted = {"student": {"uri": pupil.as_uri(), "entrypoint": "pupil_model:small"}, "epochs": 8}
     with pytest.raises(Interrupted):
-        execute(request_of(**wanted), stop=_After(60))
+        execute(request_of(**wanted), stop=StopAt(60))
     result = execute(request_of(**wanted))
     assert facts_of(tmp_path)["parameters"] < 5000
     assert result.artifact.bytes < 60_000
