@@ -56,10 +56,18 @@ async def test_life_with_a_killed_operator(world: Any, operator: Any, customer: 
         assert stalled(failed["status"])["reason"] == "GuardrailFailed", stalled(failed["status"])
         assert failed["status"]["activeRevision"]["name"] == body["status"]["activeRevision"]["name"]
         assert "keeps serving" in stalled(failed["status"])["message"]
+        # Rather the original than what is served: no new Job, and nobody takes it for a compressed model.
+        guardrail = {**spec["guardrail"], "onFail": "ServeOriginal"}
+        await world.cluster.apply(world.model(**{**spec, "compression": ruin, "guardrail": guardrail}))
+        fallen = await world.until("the original", lambda s: s["observedGeneration"] == 3 and ready(s))
+        assert fallen["status"]["summary"]["status"] == "ServingOriginal"
+        assert fallen["status"]["activeRevision"]["artifact"]["bytes"] == artifact["sourceBytes"]
+        assert fallen["status"]["guardrail"]["verdict"] == "Failed"
+        assert fallen["status"]["lastRun"] == failed["status"]["lastRun"]
         # Back to the good recipe, with another batch size: a rollout of the artifact that is there, and no new Job.
         serving = {**spec["serving"], "batching": {"maxSize": 8}}
         await world.cluster.apply(world.model(**{**spec, "serving": serving}))
-        rolled = await world.until("the new revision", lambda s: s["observedGeneration"] == 3 and ready(s))
+        rolled = await world.until("the new revision", lambda s: s["observedGeneration"] == 4 and ready(s))
         assert rolled["status"]["activeRevision"]["name"] != body["status"]["activeRevision"]["name"]
         assert rolled["status"]["activeRevision"]["artifact"] == artifact
         await asyncio.sleep(1)

@@ -63,6 +63,7 @@ class Reason:
     GUARDRAIL_DISABLED = "GuardrailDisabled"
     # Serving
     SERVING = "Serving"
+    SERVING_ORIGINAL = "ServingOriginal"  # onFail ServeOriginal: the guardrail was missed, the original serves
     NO_REVISION = "NoRevision"  # nothing has been rolled out yet
     NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica, or is not Ready itself
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"

@@ -73,7 +73,7 @@ class Verdict(StrEnum):
 
 
 class OnFail(StrEnum):
-    """What serves when the guardrail fails."""
+    """What serves when the guardrail fails: what served before, or the original of this generation, uncompressed."""
 
     KEEP_PREVIOUS = "KeepPrevious"
     SERVE_ORIGINAL = "ServeOriginal"
@@ -119,7 +119,7 @@ class Guardrail(ApiModel):
     max_latency: Duration | None = None
     """Median time of one request in the serving engine at most."""
     on_fail: OnFail = OnFail.KEEP_PREVIOUS
-    """What serves when the guardrail fails."""
+    """What serves when the guardrail fails: KeepPrevious, what served before; ServeOriginal, the model uncompressed."""
     on_inconclusive: OnInconclusive = OnInconclusive.HOLD
     """Whether too few samples wait for a person or count as a failure."""
 

@@ -71,7 +71,7 @@ class Progress(ApiModel):
 class RunResult(ApiModel):
     """What came of a run. Either `artifact` is set, or `reason` says why not.
 
-    A guardrail that fails is no failed run: the artifact and its verdict are both there.
+    A guardrail that fails is no failed run: the artifact and its verdict are both there, and the original beside them.
     """
 
     reason: str | None = None
@@ -82,6 +82,8 @@ class RunResult(ApiModel):
     """What was made."""
     guardrail: GuardrailStatus | None = None
     """What it proved; None when the guardrail is disabled."""
+    original: ArtifactStatus | None = None
+    """The source, exported unchanged; published where `artifact` may not serve."""
     latency_ms: str | None = None
     """Median time of one single-sample request in the serving engine, artifact."""
     source_latency_ms: str | None = None

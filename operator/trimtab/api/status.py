@@ -123,7 +123,14 @@ class RevisionStatus(ApiModel):
     source_latency_ms: str | None = None
     """The same for the original, measured in the same run."""
     guardrail: GuardrailStatus | None = None
-    """What it proved."""
+    """What the run proved; where `original` is set, of the compressed model that does not serve."""
+    original: bool | None = None
+    """True where the uncompressed original serves, because the guardrail was missed and onFail says so."""
+
+    @property
+    def called(self) -> str:
+        """Return the revision as a sentence calls it."""
+        return f"revision {self.name} (the original)" if self.original else f"revision {self.name}"
 
 
 class ReplicasStatus(ApiModel):

@@ -75,9 +75,14 @@ def _decisions(snapshot: Snapshot, before: Wanted | None, after: Wanted, serving
     at = timestamp(snapshot.now)
     was, now = snapshot.status.active_revision, serving.active
     if now is not None and (was is None or was.name != now.name):
-        yield DecisionStatus(time=at, kind="Rollout", message=f"all traffic goes to revision {now.name}")
+        yield DecisionStatus(time=at, kind="Rollout", message=f"all traffic goes to {now.called}")
     elif serving.candidate is not None and snapshot.status.candidate_revision is None:
-        yield DecisionStatus(time=at, kind="Rollout", message=f"rolling out revision {serving.candidate.name}")
+        yield DecisionStatus(time=at, kind="Rollout", message=f"rolling out {serving.candidate.called}")
+    if serving.news:
+        yield DecisionStatus(time=at, kind="Rollout", message=serving.news)
+    given_up = snapshot.status.candidate_revision is not None and serving.candidate is None
+    if given_up and isinstance(serving.problem, Stalled):
+        yield DecisionStatus(time=at, kind="Rollout", message=serving.problem.message)
     if before is None:
         return
     if before.replicas != after.replicas:
@@ -110,8 +115,11 @@ def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> 
         else:  # served all the same, because the mode says so
             yield Announce(Reason.GUARDRAIL_REPORTED, verdict.message, dedupe=aim.revision.run_name, type="Warning")
     was = snapshot.status.active_revision
+        elif aim.revision.original:
+            message = f"{verdict.message}; the original is served instead (spec.guardrail.onFail)"
+            yield Announce(Reason.SERVING_ORIGINAL, message, dedupe=aim.revision.run_name, type="Warning")
     if serving is not None and serving.active is not None and (was is None or was.name != serving.active.name):
-        message = f"revision {serving.active.name} serves all traffic"
+        message = f"{serving.active.called} serves all traffic"
         yield Announce(Reason.ROLLED_OUT, message, dedupe=f"{serving.active.name} {serving.active.since}")
     for node, until in snapshot.doomed_nodes.items():
         hit = [pod.name for pod in snapshot.pods if pod.node == node and not pod.terminating]

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 
 from trimtab.api.conditions import Reason, timestamp
-from trimtab.api.guardrail import Guardrail, GuardrailMode, OnInconclusive, Verdict
+from trimtab.api.guardrail import Guardrail, GuardrailMode, OnFail, OnInconclusive, Verdict
 from trimtab.api.names import run_name, short_hash
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.runs import RunResult, RunSpec
-from trimtab.api.status import GuardrailStatus, OptimizedModelStatus, RunPhase, RunStatus
+from trimtab.api.status import GuardrailStatus, OptimizedModelStatus, RevisionStatus, RunPhase, RunStatus
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import JobPhase, RunView, Snapshot
@@ -22,7 +22,7 @@ def run_key(spec: OptimizedModelSpec, output: str) -> str:
 
     What the URIs point to is hashed in the Job, which may read it; `source.digest` is how a user says that it changed.
     """
-    compression = spec.compression.model_copy(update={"job": None, "workers": 1, "output": None})
+    compression = spec.compression.model_copy(update={"job": None, "output": None})
     parts = {
         "source": spec.source.model_copy(update={"secret_ref": None}).wire(),
         "compression": compression.wire(),
@@ -100,10 +100,15 @@ def outcome(snapshot: Snapshot, wanted: RunSpec) -> RunOutcome:
 
 
 def _refused(snapshot: Snapshot, wanted: RunSpec) -> bool:
-    """Whether the remembered run ended with an artifact that may not serve: then only its verdict is left."""
+    """Whether the remembered run ended with an artifact that may not serve: then only its verdict is left.
+
+    Where the original is to serve instead, the verdict is not enough: the Job says where the original is, and one that
+    is gone finds its artifacts again.
+    """
     remembered, verdict = snapshot.status.last_run, snapshot.status.guardrail
-    ended = remembered is not None and remembered.phase is RunPhase.SUCCEEDED
-    return ended and verdict is not None and not passed(wanted.guardrail, verdict)
+    if remembered is None or remembered.phase is not RunPhase.SUCCEEDED or verdict is None:
+        return False
+    return not passed(wanted.guardrail, verdict) and not falls_back(wanted.guardrail, verdict)
 
 
 def _result_of(status: OptimizedModelStatus, name: str) -> RunResult | None:
@@ -113,7 +118,8 @@ def _result_of(status: OptimizedModelStatus, name: str) -> RunResult | None:
     if revision is None:
         return None
     return RunResult(
-        artifact=revision.artifact,
+        artifact=None if revision.original else revision.artifact,
+        original=revision.artifact if revision.original else None,
         guardrail=revision.guardrail,
         latency_ms=revision.latency_ms,
         source_latency_ms=revision.source_latency_ms,
@@ -179,9 +185,16 @@ def passed(guardrail: Guardrail, verdict: GuardrailStatus | None) -> bool:
     return verdict.verdict is Verdict.PASSED
 
 
-def refusal(spec: OptimizedModelSpec, verdict: GuardrailStatus, keeps: str | None) -> Stalled:
+def falls_back(guardrail: Guardrail, verdict: GuardrailStatus) -> bool:
+    """Whether the original is to serve instead of an artifact that missed its guardrail."""
+    if guardrail.on_fail is not OnFail.SERVE_ORIGINAL or passed(guardrail, verdict):
+        return False
+    return verdict.verdict is Verdict.FAILED or guardrail.on_inconclusive is OnInconclusive.FAIL
+
+
+def refusal(spec: OptimizedModelSpec, verdict: GuardrailStatus, keeps: RevisionStatus | None) -> Stalled:
     """Return why an artifact may not serve, and what serves instead."""
-    serving = f"revision {keeps} keeps serving" if keeps else "nothing serves yet"
+    serving = f"{keeps.called} keeps serving" if keeps else "nothing serves yet"
     if verdict.verdict is Verdict.INCONCLUSIVE and spec.guardrail.on_inconclusive is OnInconclusive.HOLD:
         return Stalled(Reason.GUARDRAIL_INCONCLUSIVE, f"{verdict.message}; {serving}")
     return Stalled(Reason.GUARDRAIL_FAILED, f"{verdict.message}; {serving}")

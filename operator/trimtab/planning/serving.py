@@ -110,7 +110,7 @@ def _refusal(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionSt
     if past and past.reason in _DECIDED and past.observed_generation == snapshot.generation:
         return Stalled(past.reason, past.message)
     active = snapshot.status.active_revision
-    serving = f"revision {active.name} keeps serving" if active else "nothing serves yet"
+    serving = f"{active.called} keeps serving" if active else "nothing serves yet"
     own = [pod for pod in snapshot.pods if pod.revision == candidate.name]
     fatal = next((pod for pod in own if pod.fatal), None)
     if fatal is not None:

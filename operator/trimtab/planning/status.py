@@ -19,6 +19,7 @@ from trimtab.api.status import (
     GuardrailStatus,
     OptimizedModelStatus,
     ReplicasStatus,
+    RevisionStatus,
     RunPhase,
     Summary,
     TrafficStatus,
@@ -67,6 +68,7 @@ def status_of(
         guardrail=target.guardrail,
         active_revision=active,
         candidate_revision=serving.candidate if serving else before.candidate_revision,
+        rollout=serving.rollout if serving else before.rollout,
         revisions=list(serving.history) if serving else before.revisions,
         replicas=replicas,
         traffic=traffic,
@@ -92,7 +94,7 @@ def _conditions(
     ]
     available = findings[0].status == "True"
     if problem is None and available:
-        findings.append(Finding(c.READY, "True", Reason.SERVING, findings[0].message))
+        findings.append(_ready(target, findings[0]))
     elif problem is None:
         findings.append(Finding(c.READY, "False", findings[0].reason, findings[0].message))
     else:
@@ -108,6 +110,16 @@ def _conditions(
     return made
 
 
+def _ready(target: Target, available: Finding) -> Finding:
+    """Return that all is as the spec asks; where the original serves, nobody may take it for a compressed model."""
+    revision = target.revision
+    if revision is None or not revision.original:
+        return Finding(c.READY, "True", Reason.SERVING, available.message)
+    why = f"{revision.guardrail.message}; " if revision.guardrail else ""
+    message = f"{why}{available.message}, uncompressed, as spec.guardrail.onFail: ServeOriginal asks"
+    return Finding(c.READY, "True", Reason.SERVING_ORIGINAL, message)
+
+
 def _available(snapshot: Snapshot, serving: Serving | None) -> Finding:
     active = serving.active if serving else snapshot.status.active_revision
     candidate = serving.candidate if serving else snapshot.status.candidate_revision
@@ -116,12 +128,13 @@ def _available(snapshot: Snapshot, serving: Serving | None) -> Finding:
     ready = sum(1 for pod in snapshot.pods if pod.ready and not pod.terminating)
     # A gateway that does not answer says nothing about the replicas: Kubernetes' word counts then.
     count = serving.healthy if serving is not None and snapshot.traffic is not None else ready
-    name = active.name if active else candidate.name if candidate else ""
+    serves = active or candidate
+    name = serves.called if serves else ""
     if count and not snapshot.gateway_ready:
         message = f"no gateway pod is Ready, so no request gets through; see the pods of the Deployment {GATEWAY}"
         return Finding(c.AVAILABLE, "False", Reason.NO_ENDPOINTS, message)
     if count:
-        return Finding(c.AVAILABLE, "True", Reason.SERVING, f"revision {name} serves")
+        return Finding(c.AVAILABLE, "True", Reason.SERVING, f"{name} serves")
     trouble = next((pod.trouble for pod in snapshot.pods if pod.trouble), None)
     message = f"the gateway has no healthy replica of {name}{'; ' + trouble if trouble else ''}"
     return Finding(c.AVAILABLE, "False", Reason.NO_ENDPOINTS, message)
@@ -131,7 +144,8 @@ def _optimized(target: Target) -> Finding:
     run = target.run
     if target.revision is not None or (run is not None and run.phase is RunPhase.SUCCEEDED):
         name = target.revision.run_name if target.revision else run.name if run else ""
-        return Finding(c.OPTIMIZED, "True", Reason.RUN_SUCCEEDED, f"run {name} made an artifact")
+        unserved = ", which does not serve" if target.revision and target.revision.original else ""
+        return Finding(c.OPTIMIZED, "True", Reason.RUN_SUCCEEDED, f"run {name} made an artifact{unserved}")
     problem = target.problem or NotYet(Reason.PROGRESSING, "no run has been decided on yet")
     return Finding(c.OPTIMIZED, "False", problem.reason, problem.message)
 
@@ -156,7 +170,7 @@ def _rolled_out(serving: Serving | None, problem: TrimtabError | None) -> Findin
         return Finding(c.ROLLED_OUT, "False", problem.reason, problem.message)
     if serving is None or serving.active is None:
         return Finding(c.ROLLED_OUT, "False", Reason.PROGRESSING, "nothing to roll out yet")
-    return Finding(c.ROLLED_OUT, "True", Reason.ROLLED_OUT, f"all traffic goes to revision {serving.active.name}")
+    return Finding(c.ROLLED_OUT, "True", Reason.ROLLED_OUT, f"all traffic goes to {serving.active.called}")
 
 
 def _capacity(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None) -> list[Finding]:
@@ -204,11 +218,11 @@ def _summary(
     ready = c.find(conditions, c.READY)
     return Summary(
         status=phase(status, problem, ready),
-        compression=_compression(spec) if spec else "",
+        compression=_compression(spec, ready) if spec else "",
         size=f"{human_bytes(revision.artifact.source_bytes)} -> {human_bytes(revision.artifact.bytes)}"
         if revision
         else "",
-        drop=drop_text(revision.guardrail) if revision and revision.guardrail else "",
+        drop=_drop(revision) if revision else "",
         replicas=f"{replicas.ready}/{replicas.desired}" if revision else "",
         spot=f"{round(100 * replicas.spot / total)}%" if total else "",
         load_balancing=spec.serving.load_balancing.policy.value if spec else "",
@@ -225,7 +239,14 @@ def phase(status: OptimizedModelStatus, problem: TrimtabError | None, ready: Con
         run = status.last_run
         compressing = problem.reason == Reason.RUN_RUNNING and run is not None
         return f"Compressing {run.progress_percent}%" if compressing and run else problem.reason
-    return "Serving" if ready is not None and ready.status == "True" else "Unavailable"
+    return ready.reason if ready is not None and ready.status == "True" else "Unavailable"
+
+
+def _drop(revision: RevisionStatus) -> str:
+    """Return what was lost by what serves: nothing by the original, whatever its verdict says of the artifact."""
+    if revision.original:
+        return "0.00pp"
+    return drop_text(revision.guardrail) if revision.guardrail else ""
 
 
 def drop_text(guardrail: GuardrailStatus) -> str:
@@ -233,8 +254,10 @@ def drop_text(guardrail: GuardrailStatus) -> str:
     return f"{100 * float(guardrail.drop):.2f}pp"
 
 
-def _compression(spec: OptimizedModelSpec) -> str:
+def _compression(spec: OptimizedModelSpec, ready: Condition | None) -> str:
     compression = spec.compression
     if compression.preset is not None:
-        return compression.preset.value
-    return "+".join(step.technique for step in compression.steps or ()) or "search"
+        wanted = compression.preset.value
+    else:
+        wanted = "+".join(step.technique for step in compression.steps or ()) or "search"
+    return f"none ({wanted} missed)" if ready is not None and ready.reason == Reason.SERVING_ORIGINAL else wanted

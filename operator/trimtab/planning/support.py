@@ -134,8 +134,10 @@ _STEP_CHECKS: tuple[Callable[[str, Step], Iterator[Refusal]], ...] = (_prune, _q
 
 
 def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
-    if spec.guardrail.on_fail is not OnFail.KEEP_PREVIOUS:
-        yield Refusal("spec.guardrail.onFail", spec.guardrail.on_fail.value, "use KeepPrevious")
+    engine = spec.serving.engine
+    if spec.guardrail.on_fail is OnFail.SERVE_ORIGINAL and engine not in {Engine.AUTO, Engine.ONNX_RUNTIME}:
+        remedy = "use Auto: the original is judged and served in OnnxRuntime"
+        yield Refusal("spec.serving.engine", f"{engine} with guardrail.onFail: ServeOriginal", remedy)
 
 
 def _engine(spec: OptimizedModelSpec) -> Iterator[Refusal]:

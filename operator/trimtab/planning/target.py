@@ -114,24 +114,29 @@ def _judged(
 ) -> Target:
     verdict = result.guardrail
     active = snapshot.status.active_revision
+    artifact, original = result.artifact, False
     if verdict is not None and not runs.passed(spec.guardrail, verdict):
-        problem = runs.refusal(spec, verdict, active.name if active else None)
+        if not runs.falls_back(spec.guardrail, verdict):
+            problem = runs.refusal(spec, verdict, active)
+            return Target(run, verdict, problem=problem, actions=superseded)
+        artifact, original = result.original, True
+    if artifact is None:
+        what = "the original that spec.guardrail.onFail asks for" if original else "an artifact"
+        problem = Stalled(Reason.RUN_FAILED, f"run {run.name} ended without {what}; change spec.rerun.reason")
         return Target(run, verdict, problem=problem, actions=superseded)
-    if result.artifact is None:
-        problem = Stalled(Reason.RUN_FAILED, f"run {run.name} ended without an artifact; change spec.rerun.reason")
-        return Target(run, verdict, problem=problem, actions=superseded)
-    name = revision_name(snapshot.key.name, revision_hash(result.artifact, spec, snapshot.settings))
+    name = revision_name(snapshot.key.name, revision_hash(artifact, spec, snapshot.settings))
     known = (snapshot.status.active_revision, snapshot.status.candidate_revision)
     revision = next((r for r in known if r is not None and r.name == name), None)
     if revision is None:
         revision = RevisionStatus(
             name=name,
             run_name=run.name,
-            artifact=result.artifact,
+            artifact=artifact,
             generation=snapshot.generation,
             since=timestamp(snapshot.now),
-            latency_ms=result.latency_ms,
+            latency_ms=result.source_latency_ms if original else result.latency_ms,
             source_latency_ms=result.source_latency_ms,
             guardrail=verdict,
+            original=original or None,
         )
     return Target(run, verdict, revision, actions=superseded)

@@ -20,6 +20,7 @@ from trimtab.workloads.compress.checkpoints import SUFFIX
 from trimtab.workloads.compress.report import REPORT_FOLDER, read_report
 from trimtab.workloads.compress.stopping import Interrupted, Stop
 from trimtab.workloads.serve.artifact import read_spec
+from trimtab.workloads.serve.engine import load_runner
 
 pytestmark = pytest.mark.integration
 OPERATOR = Path(__file__).parents[3] / "operator"
@@ -168,12 +169,22 @@ def test_preset_none_only_exports(request_for, execute):
 
 
 def test_a_ruined_model_fails_its_guardrail_and_is_published(request_for, execute, tmp_path):
-    """Pruning without recovery: the verdict is Failed, the artifact and its report are there to look at."""
-    result = execute(request_for(compression={"steps": [{"prune": {"sparsity": "75%", "scope": "Global"}}]}))
+    """Pruning without recovery: the verdict is Failed; artifact and report are to look at, the original to serve."""
+    asked = request_for(compression={"steps": [{"prune": {"sparsity": "75%", "scope": "Global"}}]})
+    result = execute(asked)
     assert result.reason is None
     assert result.guardrail.verdict is Verdict.FAILED
     assert "accuracy fell" in result.guardrail.message
-    open_artifact(result.artifact.uri, result.artifact.digest, tmp_path / "copy")
+    assert "original/model.onnx" not in open_artifact(result.artifact.uri, result.artifact.digest, tmp_path / "a").files
+    original = open_artifact(result.original.uri, result.original.digest, tmp_path / "original")
+    assert sorted(original.files) == ["config.json", "model.onnx"]
+    assert result.original.bytes == result.original.source_bytes == result.artifact.source_bytes
+    with np.load(asked.guardrail.dataset.uri.removeprefix("file://")) as data:
+        runner = load_runner(tmp_path / "original" / "model.onnx", 1)
+        (answers,) = runner.run(None, {runner.inputs[0].name: data["x_test"]})
+        assert (answers.argmax(1) == data["y_test"]).mean() == pytest.approx(float(result.guardrail.baseline), abs=1e-6)
+    again = execute(asked)
+    assert (again.reused, again.original) == (True, result.original)
 
 
 def test_a_narrower_student_learns(request_for, execute):

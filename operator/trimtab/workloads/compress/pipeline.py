@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from trimtab.api.runs import RunResult, RunSpec
+from trimtab.planning.runs import passed
 from trimtab.store import complete_artifact, join, publish_artifact, write_manifest
 from trimtab.workloads.compress.checkpoints import SUFFIX, Checkpoints, forget_checkpoints
 from trimtab.workloads.compress.data import Library, RunData, gather_data
 from trimtab.workloads.compress.machine import Machine
+from trimtab.workloads.compress.original import find_original, write_original
 from trimtab.workloads.compress.progress import Reporter, Stage
 from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
 from trimtab.workloads.compress.report import REPORT, REPORT_FOLDER
@@ -98,7 +100,10 @@ class Run:
         if there is None or complete_artifact(join(uri, REPORT_FOLDER), copy, OUTPUT_FIELD) is None:
             return None
         log.info("artifact.reused", uri=uri, digest=there.digest)
-        return result_of(read_report(copy), uri, there.digest, reused=True)
+        result = result_of(read_report(copy), uri, there.digest, reused=True)
+        if passed(self.spec.guardrail, result.guardrail):
+            return result
+        return result.model_copy(update={"original": find_original(uri, self._made("original"), OUTPUT_FIELD)})
 
     def _compress(
         self,
@@ -289,7 +294,8 @@ class Run:
         self.stop.check()
         published = publish_artifact(folder, origin.uri, OUTPUT_FIELD)
         log.info("artifact.published", uri=origin.uri, digest=published.digest, bytes=published.bytes)
-        return result_of(report, origin.uri, published.digest, reused=False)
+        result = result_of(report, origin.uri, published.digest, reused=False)
+        return result.model_copy(update={"original": original})
 
     def _draw(self, report: dict[str, Any], folder: Path) -> None:
         """Write the report for people; pictures that cannot be drawn do not cost a model that took hours."""
@@ -318,6 +324,10 @@ class Made:
     reports: tuple[StepReport, ...]
     data: RunData
     reporter: Reporter
+        original = None
+        if not passed(self.spec.guardrail, finding.guardrail):
+            named = {"model": self.spec.model, "key": origin.key}
+            original = write_original(made.baseline, folder, {**tensors, "classes": finding.classes}, named, origin.uri)
     evaluating: int
     """Index of the stage that judges."""
     finding: Finding | None = None
