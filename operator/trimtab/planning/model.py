@@ -78,11 +78,6 @@ def _decisions(snapshot: Snapshot, before: Wanted | None, after: Wanted, serving
         yield DecisionStatus(time=at, kind="Rollout", message=f"all traffic goes to {now.called}")
     elif serving.candidate is not None and snapshot.status.candidate_revision is None:
         yield DecisionStatus(time=at, kind="Rollout", message=f"rolling out {serving.candidate.called}")
-    if serving.news:
-        yield DecisionStatus(time=at, kind="Rollout", message=serving.news)
-    given_up = snapshot.status.candidate_revision is not None and serving.candidate is None
-    if given_up and isinstance(serving.problem, Stalled):
-        yield DecisionStatus(time=at, kind="Rollout", message=serving.problem.message)
     if before is None:
         return
     if before.replicas != after.replicas:
@@ -112,12 +107,12 @@ def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> 
         verdict = aim.revision.guardrail
         if verdict.verdict is Verdict.PASSED:
             yield Announce(Reason.GUARDRAIL_PASSED, verdict.message, dedupe=aim.revision.run_name)
-        else:  # served all the same, because the mode says so
-            yield Announce(Reason.GUARDRAIL_REPORTED, verdict.message, dedupe=aim.revision.run_name, type="Warning")
-    was = snapshot.status.active_revision
         elif aim.revision.original:
             message = f"{verdict.message}; the original is served instead (spec.guardrail.onFail)"
             yield Announce(Reason.SERVING_ORIGINAL, message, dedupe=aim.revision.run_name, type="Warning")
+        else:  # served all the same, because the mode says so
+            yield Announce(Reason.GUARDRAIL_REPORTED, verdict.message, dedupe=aim.revision.run_name, type="Warning")
+    was = snapshot.status.active_revision
     if serving is not None and serving.active is not None and (was is None or was.name != serving.active.name):
         message = f"{serving.active.called} serves all traffic"
         yield Announce(Reason.ROLLED_OUT, message, dedupe=f"{serving.active.name} {serving.active.since}")

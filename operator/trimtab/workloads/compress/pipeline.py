@@ -290,6 +290,10 @@ class Run:
             (apart / RECIPE).write_text(made.search["steps"])
         self._draw(report, apart)
         write_manifest(apart)
+        original = None
+        if not passed(self.spec.guardrail, finding.guardrail):
+            named = {"model": self.spec.model, "key": origin.key}
+            original = write_original(made.baseline, folder, {**tensors, "classes": finding.classes}, named, origin.uri)
         write_manifest(folder, model=self.spec.model, key=origin.key)
         self.stop.check()
         published = publish_artifact(folder, origin.uri, OUTPUT_FIELD)
@@ -324,10 +328,6 @@ class Made:
     reports: tuple[StepReport, ...]
     data: RunData
     reporter: Reporter
-        original = None
-        if not passed(self.spec.guardrail, finding.guardrail):
-            named = {"model": self.spec.model, "key": origin.key}
-            original = write_original(made.baseline, folder, {**tensors, "classes": finding.classes}, named, origin.uri)
     evaluating: int
     """Index of the stage that judges."""
     finding: Finding | None = None
