@@ -1,0 +1,1 @@
+"""The four models, each built from what packages ship."""
