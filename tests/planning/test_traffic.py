@@ -138,7 +138,7 @@ def test_absent_conditions_mean_ready():
 def test_ipv6_addresses():
     """The address has brackets, as URLs need; the server's name has none, as HAProxy needs."""
     (traffic,) = desired_traffic([a_model()], [a_slice({"addresses": ["fd00::1"]})])
-    assert (traffic.endpoints[0].address, traffic.endpoints[0].server) == ("[fd00::1]:8080", "fd00::1:8080")
+    assert (traffic.endpoints[0].address, traffic.endpoints[0].server) == ("[fd00::1]:8080", "fd00::1:8080_r1")
 
 
 @pytest.mark.parametrize(
@@ -204,3 +204,20 @@ def test_properties(shares, items, avoided, rng):
             assert endpoint.duty is Duty.ACTIVE
         if not conditions["ready"] and not conditions["serving"]:
             assert endpoint.duty in {Duty.STARTING, Duty.DRAIN}
+
+
+@pytest.mark.parametrize(
+    ("shares", "policy"),
+    [
+        pytest.param({"r1": 50, "r2": 50}, Policy.LEAST_CONNECTIONS, id="equal weights"),
+        pytest.param({"r1": 90, "r2": 10}, Policy.ROUND_ROBIN, id="a canary"),
+        pytest.param({"r1": 100, "r2": 0}, Policy.LEAST_CONNECTIONS, id="no share"),
+    ],
+)
+def test_shares_need_turns(shares, policy):
+    """HAProxy's leastconn keeps no shares, so a canary takes turns by weight."""
+    model = a_model(shares=shares, balancing={"policy": "LeastConnections"})
+    slices = [a_slice(an_endpoint(1)), a_slice(an_endpoint(2), revision="r2")]
+    (traffic,) = desired_traffic([model], slices)
+    assert traffic.policy is policy
+    assert traffic.revisions == ("r1", "r2")

@@ -67,6 +67,7 @@ class Reason:
     NO_REVISION = "NoRevision"  # nothing has been rolled out yet
     NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica, or is not Ready itself
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    CANARY_FAILED = "CanaryFailed"  # worse than the active revision under the same traffic: rolled back
     # Capacity
     CAPACITY_MET = "CapacityMet"
     FLOOR_NOT_MET = "FloorNotMet"
@@ -74,6 +75,7 @@ class Reason:
     NO_POOL = "NoPool"
     # Events only
     SCALED = "Scaled"
+    CANARY_STEP = "CanaryStep"  # a canary passed a step
     SPOT_INTERRUPTED = "SpotInterrupted"
     RUN_STARTED = "RunStarted"
     NODES_ORDERED = "NodesOrdered"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from pydantic import Field
@@ -37,6 +38,27 @@ class EndpointStats(ApiModel):
     """Requests that it takes at once, as its runtime says; 0 before that is known."""
 
 
+# Times are counted in buckets whose upper bounds grow by the fourth root of 2 from 0.1 ms: a quantile read from them
+# is within 19 %, from 0.1 ms to 62 s.
+BUCKETS = 79
+
+
+def bucket_bound_ms(bucket: int) -> float:
+    """Return the longest time, in milliseconds, that a bucket (0 to BUCKETS - 1) counts; the last one has no bound."""
+    return 0.1 * math.pow(2.0, bucket / 4)
+
+
+class RevisionStats(ApiModel):
+    """What became of the requests that a revision was given, since HAProxy started."""
+
+    requests: int = 0
+    """Requests that it was given: answered, or failed on the way."""
+    errors: int = 0
+    """Of them answered with 5xx or not at all; the gateway may have sent them again elsewhere since."""
+    latencies: dict[int, int] = Field(default_factory=dict)
+    """Answers other than 5xx by `bucket_bound_ms`, from the full request at the gateway to the answer's head."""
+
+
 class ModelStats(ApiModel):
     """One model's traffic, since HAProxy started."""
 
@@ -52,6 +74,8 @@ class ModelStats(ApiModel):
     """Mean total time of the last 1,024 requests."""
     endpoints: list[EndpointStats] = Field(default_factory=list)
     """Every replica that the gateway knows."""
+    revisions: dict[str, RevisionStats] = Field(default_factory=dict)
+    """By revision, while there are replicas of more than one."""
 
 
 class GatewayStats(ApiModel):

@@ -107,21 +107,23 @@ class Scaling(ApiModel):
 class CanaryStep(ApiModel):
     """One step of a canary."""
 
-    weight: Percent
-    """Share of the traffic."""
+    weight: Annotated[str, Field(pattern=r"^(100|[1-9][0-9]?)%$", max_length=4)]
+    """Share of the traffic, in whole percent."""
     hold: Duration | None = None
-    """How long."""
+    """How long at least."""
     max_error_rate: Percent | None = None
-    """Of the new revision's requests."""
+    """Of the new revision's requests; no more than the old revision's unless set."""
     max_p95_latency: Duration | None = Field(default=None, alias="maxP95Latency")
-    """Of the new revision's requests."""
+    """Of the new revision's requests; 1.5 times the old revision's unless set."""
 
 
 class Canary(ApiModel):
-    """Traffic moves in steps."""
+    """Traffic moves in steps; a revision that does worse than the old one in the same time is rolled back."""
 
     steps: Annotated[list[CanaryStep], Field(min_length=1, max_length=16)]
-    """Weights in order."""
+    """In order; all traffic follows the last one."""
+    min_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """Requests that the new revision must have had in a step before anything is concluded."""
 
 
 class Rollout(ApiModel):
@@ -134,7 +136,7 @@ class Rollout(ApiModel):
     drain_timeout: Duration = "30s"
     """How long requests in flight may take when their replica goes."""
     progress_deadline: Duration = "10m"
-    """A rollout that does not finish by then is rolled back and Stalled."""
+    """A rollout that comes no further for so long is rolled back and Stalled; a canary step's hold does not count."""
     canary: Canary | None = None
     """Move traffic in steps."""
 

@@ -164,6 +164,29 @@ class TrafficStatus(ApiModel):
     """Nodes that go away: their replicas get no new request."""
 
 
+class RolloutStatus(ApiModel):
+    """The rollout under way."""
+
+    revision: str
+    """The candidate."""
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Canary steps in all."""
+    steps_passed: Annotated[int, Field(ge=0)] = 0
+    """Canary steps that it has passed."""
+    weight: Annotated[int, Field(ge=0, le=100)] = 0
+    """Share of the traffic that its canary has reached, in percent."""
+    since: str | None = None
+    """Since when the step's traffic is measured."""
+    analysis: str = ""
+    """What keeps the step from ending."""
+    admitted: Annotated[int, Field(ge=0)] = 0
+    """Most replicas that the gateway had admitted."""
+    remaining: Annotated[int, Field(ge=0)] = 0
+    """Fewest pods of the active revision that were left."""
+    progressed_at: str
+    """When it last came further: progressDeadline counts from here."""
+
+
 class CostStatus(ApiModel):
     """What the replicas cost, from the pools' prices."""
 
@@ -227,6 +250,8 @@ class OptimizedModelStatus(ApiModel):
     """What serves."""
     candidate_revision: RevisionStatus | None = None
     """What is being rolled out."""
+    rollout: RolloutStatus | None = None
+    """How far that is."""
     revisions: list[RevisionStatus] = Field(default_factory=list)
     """What served before, newest first."""
     replicas: ReplicasStatus | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import aiohttp
 import structlog
 from pydantic import ValidationError
 
-from trimtab.api.gateway import EndpointState, EndpointStats, GatewayStats, ModelStats
+from trimtab.api.gateway import EndpointState, EndpointStats, GatewayStats, ModelStats, RevisionStats
 from trimtab.api.names import GATEWAY_STATS_PORT
 
 log = structlog.get_logger(__name__)
@@ -102,6 +103,18 @@ def _sum(one: ModelStats, other: ModelStats) -> ModelStats:
         errors_total=one.errors_total + other.errors_total,
         latency_ms_average=max(one.latency_ms_average, other.latency_ms_average),
         endpoints=list(endpoints.values()),
+        revisions={
+            name: _both(one.revisions.get(name, RevisionStats()), other.revisions.get(name, RevisionStats()))
+            for name in {*one.revisions, *other.revisions}
+        },
+    )
+
+
+def _both(one: RevisionStats, other: RevisionStats) -> RevisionStats:
+    return RevisionStats(
+        requests=one.requests + other.requests,
+        errors=one.errors + other.errors,
+        latencies=dict(Counter(one.latencies) + Counter(other.latencies)),
     )
 
 

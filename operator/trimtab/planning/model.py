@@ -10,6 +10,7 @@ from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Verdict
 from trimtab.api.status import DecisionStatus
 from trimtab.errors import NotYet, Stalled
+from trimtab.planning.canary import Window
 from trimtab.planning.costing import cost_of
 from trimtab.planning.plan import Action, Announce, Plan
 from trimtab.planning.scaling import ScalingState, Wanted, scale
@@ -29,6 +30,8 @@ class Memory:
 
     scaling: ScalingState = field(default_factory=ScalingState)
     wanted: Wanted | None = None
+    window: Window | None = None
+    """What was counted when a canary's step began."""
     refused: str | None = None
     """What the API server said when the last plan was carried out, if it refused a part of it."""
 
@@ -43,14 +46,14 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     ordered = snapshot.status.replicas.desired if snapshot.status.replicas else 0
     floor = max(ordered, snapshot.spec.serving.min_replicas)
     wanted, scaling = scale(snapshot, snapshot.spec, memory.scaling, floor)
-    serving = _admonished(serve(snapshot, snapshot.spec, aim.revision, wanted), memory.refused)
+    serving = _admonished(serve(snapshot, snapshot.spec, aim.revision, wanted, memory.window), memory.refused)
     idle = serving.active is None and serving.candidate is None
     decisions = () if idle else tuple(_decisions(snapshot, memory.wanted, wanted, serving))
     status = status_of(snapshot, aim, serving, wanted, cost_of(snapshot, snapshot.spec), decisions)
     # Told first: what comes after may be refused.
     actions = (*_announcements(snapshot, aim, serving), *_scaling_events(decisions), *aim.actions, *serving.actions)
     # Nothing is remembered of a time without replicas: nodes that nobody ordered cannot be late.
-    after = Memory() if idle else Memory(scaling=scaling, wanted=wanted)
+    after = Memory() if idle else Memory(scaling=scaling, wanted=wanted, window=serving.window)
     return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle)), after
 
 
@@ -78,6 +81,11 @@ def _decisions(snapshot: Snapshot, before: Wanted | None, after: Wanted, serving
         yield DecisionStatus(time=at, kind="Rollout", message=f"all traffic goes to {now.called}")
     elif serving.candidate is not None and snapshot.status.candidate_revision is None:
         yield DecisionStatus(time=at, kind="Rollout", message=f"rolling out {serving.candidate.called}")
+    if serving.news:
+        yield DecisionStatus(time=at, kind="Rollout", message=serving.news)
+    given_up = snapshot.status.candidate_revision is not None and serving.candidate is None
+    if given_up and isinstance(serving.problem, Stalled):
+        yield DecisionStatus(time=at, kind="Rollout", message=serving.problem.message)
     if before is None:
         return
     if before.replicas != after.replicas:
@@ -116,6 +124,8 @@ def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> 
     if serving is not None and serving.active is not None and (was is None or was.name != serving.active.name):
         message = f"{serving.active.called} serves all traffic"
         yield Announce(Reason.ROLLED_OUT, message, dedupe=f"{serving.active.name} {serving.active.since}")
+    if serving is not None and serving.news:
+        yield Announce(Reason.CANARY_STEP, serving.news, dedupe=f"{snapshot.generation} {serving.news}")
     for node, until in snapshot.doomed_nodes.items():
         hit = [pod.name for pod in snapshot.pods if pod.node == node and not pod.terminating]
         if hit:

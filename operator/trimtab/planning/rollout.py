@@ -29,6 +29,11 @@ class Shares:
     """Whether the candidate has taken over."""
 
 
+def canary_weights(candidate: str, weight: int, active: str) -> tuple[WeightStatus, ...]:
+    """Return the traffic split of a canary: the candidate gets `weight` percent, whatever its replicas."""
+    return WeightStatus(revision=active, weight=100 - weight), WeightStatus(revision=candidate, weight=weight)
+
+
 def weights(replicas: Mapping[str, int]) -> tuple[WeightStatus, ...]:
     """Return the traffic split in whole percent: by replicas, so that each gets the same load whatever it runs.
 
@@ -44,7 +49,9 @@ def weights(replicas: Mapping[str, int]) -> tuple[WeightStatus, ...]:
     return tuple(WeightStatus(revision=name, weight=weight) for name, weight in split.items())
 
 
-def shares(wanted: int, *, healthy: int, floor: int, old_left: int | None, limits: Rollout) -> Shares:
+def shares(
+    wanted: int, *, healthy: int, floor: int, old_left: int | None, limits: Rollout, most: int | None = None
+) -> Shares:
     """Decide the replicas of active revision and candidate.
 
     Args:
@@ -53,6 +60,7 @@ def shares(wanted: int, *, healthy: int, floor: int, old_left: int | None, limit
         floor: Replicas that are enough to take over where nothing serves yet.
         old_left: Pods of the active revision that still exist; None when there is no active revision.
         limits: maxSurge and maxUnavailable.
+        most: Replicas that the candidate may have for now (a canary's step, a pause); None when it may take over.
 
     Active and admitted replicas together never fall below `wanted - maxUnavailable`, and all replicas together
     never exceed `wanted + maxSurge` (rounded up to one that can move).
@@ -61,5 +69,10 @@ def shares(wanted: int, *, healthy: int, floor: int, old_left: int | None, limit
         return Shares(active=0, candidate=wanted, done=healthy >= min(wanted, floor))
     surge, unavailable = limits.max_surge, limits.max_unavailable
     keep = max(0, wanted - unavailable - healthy)
+    if most is not None:
+        # What the candidate may not have, the active revision keeps.
+        most = min(most, wanted)
+        keep = max(keep, min(wanted, wanted + surge - most))
+        return Shares(active=keep, candidate=min(most, max(healthy, wanted + surge - keep)), done=False)
     new = min(wanted, max(healthy, wanted + surge - keep))
     return Shares(active=keep, candidate=new, done=keep == 0 and old_left == 0 and healthy >= wanted - unavailable)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from trimtab.api.base import CapacityType
-from trimtab.api.conditions import ROLLED_OUT, Reason, find, moment
+from trimtab.api.conditions import ROLLED_OUT, Reason, find
 from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
-from trimtab.api.quantities import seconds
-from trimtab.api.status import RevisionStatus, WeightStatus
+from trimtab.api.status import RevisionStatus, RolloutStatus, WeightStatus
 from trimtab.errors import NotYet, Stalled, TrimtabError
 from trimtab.planning import placement, rollout
+from trimtab.planning.canary import Window
+from trimtab.planning.course import Candidate, Course, course_of
 from trimtab.planning.manifests import serving as manifests
 from trimtab.planning.manifests.gateway import gateway
 from trimtab.planning.plan import Action, Annotate, Apply, Delete, Scale
@@ -22,7 +23,7 @@ from trimtab.planning.snapshot import PodView, Snapshot
 
 # A pod on a node that goes away is asked to leave this long before, if nothing replaced it by then.
 _EVICT_BEFORE = timedelta(seconds=4)
-_DECIDED = {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.ARTIFACT_CORRUPT}
+_DECIDED = {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.ARTIFACT_CORRUPT, Reason.CANARY_FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,21 @@ class Serving:
     problem: TrimtabError | None = None
     """Why the wanted revision is not rolled out (yet)."""
     actions: tuple[Action, ...] = ()
+    rollout: RolloutStatus | None = None
+    """How far the candidate is."""
+    window: Window | None = None
+    """What the operator is to remember of its canary."""
+    news: str = ""
+    """What was decided about its canary."""
 
 
-def serve(snapshot: Snapshot, spec: OptimizedModelSpec, wanted: RevisionStatus | None, scale: Wanted) -> Serving:
+def serve(
+    snapshot: Snapshot,
+    spec: OptimizedModelSpec,
+    wanted: RevisionStatus | None,
+    scale: Wanted,
+    window: Window | None = None,
+) -> Serving:
     """Decide what serves. Without a wanted revision the active one goes on, at the scale that the load asks for."""
     active = snapshot.status.active_revision
     candidate = wanted if wanted is not None and (active is None or wanted.name != active.name) else None
@@ -51,25 +64,31 @@ def serve(snapshot: Snapshot, spec: OptimizedModelSpec, wanted: RevisionStatus |
             candidate = None
     avoid = frozenset(snapshot.doomed_nodes)
     admitted = healthy(snapshot.traffic, candidate.name, avoid) if candidate else 0
+    left = sum(1 for pod in snapshot.pods if pod.revision == active.name) if active else None
+    course: Course | None = None
+    if candidate is not None:
+        course = course_of(snapshot, spec, Candidate(candidate, active, admitted, left or 0, scale.replicas), window)
+        if course.ended is not None:
+            problem, candidate, admitted = course.ended, None, 0
     serving_now = admitted + (healthy(snapshot.traffic, active.name, avoid) if active else 0)
     history = snapshot.status.revisions
-    if candidate is None:
+    if candidate is None or course is None:
         shares = rollout.Shares(active=scale.replicas, candidate=0, done=False)
     else:
-        left = sum(1 for pod in snapshot.pods if pod.revision == active.name) if active else None
         shares = rollout.shares(
             scale.replicas,
             healthy=admitted,
             floor=spec.serving.min_replicas,
             old_left=left,
             limits=spec.serving.rollout,
+            most=course.most,
         )
         if shares.done:
             history = _remembered(active, candidate, history, spec.revision_history_limit)
             active, candidate = candidate, None
             shares = rollout.Shares(active=scale.replicas, candidate=0, done=False)
         else:
-            problem = _rolling(snapshot, candidate, admitted, scale.replicas)
+            problem = _rolling(snapshot, spec, candidate, admitted, shares.candidate, course.note)
     if candidate is None and problem is None and active is not None:
         problem = _broken(snapshot, active)
     replaced = serving_now >= scale.replicas
@@ -77,19 +96,45 @@ def serve(snapshot: Snapshot, spec: OptimizedModelSpec, wanted: RevisionStatus |
     actions = _objects(snapshot, spec, scale, shares, active, candidate, wanted_name)
     split = {r.name: n for r, n in ((active, shares.active), (candidate, shares.candidate)) if r is not None}
     left_over = _left_over(snapshot, set(split))
-    if replaced or not split:
-        actions += _removed(snapshot, left_over)
-    else:
-        split |= left_over
+    gone = left_over if replaced or not split else left_over.keys() & _unproven(snapshot, problem, left_over)
+    actions += _removed(snapshot, gone)
+    split |= {name: replicas for name, replicas in left_over.items() if name not in gone}
+    under_way = course if candidate is not None else None
     return Serving(
         active=active,
         candidate=candidate,
         history=tuple(history),
-        weights=rollout.weights(split),
+        weights=_weights(split, active, candidate, under_way),
         healthy=serving_now,
         problem=problem,
         actions=actions,
+        rollout=under_way.state if under_way else None,
+        window=under_way.window if under_way else None,
+        news=under_way.news if under_way else "",
     )
+
+
+def _weights(
+    split: dict[str, int], active: RevisionStatus | None, candidate: RevisionStatus | None, course: Course | None
+) -> tuple[WeightStatus, ...]:
+    """Return the traffic split: by replicas, and as its canary says where the candidate has one."""
+    by_replicas = rollout.weights(split)
+    if course is None or active is None or candidate is None:
+        return by_replicas
+    if course.weight is not None:
+        return rollout.canary_weights(candidate.name, course.weight, active.name)
+    share = next(entry.weight for entry in by_replicas if entry.revision == candidate.name)
+    if share < course.least_weight:
+        return rollout.canary_weights(candidate.name, course.least_weight, active.name)
+    return by_replicas
+
+
+def _unproven(snapshot: Snapshot, problem: TrimtabError | None, left_over: dict[str, int]) -> set[str]:
+    """Return the revisions that may not stand in for others: their canary failed, or was cut short."""
+    if problem is not None and problem.reason == Reason.CANARY_FAILED:
+        return set(left_over)
+    state = snapshot.status.rollout
+    return {state.revision} if state is not None and state.steps_passed < state.steps else set()
 
 
 def _left_over(snapshot: Snapshot, keep: set[str]) -> dict[str, int]:
@@ -118,16 +163,7 @@ def _refusal(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionSt
     begun = candidate.name == (snapshot.status.candidate_revision.name if snapshot.status.candidate_revision else None)
     if spec.suspend and not begun:
         return NotYet(Reason.SUSPENDED, f"spec.suspend: true; the rollout of {candidate.name} waits; {serving}")
-    deadline = seconds(spec.serving.rollout.progress_deadline)
-    age = (snapshot.now - moment(candidate.since)).total_seconds()
-    if age <= deadline:
-        return None
-    trouble = next((pod.trouble for pod in own if pod.trouble), "its replicas are not healthy at the gateway")
-    return Stalled(
-        Reason.PROGRESS_DEADLINE_EXCEEDED,
-        f"revision {candidate.name} was not rolled out within spec.serving.rollout.progressDeadline "
-        f"({spec.serving.rollout.progress_deadline}): {trouble}; {serving}; correct the cause and change the spec",
-    )
+    return None
 
 
 def _broken(snapshot: Snapshot, active: RevisionStatus) -> Stalled | None:
@@ -137,15 +173,19 @@ def _broken(snapshot: Snapshot, active: RevisionStatus) -> Stalled | None:
         return None
     return Stalled(
         Reason.ARTIFACT_CORRUPT,
-        f"{fatal[0].trouble}; {len(fatal)} replicas of revision {active.name} cannot start, those that run keep "
+        f"{fatal[0].trouble}; {len(fatal)} replicas of {active.called} cannot start, those that run keep "
         "serving; change spec.rerun.reason to make the artifact anew",
     )
 
 
-def _rolling(snapshot: Snapshot, candidate: RevisionStatus, admitted: int, replicas: int) -> NotYet:
+def _rolling(
+    snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionStatus, admitted: int, replicas: int, note: str
+) -> NotYet:
+    if spec.suspend:
+        return NotYet(Reason.SUSPENDED, f"spec.suspend: true; the rollout of {candidate.name} stays where it is")
     trouble = next((p.trouble for p in snapshot.pods if p.revision == candidate.name and p.trouble), None)
-    more = f"; {trouble}" if trouble else ""
-    return NotYet(Reason.ROLLING_OUT, f"revision {candidate.name}: {admitted} of {replicas} replicas admitted{more}")
+    more = "".join(f"; {text}" for text in (note, trouble) if text)
+    return NotYet(Reason.ROLLING_OUT, f"{candidate.called}: {admitted} of {replicas} replicas admitted{more}")
 
 
 def _remembered(

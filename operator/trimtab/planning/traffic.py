@@ -44,8 +44,13 @@ class Endpoint:
 
     @property
     def server(self) -> str:
-        """Its name in HAProxy; a name may hold no brackets."""
-        return self.address.replace("[", "").replace("]", "")
+        """Its name in HAProxy, which counts by revision; a name may hold no brackets."""
+        return f"{self.address.replace('[', '').replace(']', '')}_{self.revision}"
+
+
+def revision_of(server: str) -> str:
+    """Return the revision that a server's name says."""
+    return server.partition("_")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ class ModelTraffic:
     policy: Policy
     retries: int
     endpoints: tuple[Endpoint, ...]
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """Return the revisions that have replicas."""
+        return tuple(sorted({endpoint.revision for endpoint in self.endpoints}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +141,13 @@ def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> Mo
     chosen = _chosen(seen, shares, avoided)
     weights = server_weights(shares, Counter(endpoint.revision for endpoint in chosen))
     active = {endpoint.address: weights[endpoint.revision] for endpoint in chosen}
+    policy = Policy(balancing.get("policy", Policy.ROUND_ROBIN))
+    if len(set(weights.values())) > 1:
+        # The fewest connections know no shares: idle servers are all equal to it, whatever their weights.
+        policy = Policy.ROUND_ROBIN
     return ModelTraffic(
         model=name,
-        policy=Policy(balancing.get("policy", Policy.ROUND_ROBIN)),
+        policy=policy,
         retries=int(balancing.get("retries", LoadBalancing().retries)),
         endpoints=tuple(
             _endpoint(endpoint, active.get(endpoint.address, 0), avoided)

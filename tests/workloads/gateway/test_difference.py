@@ -11,7 +11,7 @@ from trimtab.workloads.gateway.difference import Difference, difference, routes_
 from trimtab.workloads.gateway.observed import ANY_MODEL, Observed, Server, Slot
 
 SLOT = "roundrobin-r3-00"
-PATH = f"{SLOT}/10.0.0.1:8080"
+PATH = f"{SLOT}/10.0.0.1:8080_r1"
 
 
 def an_endpoint(number=1, duty=Duty.ACTIVE, weight=None):
@@ -28,7 +28,7 @@ def a_server(**changes):
 
 
 def seen(servers=None, *, routes=None, **slots):
-    servers = {f"10.0.0.{number}:8080": server for number, server in (servers or {}).items()}
+    servers = {f"10.0.0.{number}:8080_r1": server for number, server in (servers or {}).items()}
     routes = {ANY_MODEL: "-", "digits": SLOT} if routes is None else routes
     return Observed({SLOT: Slot(servers=servers), **slots}, routes)
 
@@ -94,7 +94,7 @@ def test_a_server_without_endpoint_goes_in_two_steps():
 def test_new_before_old():
     """A replacement takes over before the one it replaces is lowered."""
     commands = step(traffic(an_endpoint(1, Duty.DRAIN), an_endpoint(2)), seen({1: a_server()})).commands
-    assert commands[0].startswith(f"add server {SLOT}/10.0.0.2:8080")
+    assert commands[0].startswith(f"add server {SLOT}/10.0.0.2:8080_r1")
     assert commands[-1] == f"set server {PATH} weight 0"
 
 
@@ -102,7 +102,7 @@ def test_a_moved_model():
     """Servers first, then the route, and the old slot's servers keep their weight until it is empty."""
     old = "leastconn-r3-00"
     wanted = traffic(an_endpoint())
-    busy = Slot(servers={"10.0.0.1:8080": a_server()}, sessions=2, queued=1)
+    busy = Slot(servers={"10.0.0.1:8080_r1": a_server()}, sessions=2, queued=1)
     moving = seen(routes={ANY_MODEL: "-", "digits": old}, **{old: busy})
     commands = step(wanted, moving).commands
     assert commands[-1] == f"set map models.map digits {SLOT}"
@@ -110,7 +110,10 @@ def test_a_moved_model():
     moved = seen({1: a_server()}, **{old: busy})
     assert step(wanted, moved) == Difference((), leaving=True)
     empty = seen({1: a_server()}, **{old: Slot(servers=busy.servers)})
-    assert step(wanted, empty).commands == (f"disable server {old}/10.0.0.1:8080", f"del server {old}/10.0.0.1:8080")
+    assert step(wanted, empty).commands == (
+        f"disable server {old}/10.0.0.1:8080_r1",
+        f"del server {old}/10.0.0.1:8080_r1",
+    )
 
 
 def test_routes_follow_the_models():
@@ -162,7 +165,7 @@ class Simulated:
 
 
 servers = st.dictionaries(
-    st.integers(1, 4).map("10.0.0.{}:8080".format),
+    st.integers(1, 4).map("10.0.0.{}:8080_r1".format),
     st.builds(
         a_server, weight=st.integers(0, 3), limit=st.sampled_from([2, 8]), status=st.sampled_from(["UP", "MAINT"])
     ),

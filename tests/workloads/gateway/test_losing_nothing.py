@@ -50,7 +50,7 @@ async def test_a_terminating_replica_is_drained_and_forgotten(world, load):
 
         async def drained():
             now = await world.proxy.read()
-            (server,) = [slot.servers[leaver.address] for slot in now.slots.values() if slot.servers]
+            (server,) = [slot.servers[f"{leaver.address}_r1"] for slot in now.slots.values() if slot.servers]
             return server.weight == 0 and server.idle and leaver.working == 0
 
         await world.until(drained)
@@ -64,7 +64,7 @@ async def test_a_terminating_replica_is_drained_and_forgotten(world, load):
 
         async def forgotten():
             now = await world.proxy.read()
-            return {name for slot in now.slots.values() for name in slot.servers} == {stayer.address}
+            return {name for slot in now.slots.values() for name in slot.servers} == {f"{stayer.address}_r1"}
 
         await world.until(forgotten, "deletion of the server")
     assert len(seen.statuses) > 50

@@ -6,12 +6,14 @@ from functools import partial
 import aiohttp
 import pytest
 
-from trimtab.api.gateway import EndpointState
+from trimtab.api.gateway import EndpointState, RevisionStats, bucket_bound_ms
 from trimtab.api.serving import Policy
 from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
 from trimtab.workloads.gateway.agent import Agent
 from trimtab.workloads.gateway.concurrency import Concurrency
 from trimtab.workloads.gateway.configuration import Listener
+from trimtab.workloads.gateway.failures import Failures
+from trimtab.workloads.gateway.latency import answers, buckets_text, with_failures
 from trimtab.workloads.gateway.observed import Observed, Server, Slot, observed, parse_map
 from trimtab.workloads.gateway.runtime import Proxy
 from trimtab.workloads.gateway.statistics import prometheus, report
@@ -20,7 +22,7 @@ from trimtab.workloads.gateway.statistics import prometheus, report
 STAT = """\
 # pxname,svname,qcur,scur,slim,status,weight,wretr,wredis,check_status,hrsp_2xx,hrsp_5xx,hrsp_other,req_tot,qtime,ttime,
 traffic,FRONTEND,,7,4072,OPEN,,,,,40,0,0,47,,,
-roundrobin-r3-00,10.0.0.1:8080,0,2,2,UP,1,1,1,L7OK,38,0,0,38,3,80,
+roundrobin-r3-00,10.0.0.1:8080_r1,0,2,2,UP,1,1,1,L7OK,38,0,0,38,3,80,
 roundrobin-r3-00,BACKEND,5,7,407,UP,1,3,2,,38,2,1,41,12,503,
 leastconn-r3-00,BACKEND,0,0,407,DOWN,0,0,0,,0,0,0,0,0,0,
 MASTER,BACKEND,0,0,0,UP,0,0,0,,0,0,0,0,0,0,
@@ -38,7 +40,7 @@ def test_show_stat_and_show_map():
     assert sorted(seen.slots) == ["leastconn-r3-00", "roundrobin-r3-00"]
     slot = seen.slots["roundrobin-r3-00"]
     assert (slot.in_flight, slot.queued, slot.sessions, slot.requests) == (2, 5, 7, 41)
-    assert slot.servers["10.0.0.1:8080"] == Server(1, 2, "UP", "L7OK", in_flight=2)
+    assert slot.servers["10.0.0.1:8080_r1"] == Server(1, 2, "UP", "L7OK", in_flight=2, failures=1)
     assert seen.slots["leastconn-r3-00"].empty
     assert not slot.empty
 
@@ -69,6 +71,57 @@ def test_the_report():
     assert model.latency_ms_average == 503.0
     (endpoint,) = model.endpoints
     assert (endpoint.state, endpoint.in_flight, endpoint.max_concurrency) == (EndpointState.HEALTHY, 2, 2)
+
+
+TABLE = """\
+# table: answers, type: string, size:51200, used:4
+0x38: key=digits-ab/16/2 use=0 exp=3599964 shard=0 gpc0=10
+0x39: key=digits-ab/19/4 use=0 exp=3599929 shard=0 gpc0=3
+0x3a: key=digits-ab/2/5 use=1 exp=3599965 gpc0=2
+0x3b: key=digits-cd/16/2 use=0 exp=3599965 gpc0=7
+"""
+
+
+def test_show_table():
+    """Answers by revision; a failure counts as one and says nothing about the time of an answer."""
+    found = answers(TABLE)
+    assert found == {
+        "digits-ab": RevisionStats(requests=15, errors=2, latencies={16: 10, 19: 3}),
+        "digits-cd": RevisionStats(requests=7, errors=0, latencies={16: 7}),
+    }
+    given = with_failures(found, {"digits-cd": 1, "digits-x": 2}, ["digits-cd", "digits-x", "digits-y"])
+    assert {name: (stats.requests, stats.errors) for name, stats in given.items()} == {
+        "digits-cd": (8, 1),
+        "digits-x": (2, 2),
+        "digits-y": (0, 0),
+    }
+
+
+def test_the_buckets_leave_no_gap():
+    """Every microsecond up to the last bound is in exactly one range, and within its bucket's bound."""
+    following = 0
+    for number, line in enumerate(buckets_text().splitlines()):
+        bounds, bucket = line.split()
+        low, high = map(int, bounds.split(":"))
+        assert (low, int(bucket)) == (following, number)
+        assert high <= 1000 * bucket_bound_ms(number) < high + 1
+        following = high + 1
+    assert following > 60_000_000
+
+
+def test_failures_outlive_their_servers():
+    """What a server counted stays counted when it is deleted, and is not counted twice when it is added again."""
+    failures = Failures()
+
+    def look(**counts):
+        servers = {f"10.0.0.1:8080_{name}": replace(UP, failures=count) for name, count in counts.items()}
+        failures.seen(Observed({"roundrobin-r3-00": Slot(servers=servers)}, {}))
+        return dict(failures.totals)
+
+    assert look(r1=2) == {"r1": 2}
+    assert look(r1=5, r2=1) == {"r1": 5, "r2": 1}
+    assert look(r2=1) == {"r1": 5, "r2": 1}
+    assert look(r1=1, r2=1) == {"r1": 6, "r2": 1}
 
 
 def test_requests_in_a_slot_that_was_left_still_count():
@@ -138,4 +191,4 @@ def test_prometheus_text():
     assert 'trimtab_gateway_redispatches_total{model="digits"} 2' in lines
     assert 'trimtab_gateway_endpoints{model="digits",state="Healthy"} 1' in lines
     announced = [line for line in lines if line.startswith("# TYPE")]
-    assert len(announced) == len(set(announced)) == 11
+    assert len(announced) == len(set(announced)) == 12

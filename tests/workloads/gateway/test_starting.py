@@ -16,6 +16,7 @@ from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
 from trimtab.workloads.gateway import proxy
 from trimtab.workloads.gateway.concurrency import max_concurrency
 from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
+from trimtab.workloads.gateway.latency import buckets_text
 from trimtab.workloads.gateway.proxy import await_configuration, haproxy_binary
 from trimtab.workloads.gateway.slots import layout
 
@@ -40,10 +41,10 @@ def test_the_configuration_holds_the_servers():
     slots, prepared = layout(TRAFFIC, {})
     text = configuration(LISTENER, TRAFFIC, slots, prepared, {"127.0.0.1:9": 5})
     assert "backend leastconn-r0-00\n    balance leastconn\n    retries 0\n" in text
-    assert "    server 127.0.0.1:9 127.0.0.1:9 weight 3 maxconn 5 check " in text
-    assert "    server 127.0.0.2:9 127.0.0.2:9 weight 0 maxconn 8 check " in text
+    assert "    server 127.0.0.1:9_r1 127.0.0.1:9 weight 3 maxconn 5 check " in text
+    assert "    server 127.0.0.2:9_r2 127.0.0.2:9 weight 0 maxconn 8 check " in text
     assert "127.0.0.3" not in text
-    assert "    server ::1:9 [::1]:9 weight 1 " in text
+    assert "    server ::1:9_r1 [::1]:9 weight 1 " in text
     assert map_text(slots) == "* -\ndigits leastconn-r0-00\n"
     assert map_text({}) == ""
 
@@ -55,6 +56,7 @@ def test_haproxy_takes_the_configuration(tmp_path, host):
     slots, prepared = layout(TRAFFIC, {})
     (tmp_path / "haproxy.cfg").write_text(configuration(replace(LISTENER, host=host), TRAFFIC, slots, prepared, {}))
     (tmp_path / "models.map").write_text(map_text(slots))
+    (tmp_path / "buckets.map").write_text(buckets_text())
     check = subprocess.run(
         [haproxy_binary(), "-c", "-f", "haproxy.cfg"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -17,11 +17,13 @@ from typing import Any
 
 import structlog
 
-from trimtab.api.gateway import GatewayStats
+from trimtab.api.gateway import GatewayStats, RevisionStats
 from trimtab.planning.traffic import ModelTraffic, desired_traffic
 from trimtab.workloads.gateway.concurrency import Concurrency
 from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
 from trimtab.workloads.gateway.difference import difference
+from trimtab.workloads.gateway.failures import Failures
+from trimtab.workloads.gateway.latency import with_failures
 from trimtab.workloads.gateway.observed import Observed
 from trimtab.workloads.gateway.runtime import Proxy, ProxyUnavailable
 from trimtab.workloads.gateway.slots import assigned, layout
@@ -65,6 +67,7 @@ class Agent:
         self._routes: dict[str, str] = {}
         # Slots that a model has left, until their last request is through.
         self._former: dict[str, str] = {}
+        self._failures = Failures()
         self._up: bool | None = None
 
     def wake(self) -> None:
@@ -86,30 +89,45 @@ class Agent:
 
     async def stats(self, now: float) -> GatewayStats:
         """Return the report for `now` (Unix time, seconds)."""
-        return self._report(await self._seen(), now)
+        seen = await self._seen()
+        # Nobody compares a revision with itself: where each model has one, the table is not even asked for.
+        rolling = any(len(item.revisions) > 1 for item in self._traffic or ())
+        return self._report(seen, await self._revisions() if seen and rolling else None, now)
 
     async def metrics(self, now: float) -> str:
         """Return the report in Prometheus' text format."""
         seen = await self._seen()
-        return prometheus(self._report(seen, now), seen)
+        return prometheus(self._report(seen, await self._revisions() if seen else None, now), seen)
 
-    def _report(self, seen: Observed | None, now: float) -> GatewayStats:
-        return report(self._traffic or (), seen, self._limits, self._former, now)
+    def _report(self, seen: Observed | None, revisions: Mapping[str, RevisionStats] | None, now: float) -> GatewayStats:
+        return report(self._traffic or (), seen, self._limits, self._former, now, revisions)
+
+    async def _revisions(self) -> dict[str, RevisionStats] | None:
+        names = {name for item in self._traffic or () for name in item.revisions}
+        try:
+            return with_failures(await self._proxy.answers(), self._failures.totals, names)
+        except ProxyUnavailable:
+            return None
 
     async def _seen(self) -> Observed | None:
         if self._traffic is None:
             return None
         try:
-            return await self._proxy.read()
+            return await self._read()
         except ProxyUnavailable:
             return None
+
+    async def _read(self) -> Observed:
+        seen = await self._proxy.read()
+        self._failures.seen(seen)
+        return seen
 
     async def _round(self) -> float:
         """Take one step; return after how many seconds to look again unless something changes first."""
         traffic = self._traffic = desired_traffic(self._models.values(), self._slices.values())
         self._limits = self._concurrency.limits(traffic)
         try:
-            seen = await self._proxy.read()
+            seen = await self._read()
             self._say(up=True)
             return await self._drive(traffic, seen)
         except ProxyUnavailable as error:

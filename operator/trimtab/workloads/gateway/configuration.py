@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trimtab.planning.traffic import ModelTraffic
+from trimtab.workloads.gateway import latency
 from trimtab.workloads.gateway.difference import DEFAULT_LIMIT, MAP_FILE, routes_of, server_definition
 from trimtab.workloads.gateway.observed import ANY_MODEL
 from trimtab.workloads.gateway.slots import profile_of
@@ -102,7 +103,7 @@ def configuration(
     """
     by_slot = {slots[item.model]: item for item in traffic if item.model in slots}
     backends = (_backend(slot, by_slot.get(slot), limits) for slot in sorted(prepared))
-    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), _frontend(listener), *backends])
+    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), latency.BACKEND, _frontend(listener), *backends])
 
 
 def _errors() -> str:
@@ -130,6 +131,7 @@ def _frontend(listener: Listener) -> str:
 frontend traffic
     bind {listener.bind}
     http-request return status 200 content-type text/plain string ready if {{ path {READY_PATH} }}
+{latency.REQUEST_RULES.rstrip()}
     # The path names the model; where it does not, the host does: <model> or <model>.<namespace>[.…]
     http-request set-var(txn.host) req.hdr(host),field(1,:),lower
     http-request set-var(txn.model) var(txn.host),field(1,.) if {{ var(txn.host) -m reg {local} }}
@@ -141,6 +143,7 @@ frontend traffic
     http-request return status 503 {_JSON} string "{_error("no models here yet")}" {_AGAIN} if !any_model
     http-request return status 404 {_JSON} lf-string "{unknown}" if !known named
     http-request return status 404 {_JSON} string "{unnamed}" if !known
+{latency.RESPONSE_RULES.rstrip()}
     use_backend %[var(txn.slot)]
 """.lstrip()
 

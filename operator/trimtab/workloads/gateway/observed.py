@@ -28,6 +28,8 @@ class Server:
     """Result of the last check: L7OK, L4CON, …; INI before the first."""
     in_flight: int = 0
     queued: int = 0
+    failures: int = 0
+    """Attempts that it did not answer: refused, broken off, or sent again elsewhere."""
 
     @property
     def in_maintenance(self) -> bool:
@@ -117,6 +119,8 @@ def _server(row: Mapping[str, str]) -> Server:
         check=row["check_status"],
         in_flight=_number(row, "scur"),
         queued=_number(row, "qcur"),
+        # One attempt counts in several of these; in which differs between 2.6 and 2.8.
+        failures=max(_number(row, "wretr"), _number(row, "wredis"), _number(row, "econ") + _number(row, "eresp")),
     )
 
 

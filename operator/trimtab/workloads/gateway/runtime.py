@@ -10,9 +10,11 @@ from typing import Self
 
 import structlog
 
+from trimtab.api.gateway import RevisionStats
 from trimtab.errors import NotYet
 from trimtab.workloads.gateway.configuration import ADMIN_SOCKET, CONFIG_FILE, MASTER_SOCKET
 from trimtab.workloads.gateway.difference import MAP_FILE
+from trimtab.workloads.gateway.latency import BUCKETS_FILE, TABLE, answers, buckets_text
 from trimtab.workloads.gateway.observed import Observed, observed, parse_map
 
 log = structlog.get_logger(__name__)
@@ -53,6 +55,14 @@ class Proxy:
         """
         stat = await self._ask(ADMIN_SOCKET, "show stat")
         return observed(stat, await self._ask(ADMIN_SOCKET, f"show map {MAP_FILE}"))
+
+    async def answers(self) -> dict[str, RevisionStats]:
+        """Return what each revision answered since the worker started.
+
+        Raises:
+            ProxyUnavailable: It does not answer.
+        """
+        return answers(await self._ask(ADMIN_SOCKET, f"show table {TABLE}"))
 
     async def change(self, commands: Iterable[str]) -> bool:
         """Run runtime commands in order; return whether each was carried out.
@@ -115,6 +125,7 @@ class Proxy:
 
         The configuration comes first: a HAProxy that starts in between then knows every slot that the map names.
         """
+        self._replace(BUCKETS_FILE, buckets_text())
         self._replace(MAP_FILE, routes, only_if_missing=True)
         self._replace(CONFIG_FILE, configuration)
         self._replace(MAP_FILE, routes)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from trimtab.api.gateway import EndpointState, EndpointStats, GatewayStats, ModelStats
+from trimtab.api.gateway import (
+    EndpointState,
+    EndpointStats,
+    GatewayStats,
+    ModelStats,
+    RevisionStats,
+    bucket_bound_ms,
+)
 from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
 from trimtab.workloads.gateway.observed import Observed, Server, Slot
 
@@ -17,11 +24,12 @@ def report(
     limits: Mapping[str, int],
     former: Mapping[str, str],
     now: float,
+    revisions: Mapping[str, RevisionStats] | None = None,
 ) -> GatewayStats:
     """Return the report; without HAProxy it says so and has no numbers.
 
     `limits` is address → requests at once; `former` slot → model for slots that a model has left: their requests
-    still count as its own. `now` is Unix time in seconds.
+    still count as its own. `now` is Unix time in seconds, `revisions` what each was given, where that was asked for.
     """
     if seen is None:
         return GatewayStats(time=now, proxy_up=False)
@@ -31,13 +39,20 @@ def report(
             seen.slots.get(seen.routes.get(item.model, ""), Slot()),
             [seen.slots[slot] for slot, model in former.items() if model == item.model and slot in seen.slots],
             limits,
+            {name: revisions[name] for name in item.revisions if name in revisions} if revisions else {},
         )
         for item in traffic
     }
     return GatewayStats(time=now, proxy_up=True, models=models)
 
 
-def _model(item: ModelTraffic, slot: Slot, former: list[Slot], limits: Mapping[str, int]) -> ModelStats:
+def _model(
+    item: ModelTraffic,
+    slot: Slot,
+    former: list[Slot],
+    limits: Mapping[str, int],
+    revisions: dict[str, RevisionStats],
+) -> ModelStats:
     everything = [slot, *former]
     return ModelStats(
         in_flight=sum(each.in_flight for each in everything),
@@ -60,6 +75,7 @@ def _model(item: ModelTraffic, slot: Slot, former: list[Slot], limits: Mapping[s
             )
             for endpoint in item.endpoints
         ],
+        revisions=revisions,
     )
 
 
@@ -124,6 +140,7 @@ def _lines(stats: GatewayStats, seen: Observed | None) -> Iterator[str]:
         yield from _family(name, "gauge", text, samples)
     for name, (text, samples) in counters.items():
         yield from _family(name, "counter", text, samples)
+    yield from _histogram(stats)
 
 
 def _endpoints(stats: GatewayStats) -> Iterator[tuple[str, int]]:
@@ -131,6 +148,22 @@ def _endpoints(stats: GatewayStats) -> Iterator[tuple[str, int]]:
         for state in EndpointState:
             count = sum(1 for endpoint in model.endpoints if endpoint.state is state)
             yield f'model="{name}",state="{state}"', count
+
+
+def _histogram(stats: GatewayStats) -> Iterator[str]:
+    """Yield the times of answers; buckets that add nothing are left out."""
+    full = "trimtab_gateway_answer_seconds"
+    yield f"# HELP {full} Time from the full request to the head of the answer, by revision."
+    yield f"# TYPE {full} histogram"
+    for model, revision, counted in (
+        (name, revision, counted) for name, m in stats.models.items() for revision, counted in m.revisions.items()
+    ):
+        labels, below = f'model="{model}",revision="{revision}"', 0
+        for bucket in sorted(counted.latencies):
+            below += counted.latencies[bucket]
+            yield f'{full}_bucket{{{labels},le="{bucket_bound_ms(bucket) / 1000:.6g}"}} {below}'
+        yield f'{full}_bucket{{{labels},le="+Inf"}} {below}'
+        yield f"{full}_count{{{labels}}} {below}"
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, float]]) -> Iterator[str]:

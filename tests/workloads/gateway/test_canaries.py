@@ -1,0 +1,80 @@
+"""Canaries at the real HAProxy: exact shares, and figures of each revision that can be trusted."""
+
+import asyncio
+
+import pytest
+
+from trimtab.api.gateway import RevisionStats
+from trimtab.planning.analysis import difference, quantile_ms
+
+pytestmark = pytest.mark.integration
+
+
+async def counted(world, revision):
+    return (await world.stats("digits")).revisions.get(revision, RevisionStats())
+
+
+async def canary(world, policy, *, weight=10, **options):
+    """Return one replica of the candidate r2 beside three of r1, with `weight` percent of the traffic."""
+    old, new = [await world.replica() for _ in range(3)], await world.replica(**options)
+    world.model("digits", policy, shares={"r1": 100 - weight, "r2": weight})
+    for replica in old:
+        world.endpoint("digits", replica)
+    world.endpoint("digits", new, "r2")
+    await world.until_healthy("digits", *old, new)
+    return old, new
+
+
+@pytest.mark.parametrize(("policy", "weight"), [("RoundRobin", 10), ("LeastConnections", 33)])
+async def test_a_share_is_exact(world, policy, weight):
+    """Of 10,000 requests the candidate gets its share within a fifth of a percent, the others the rest in turn."""
+    old, new = await canary(world, policy, weight=weight)
+    total = 10_000
+
+    async def client():
+        for _ in range(total // 4):
+            status, _ = await world.send("digits")
+            assert status == 200
+
+    await asyncio.gather(*(client() for _ in range(4)))
+    assert abs(new.answered / total - weight / 100) < 0.002
+    counts = [replica.answered for replica in old]
+    assert max(counts) - min(counts) <= 4
+    seen = await counted(world, "r2")
+    assert (seen.requests, seen.errors, sum(seen.latencies.values())) == (new.answered, 0, new.answered)
+
+
+async def test_figures_are_of_the_revision(world):
+    """Errors and times are those of the revision that answered, not of the model."""
+    _, new = await canary(world, "RoundRobin", weight=50, delay=0.05)
+    for _ in range(40):
+        await world.send("digits")
+    slow, fast = await counted(world, "r2"), await counted(world, "r1")
+    assert (slow.requests, fast.requests) == (20, 20)
+    assert 45 <= quantile_ms(slow.latencies, 0.5) <= 75
+    assert quantile_ms(fast.latencies, 0.5) < 20
+    new.status = 500
+    for _ in range(20):
+        await world.send("digits")
+    failed = difference(await counted(world, "r2"), slow)
+    assert (failed.requests, failed.errors) == (10, 10)
+    assert (await counted(world, "r1")).errors == 0
+    assert 'trimtab_gateway_answer_seconds_count{model="digits",revision="r1"} 30' in await world.agent.metrics(0.0)
+
+
+@pytest.mark.parametrize("failure", ["503", "refused"])
+async def test_failures_that_nobody_saw_count(world, failure):
+    """A request that was sent again elsewhere is answered, and still held against the candidate."""
+    _, new = await canary(world, "RoundRobin", weight=50)
+    before = await counted(world, "r2")
+    if failure == "503":
+        new.status = 503
+    else:
+        await new.stop()
+    for _ in range(6):
+        assert (await world.send("digits"))[0] == 200
+    found = difference(await counted(world, "r2"), before)
+    assert found.errors == found.requests >= 1
+    await world.stop_agent()
+    await world.start_agent()
+    assert (await world.until(lambda: world.stats("digits"))).requests_total == 6
