@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -26,6 +26,17 @@ class Saved:
 
     folder: Path
     state: dict[str, Any]
+
+
+class Line(Protocol):
+    """A line of checkpoints, of which the newest counts, wherever it is kept."""
+
+    @property
+    def due(self) -> bool: ...
+
+    def load(self) -> Saved | None: ...
+
+    def save(self, state: dict[str, Any], fill: Callable[[Path], None]) -> None: ...
 
 
 class Checkpoints:

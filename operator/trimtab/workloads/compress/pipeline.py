@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from trimtab.workloads.compress.data import Library, RunData, gather_data
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.original import find_original, write_original
 from trimtab.workloads.compress.progress import Reporter, Stage
-from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
+from trimtab.workloads.compress.recipe import PRESETS, PlacedStep, content_key, recipe
 from trimtab.workloads.compress.report import REPORT, REPORT_FOLDER
 from trimtab.workloads.compress.search.space import space_steps
 from trimtab.workloads.compress.search.summary import RECIPE
@@ -123,7 +124,7 @@ class Run:
 
         start = self._with_students(self._start(fetched, data, owned), students, data, owned)
         boundaries, training = self._checkpoints(origin, "steps"), self._checkpoints(origin, "training")
-        carrier = self._carrier(steps, data, self._made("steps"), boundaries, training, reporter)
+        carrier = self._carrier(steps, data, self._made("steps"), boundaries, training, reporter, self.stop)
         model, reports = carrier.carry(start)
         candidate = self._candidate(model, start, data, self._made("artifact"))
         return Made(start.graph, candidate, steps, reports, data, reporter, len(steps) + 1)
@@ -143,11 +144,14 @@ class Run:
         reporter.begin(0)
 
         from trimtab.workloads.compress.search.holdout import Holdout
+        from trimtab.workloads.compress.search.memory import remembers
         from trimtab.workloads.compress.search.running import SearchRun
 
-        holdout = Holdout(self.spec.guardrail, library, search.folds)
         start = self._start(fetched, data, owned)
         reporter.begin(1)
+        guardrail = self.spec.guardrail
+        seen = partial(remembers, start.graph, self.machine.threads, guardrail, self.stop)
+        holdout = Holdout(guardrail, library, search.folds, seen)
         found = SearchRun(
             spec=self.spec,
             search=search,
@@ -159,6 +163,7 @@ class Run:
             checkpoints=lambda name: self._checkpoints(origin, name),
             carrier=self._carrier,
             write=self._candidate,
+            presets=tuple(PRESETS.values()),
             reporter=reporter,
             stop=self.stop,
             clock=self.clock,
@@ -174,6 +179,7 @@ class Run:
         boundaries: Boundaries,
         training: Checkpoints,
         reporter: Reporter,
+        stop: Stop,
     ) -> Carrier:
         from trimtab.workloads.compress.carrying import Carrier
 
@@ -185,7 +191,7 @@ class Run:
             boundaries=boundaries,
             training=training,
             reporter=reporter,
-            stop=self.stop,
+            stop=stop,
             clock=self.clock,
         )
 

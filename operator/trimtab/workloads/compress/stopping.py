@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
@@ -11,6 +11,10 @@ from types import FrameType
 
 class Interrupted(BaseException):
     """SIGTERM or SIGINT came. No Exception: nothing on the way may mistake it for a failure."""
+
+
+class GroupEnded(BaseException):
+    """Another worker of the run is gone, or was told to stop. No Exception, as `Interrupted` is none."""
 
 
 class Stop:
@@ -26,10 +30,40 @@ class Stop:
     def asked(self) -> bool:
         return self._asked.is_set()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until the run is asked to end, at most so long."""
+        self._asked.wait(seconds)
+
     def check(self) -> None:
         """Raise Interrupted once the run was asked to end."""
         if self.asked:
             raise Interrupted
+
+
+class OutOfTime(BaseException):
+    """What was begun took longer than it may. No Exception, as `Interrupted` is none."""
+
+
+class TimeLimit(Stop):
+    """Looks at another Stop, and at the time; `clock` tells seconds."""
+
+    def __init__(self, outer: Stop, clock: Callable[[], float], seconds: float) -> None:
+        super().__init__()
+        self._outer, self._clock, self._end = outer, clock, clock() + seconds
+
+    @property
+    def asked(self) -> bool:
+        return self._outer.asked
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the run is asked to end, at most so long."""
+        self._outer.wait(seconds)
+
+    def check(self) -> None:
+        """Raise Interrupted once the run was asked to end, OutOfTime once the time is up."""
+        self._outer.check()
+        if self._clock() >= self._end:
+            raise OutOfTime
 
 
 @contextmanager

@@ -11,36 +11,29 @@ import structlog
 
 from trimtab.api.compression import Objective, Preset, Search, Step, Strategy
 from trimtab.api.conditions import Reason
-from trimtab.api.guardrail import Verdict
 from trimtab.api.quantities import seconds
 from trimtab.api.runs import RunSpec
 from trimtab.errors import Stalled
 from trimtab.store import bytes_digest
-from trimtab.workloads.compress.carrying import Boundaries, Carrier, Start
-from trimtab.workloads.compress.checkpoints import Checkpoints
+from trimtab.workloads.compress.carrying import Carrier, Start
+from trimtab.workloads.compress.checkpoints import Checkpoints, Line
 from trimtab.workloads.compress.compiled import size_of
-from trimtab.workloads.compress.data import RunData, gather_data
-from trimtab.workloads.compress.judging import Finding, judge
+from trimtab.workloads.compress.data import RunData
+from trimtab.workloads.compress.judging import Finding
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.progress import Reporter
 from trimtab.workloads.compress.recipe import PlacedStep, recipe
-from trimtab.workloads.compress.search.exploring import Settings, explore
+from trimtab.workloads.compress.search.exploring import explore
+from trimtab.workloads.compress.search.finals import Finals
 from trimtab.workloads.compress.search.holdout import Holdout
 from trimtab.workloads.compress.search.journal import Journal
 from trimtab.workloads.compress.search.measuring import Bench
 from trimtab.workloads.compress.search.pareto import ranked
 from trimtab.workloads.compress.search.prefixes import Prefixes, prefix_keys
-from trimtab.workloads.compress.search.space import SEARCH_FIELD, Space, our_space, users_space
-from trimtab.workloads.compress.search.summary import (
-    LOOKS,
-    Look,
-    corrected,
-    document,
-    looks_for,
-    nothing_held,
-    told,
-)
-from trimtab.workloads.compress.search.trials import Proposal, Trial
+from trimtab.workloads.compress.search.space import SEARCH_FIELD, Option, Space, our_space, users_space
+from trimtab.workloads.compress.search.summary import document, looks_for, nothing_held, widening
+from trimtab.workloads.compress.search.trials import Outcome, Proposal, Trial
+from trimtab.workloads.compress.search.walking import Settings
 from trimtab.workloads.compress.stopping import Stop
 
 if TYPE_CHECKING:
@@ -49,6 +42,7 @@ if TYPE_CHECKING:
 TRIALS = 24
 TIMEOUT_S = 25 * 60.0
 _FINAL = 0.95  # of the search's stage goes to trials, the rest to the candidates made anew
+_MORE_TO_LEARN = 4 / 3  # times that the whole training split takes, in that of the part without the validation samples
 log = structlog.get_logger()
 
 
@@ -83,7 +77,7 @@ class Found:
     document: dict[str, Any]
 
 
-MakeCarrier = Callable[[tuple[PlacedStep, ...], RunData, Path, Boundaries, Checkpoints, Reporter], Carrier]
+MakeCarrier = Callable[[tuple[PlacedStep, ...], RunData, Path, Line, Line, Reporter, Stop], Carrier]
 
 
 @dataclass(slots=True)
@@ -104,6 +98,8 @@ class SearchRun:
     carrier: MakeCarrier
     write: Callable[[Model, Start, RunData, Path], Path]
     """Writes a model's file into a folder."""
+    presets: tuple[tuple[Step, ...], ...]
+    """What our presets would do with this source: tried first."""
     reporter: Reporter
     stop: Stop
     clock: Callable[[], float]
@@ -115,24 +111,62 @@ class SearchRun:
         Raises:
             Stalled: The space does not fit the source. NotYet, Interrupted: As a run's steps do.
         """
-        trials, settings = self._trials()
+        began = self.clock()
+        settings = self._settings()
+        trials = self._trials(settings)
         order = ranked(trials, settings.objective, settings.max_ms)
-        candidates = looks_for(order) or trials[:1]  # candidate 0 is the first of all trials
-        found, looks = self._judged(candidates, len(candidates))
-        chosen = candidates[found[0]]
-        warnings = () if any(trial.recipe for trial in order) else (nothing_held(trials),)
-        _, candidate, steps, reports, data, finding = found
-        data = replace(data, warnings=(*data.warnings, *warnings))
+        widened = widening(self.spec.guardrail.confidence)
+        candidates = looks_for(order, self.holdout.judges, widened) or trials[:1]  # of all trials the first is number 0
+        late = began + settings.seconds - self.clock()
+        finals = Finals(
+            guardrail=self.spec.guardrail,
+            spec=self.spec,
+            machine=self.machine,
+            baseline=self.start.graph,
+            place=self._placed,
+            make=self._made_anew,
+            line=self.checkpoints("looks"),
+            seconds=lambda trial: max(late, trial.seconds * 2 * settings.remake) if settings.remake else None,
+            inside=self._final_reporter,
+            stop=self.stop,
+            clock=self.clock,
+        )
+        best, looks = finals.judged(candidates, self.holdout.final)
+        chosen = candidates[best.index]
+        data = replace(best.data, warnings=(*best.data.warnings, *self._warnings(trials, order)))
         log.info("recipe.chosen", recipe=chosen.title, trials=len(trials), looks=len(looks))
-        return Found(candidate, steps, reports, data, finding, document(self.search, trials, order, chosen, looks))
+        told = document(self.search, trials, order, chosen, looks) | {"compared": self.holdout.source}
+        return Found(best.candidate, best.steps, best.reports, data, best.finding, told)
 
-    def _trials(self) -> tuple[list[Trial], Settings]:
+    def _warnings(self, trials: list[Trial], order: list[Trial]) -> tuple[str, ...]:
+        found = () if any(trial.recipe for trial in order) else (nothing_held(trials),)
+        cut = [trial.title for trial in trials if trial.outcome is Outcome.CUT_OFF]
+        if cut:
+            limit = self.search.timeout or f"{TIMEOUT_S / 60:.0f}m"
+            sentence = (
+                f"{SEARCH_FIELD}.timeout: {limit} was up after {len(trials)} trials, in the middle of one "
+                f"({cut[0]}), which was stopped; the best of the others was taken"
+            )
+            found = (*found, sentence)
+        return found
+
+    def _settings(self) -> Settings:
         search, guardrail = self.search, self.spec.guardrail
-        space = self._space()
         single = search.objective is not Objective.THROUGHPUT  # whose batches the promise is not about
-        bench = Bench(
-            guardrail=guardrail,
+        return Settings(
             objective=search.objective,
+            strategy=search.strategy or Strategy.BAYESIAN,
+            trials=search.trials or TRIALS,
+            seconds=seconds(search.timeout) if search.timeout else TIMEOUT_S,
+            remake=_MORE_TO_LEARN if self.holdout.remade else 0.0,
+            max_ms=seconds(guardrail.max_latency) * 1000 if guardrail.max_latency and single else None,
+        )
+
+    def _trials(self, settings: Settings) -> list[Trial]:
+        space = self._space()
+        bench = Bench(
+            guardrail=self.spec.guardrail,
+            objective=settings.objective,
             holdout=self.holdout,
             baseline=self.start.graph,
             threads=self.machine.threads,
@@ -142,36 +176,29 @@ class SearchRun:
             stop=self.stop,
             clock=self.clock,
         )
-        settings = Settings(
-            objective=search.objective,
-            strategy=search.strategy or Strategy.BAYESIAN,
-            trials=search.trials or TRIALS,
-            seconds=seconds(search.timeout) if search.timeout else TIMEOUT_S,
-            max_ms=seconds(guardrail.max_latency) * 1000 if guardrail.max_latency and single else None,
-        )
-
+        expected = space.count(settings.trials + 1)
         reached = 0.0
 
         def begun(proposal: Proposal, done: int, spent: float) -> None:
             nonlocal reached
             self.stop.check()
-            share = 1 / (settings.trials + 1)
+            share = 1 / (max(expected, done) + 1)
             reached = min(max(reached, done * share, spent / max(settings.seconds, 1e-9)), _FINAL)
             high = min(reached + share, _FINAL)
-            self._inside = Within(
-                self.reporter, f"trial {done + 1}, {proposal.title}", reached, high, len(proposal.steps)
-            )
+            title = f"trial {done + 1}, {proposal.title}"
+            self._inside = Within(self.reporter, title, reached, high, len(proposal.steps))
             reached = high
 
-        journal = Journal(self.checkpoints("search"), bench.measure, begun)
+        journal = Journal(self.checkpoints("search"), bench.measure, begun, self.clock)
         journal.resume()
-        return explore(space, settings, journal.result), settings
+        return explore(space, settings, journal.result)
 
     def _space(self) -> Space:
         graph = self.start.network is None
         if self.search.space is None:
-            return our_space(self.search.objective, trainable=self.holdout.trainable and not graph)
-        space = users_space(self.search.space)
+            trainable = self.holdout.trainable and not graph
+            return our_space(self.search.objective, trainable=trainable, presets=self.presets, accepts=self._accepts)
+        space = users_space(self.search.space, self._accepts)
         for option in (option for slot in space.slots for option in slot):
             if graph and option.needs_network:
                 raise Stalled(
@@ -180,75 +207,69 @@ class SearchRun:
                 )
         return space
 
+    def _accepts(self, options: tuple[Option, ...]) -> bool:
+        try:
+            self._placed([option.step for option in options])
+        except Stalled:
+            return False
+        return True
+
     def _placed(self, steps: list[Step]) -> tuple[PlacedStep, ...]:
         """Return steps as a run of just these places them, so that pasting them back makes the same artifact."""
         choice = {"steps": steps, "preset": None} if steps else {"steps": None, "preset": Preset.NONE}
         compression = self.spec.compression.model_copy(update={"search": None, **choice})
         return recipe(self.spec.model_copy(update={"compression": compression}), self.start.network is None)
 
-    def _build(self, steps: tuple[PlacedStep, ...], data: RunData, fold: int) -> Path:
-        origin = bytes_digest(f"{self.origin} {fold} of {len(self.holdout.folds)}".encode())
-        keys = prefix_keys(origin, steps) or ["none"]
-        model, _ = self._carried(steps, data, keys, Prefixes(self.folder / "prefixes", keys), self._inside)
+    def _build(self, steps: tuple[PlacedStep, ...], data: RunData, fold: int, stop: Stop) -> Path:
+        keys = self._keys(steps, fold)
+        model, _ = self._carried(steps, data, keys, self._prefixes(keys), self._inside or self.reporter, stop)
         return self.write(model, self.start, data, _fresh(self.folder / "trials" / keys[-1]))
+
+    def _keys(self, steps: tuple[PlacedStep, ...], fold: int) -> list[str]:
+        origin = bytes_digest(f"{self.origin} {fold} of {len(self.holdout.folds)}".encode())
+        return prefix_keys(origin, steps) or ["none"]
+
+    def _prefixes(self, keys: list[str]) -> Prefixes:
+        return Prefixes(self.folder / "prefixes", keys)
 
     def _carried(
         self,
         steps: tuple[PlacedStep, ...],
         data: RunData,
         keys: list[str],
-        boundaries: Boundaries,
-        reporter: Reporter | None,
+        boundaries: Line,
+        reporter: Reporter,
+        stop: Stop,
     ) -> tuple[Model, tuple[StepReport, ...]]:
         training = self.checkpoints(f"training-{keys[-1]}")
         scratch = _fresh(self.folder / "steps" / keys[-1])
-        return self.carrier(steps, data, scratch, boundaries, training, reporter or self.reporter).carry(self.start)
+        return self.carrier(steps, data, scratch, boundaries, training, reporter, stop).carry(self.start)
 
-    def _judged(self, candidates: list[Trial], looks: int) -> tuple[_Judged, list[Look]]:
-        """Make each candidate anew from the whole training split and judge it, until one passes."""
-        guardrail = self.spec.guardrail
-        confidence = corrected(guardrail.confidence, looks)
-        strict = guardrail.model_copy(update={"confidence": confidence})
-        spec = self.spec.model_copy(update={"guardrail": strict})
-        seen: list[Look] = []
-        best: _Judged | None = None
-        for index, trial in enumerate(candidates):
-            made = self._made_anew(trial, index, spec)
-            if made is None:
-                seen.append(Look(trial.title, Verdict.FAILED.value, "a step failed on the whole training split"))
-                continue
-            status = made[-1].guardrail
-            if status is None:
-                raise TypeError("a search needs a guardrail")
-            status = told(status, index + 1, looks, guardrail.confidence)
-            made = (*made[:-1], replace(made[-1], guardrail=status))
-            seen.append(Look(trial.title, status.verdict.value, status.message))
-            if best is None or status.verdict is Verdict.PASSED:
-                best = made
-            if status.verdict is Verdict.PASSED:
-                break
-        if best is None:
-            raise Stalled(Reason.STEP_FAILED, f"{SEARCH_FIELD}: no candidate could be made again; run it again")
-        return best, seen
+    def _made_anew(
+        self, steps: tuple[PlacedStep, ...], data: RunData, index: int, reporter: Reporter, stop: Stop
+    ) -> tuple[Path, tuple[StepReport, ...]]:
+        """Make a candidate from all that a run of its steps would learn from; what its trial made is taken as it is."""
+        if self.holdout.remade or any(_has_own_data(placed.step) for placed in steps):
+            keys = prefix_keys(f"{self.origin} final", steps) or ["none"]
+            boundaries: Line = self.checkpoints(f"final-{keys[-1]}")
+        else:
+            keys = self._keys(steps, 0)
+            boundaries = self._prefixes(keys)
+        model, reports = self._carried(steps, data, keys, boundaries, reporter, stop)
+        return self.write(model, self.start, data, _fresh(self.folder / "final" / str(index))), reports
 
-    def _made_anew(self, trial: Trial, index: int, spec: RunSpec) -> _Judged | None:
-        steps = self._placed([Step.model_validate(step) for step in trial.recipe])
-        data = gather_data(self.spec.guardrail, steps, self.holdout.final)
-        keys = prefix_keys(f"{self.origin} final", steps) or ["none"]
-        low, high = (_FINAL + (1 - _FINAL) * part / LOOKS for part in (index, index + 1))
-        inside = Within(self.reporter, f"final {trial.title}", low, high, len(steps))
-        boundaries = self.checkpoints(f"final-{keys[-1]}")
-        try:
-            model, reports = self._carried(steps, data, keys, boundaries, inside)
-            candidate = self.write(model, self.start, data, _fresh(self.folder / "final" / str(index)))
-        except Stalled as error:
-            log.warning("candidate.failed", recipe=trial.title, message=error.message)
-            return None
-        finding = judge(spec, self.machine, self.start.graph, candidate, data, self.stop, inside.tick)
-        return index, candidate, steps, reports, data, finding
+    def _final_reporter(self, title: str, index: int, of: int, steps: int) -> Reporter:
+        low, high = (_FINAL + (1 - _FINAL) * part / of for part in (index, index + 1))
+        return Within(self.reporter, f"final {title}", low, high, steps)
 
 
-_Judged = tuple[int, Path, tuple[PlacedStep, ...], "tuple[StepReport, ...]", RunData, Finding]
+def _has_own_data(step: Step) -> bool:
+    """Whether a step learns or calibrates from a data set of its own, which trials see without what they judge on."""
+    training = step.finetune or step.distill
+    calibration = step.quantize.calibration if step.quantize else None
+    return (training is not None and training.dataset is not None) or (
+        calibration is not None and calibration.uri is not None
+    )
 
 
 def _fresh(folder: Path) -> Path:

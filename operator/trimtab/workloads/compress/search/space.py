@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
 from trimtab.api.base import ApiModel
@@ -20,6 +20,7 @@ from trimtab.api.compression import (
     Scheme,
     Search,
     Step,
+    Student,
 )
 from trimtab.api.quantities import fraction
 from trimtab.planning.support import step_refusals
@@ -33,14 +34,27 @@ _CLUSTERS = (2, 256)
 _LAST = ("quantize", "cluster", "compile")  # what leaves a graph; two of a kind do not go together
 
 # Ours: one line joins a step, and what planning.support refuses leaves by itself. Within a slot the first is tried
-# first: what is known to help most.
+# first: what is known to help most. Shares in between come in when their neighbours are known.
 _PRUNED = (
     Step(prune=Prune(sparsity="50%")),
     Step(prune=Prune(sparsity="75%")),
     Step(prune=Prune(sparsity="25%")),
     Step(prune=Prune(method=PruneMethod.LAYERS, sparsity="50%")),
+    Step(prune=Prune(method=PruneMethod.LAYERS, sparsity="33%")),
 )
-_RECOVERED = (Step(distill=Distill(epochs=20)),)
+_BETWEEN = (
+    Step(prune=Prune(sparsity="62.5%")),
+    Step(prune=Prune(sparsity="87.5%")),
+    Step(prune=Prune(sparsity="37.5%")),
+    Step(prune=Prune(sparsity="12.5%")),
+    Step(prune=Prune(method=PruneMethod.LAYERS, sparsity="67%")),
+    Step(prune=Prune(method=PruneMethod.LAYERS, sparsity="17%")),
+)
+_RECOVERED = (
+    Step(distill=Distill(epochs=20)),
+    Step(distill=Distill(epochs=20, student=Student(width="50%"))),
+    Step(distill=Distill(epochs=20, student=Student(depth="50%"))),
+)
 _QUANTIZED = (
     Step(quantize=Quantize(scheme=Scheme.INT8)),
     Step(quantize=Quantize(scheme=Scheme.INT8_DYNAMIC)),
@@ -76,6 +90,15 @@ Choice = tuple[int, ...]
 Recipe = tuple[Option, ...]
 
 
+Accepts = Callable[[Recipe], bool]
+"""Whether a run of just these steps would not be refused."""
+
+
+def _anything(recipe: Recipe) -> bool:
+    del recipe
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """Every recipe: one choice per slot."""
@@ -83,6 +106,12 @@ class Space:
     slots: tuple[tuple[Option, ...], ...]
     recovers: bool
     """Whether what prunes has to be followed by what trains, and the other way round; the user's own space is free."""
+    starters: tuple[Choice, ...] = ()
+    """Choices that are worth trying first: our presets."""
+    between: frozenset[Step] = frozenset()
+    """Steps that are tried only once their neighbours are known."""
+    accepts: Accepts = _anything
+    _known: dict[Choice, Recipe | None] = field(default_factory=dict, compare=False, repr=False)
 
     def sizes(self) -> tuple[int, ...]:
         """Return the number of choices per slot."""
@@ -90,8 +119,10 @@ class Space:
 
     def recipe(self, choice: Choice) -> Recipe | None:
         """Return the steps of a choice; None when they do not go together."""
-        steps = tuple(slot[index - 1] for slot, index in zip(self.slots, choice, strict=True) if index)
-        return steps if self._fits(steps) else None
+        if choice not in self._known:
+            steps = tuple(slot[index - 1] for slot, index in zip(self.slots, choice, strict=True) if index)
+            self._known[choice] = steps if self._fits(steps) and self.accepts(steps) else None
+        return self._known[choice]
 
     def choices(self) -> Iterator[Choice]:
         """Yield every choice whose steps go together, the one that leaves out everything first."""
@@ -99,8 +130,15 @@ class Space:
             if self.recipe(choice) is not None:
                 yield choice
 
+    def count(self, most: int) -> int:
+        """Return the number of choices, or `most` when there are more."""
+        return sum(1 for _, _ in zip(range(most), self.choices(), strict=False))
+
     def trained(self, choice: Choice) -> bool:
         return any(option.trains for option in self.recipe(choice) or ())
+
+    def is_between(self, choice: Choice) -> bool:
+        return any(option.step in self.between for option in self.recipe(choice) or ())
 
     def split(self, choice: Choice) -> tuple[Choice, Choice]:
         """Return the part of a choice that changes the network, and the part that changes its graph."""
@@ -108,6 +146,21 @@ class Space:
         stem = tuple(index if needs else 0 for index, needs in zip(choice, chosen, strict=True))
         tail = tuple(0 if needs else index for index, needs in zip(choice, chosen, strict=True))
         return stem, tail
+
+    def ladder(self, choice: Choice) -> list[Choice]:
+        """Return the choices that differ from this one only in how much is taken away, the mildest first."""
+        for at, index in enumerate(choice):
+            if not index or strength(self.slots[at][index - 1].step) is None:
+                continue
+            kind = _without_strength(self.slots[at][index - 1].step)
+            rungs = {
+                other: found
+                for other, option in enumerate(self.slots[at], start=1)
+                if (found := strength(option.step)) is not None and _without_strength(option.step) == kind
+            }
+            ordered = [(*choice[:at], other, *choice[at + 1 :]) for other in sorted(rungs, key=lambda o: rungs[o])]
+            return [rung for rung in ordered if self.recipe(rung) is not None]
+        return [choice]
 
     def _fits(self, steps: Recipe) -> bool:
         graph_only = False
@@ -118,8 +171,31 @@ class Space:
         last = [option.step.technique for option in steps if option.step.technique in _LAST]
         if len(set(last)) < len(last):
             return False
-        pruned = any(option.step.prune is not None for option in steps)
-        return not self.recovers or pruned == any(option.trains for option in steps)
+        smaller = [option for option in steps if option.step.prune is not None or _has_student(option.step)]
+        return not self.recovers or len(smaller) == any(option.trains for option in steps)
+
+
+def strength(step: Step) -> float | None:
+    """Return the share that a step takes away; None where it takes none away."""
+    if step.prune is not None:
+        return fraction(step.prune.sparsity)
+    student = step.distill.student if step.distill is not None else None
+    kept = [fraction(share) for share in (student.width, student.depth) if share] if student is not None else []
+    return 1 - math.prod(kept) if kept else None
+
+
+def _without_strength(step: Step) -> str:
+    if step.prune is not None:
+        return _changed(step, "prune", sparsity="50%").model_dump_json()
+    student = step.distill.student if step.distill is not None else None
+    if student is None:
+        return step.model_dump_json()
+    given = {name: "50%" for name in ("width", "depth") if getattr(student, name) is not None}
+    return _changed(step, "distill", student=student.model_copy(update=given)).model_dump_json()
+
+
+def _has_student(step: Step) -> bool:
+    return step.distill is not None and step.distill.student is not None
 
 
 def merged(stem: Choice, tail: Choice) -> Choice:
@@ -127,20 +203,52 @@ def merged(stem: Choice, tail: Choice) -> Choice:
     return tuple(first or second for first, second in zip(stem, tail, strict=True))
 
 
-def our_space(objective: Objective, *, trainable: bool) -> Space:
+def our_space(
+    objective: Objective,
+    *,
+    trainable: bool,
+    presets: Sequence[tuple[Step, ...]] = (),
+    accepts: Accepts = _anything,
+) -> Space:
     """Return the recipes that we try: what this version supports, and what this source and its data allow.
 
-    `trainable` says that the source is a network and that there is training data.
+    `trainable` says that the source is a network and that there is training data; `presets` are tried first, and what
+    they consist of is combined with the rest.
     """
     quantized = _STORED_SMALLER + _QUANTIZED if objective is Objective.SIZE else _QUANTIZED + _STORED_SMALLER[:2]
-    wanted = [*((_PRUNED, _RECOVERED) if trainable else ()), quantized, _COMPILED]
-    slots = (tuple(_ours(step) for step in steps if not step_refusals("", step)) for steps in wanted)
-    return Space(tuple(slot for slot in slots if slot), recovers=True)
+    wanted = [*((_PRUNED + _BETWEEN, _RECOVERED) if trainable else ((), ())), quantized, _COMPILED]
+    known = [[step for step in steps if not step_refusals("", step)] for steps in wanted]
+    starters = []
+    for preset in presets:
+        places = [_slot_of(step) for step in preset]
+        if places != sorted(set(places)) or (not trainable and any(_ours(step).needs_network for step in preset)):
+            continue  # has no place in the slots, or cannot be done here
+        for at, step in zip(places, preset, strict=True):
+            if step not in known[at]:
+                known[at].append(step)
+        starters.append(dict(zip(places, preset, strict=True)))
+    used = [at for at, steps in enumerate(known) if steps]
+    choices = [tuple(known[at].index(of[at]) + 1 if at in of else 0 for at in used) for of in starters]
+    return Space(
+        tuple(tuple(_ours(step) for step in known[at]) for at in used),
+        recovers=True,
+        starters=tuple(dict.fromkeys(choice for choice in choices if any(choice))),
+        between=frozenset(_BETWEEN),
+        accepts=accepts,
+    )
 
 
-def users_space(steps: list[Step]) -> Space:
+def _slot_of(step: Step) -> int:
+    if step.prune is not None:
+        return 0
+    if PlacedStep(step, "", 0).trains and step.quantize is None:
+        return 1
+    return 3 if step.compile is not None else 2
+
+
+def users_space(steps: list[Step], accepts: Accepts = _anything) -> Space:
     """Return the recipes of a user's steps: their order, each taken or left out, shares varied by `VARIED`."""
-    return Space(tuple(_variants(step, index) for index, step in enumerate(steps)), recovers=False)
+    return Space(tuple(_variants(step, index) for index, step in enumerate(steps)), recovers=False, accepts=accepts)
 
 
 def space_steps(search: Search) -> tuple[PlacedStep, ...]:

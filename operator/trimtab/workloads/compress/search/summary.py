@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import yaml
@@ -29,13 +30,32 @@ class Look:
     message: str
 
 
-def looks_for(order: Sequence[Trial]) -> list[Trial]:
-    """Return the trials to judge in turn until one passes: the best feasible, the next, and candidate 0."""
+def looks_for(order: Sequence[Trial], samples: int, widened: float = 1.0) -> list[Trial]:
+    """Return the trials to judge in turn until one passes, on so many samples: two compressed ones, and candidate 0.
+
+    First the best of those that are expected to be proven there, then the best of those with more room; where none is
+    expected to be, those that are closest to it. `widened` is as `Trial.margin` takes it.
+    """
     zero = [trial for trial in order if not trial.recipe]
-    compressed = [trial for trial in order if trial.recipe]
-    if zero and compressed and order.index(zero[0]) < order.index(compressed[0]):
-        return zero
-    return compressed[: LOOKS - 1] + zero
+    better = order[: order.index(zero[0])] if zero else list(order)
+    if not better:
+        return zero[:1]
+    hopeful = [trial for trial in better if trial.margin(samples, widened) >= 0]
+    if not hopeful:
+        hopeful = sorted(better, key=lambda trial: -trial.margin(samples, widened))
+    first = hopeful[0]
+    room = first.margin(samples, widened)
+    safer = [trial for trial in hopeful if trial.margin(samples, widened) > room]
+    others = [trial for trial in (*safer, *hopeful) if trial is not first]
+    return [first, *others[: LOOKS - 2], *zero]
+
+
+def widening(confidence: str) -> float:
+    """Return by how much the correction for every look widens an interval."""
+    plain, strict = (
+        NormalDist().inv_cdf((1 + fraction(one)) / 2) for one in (confidence, corrected(confidence, LOOKS))
+    )
+    return strict / plain
 
 
 def corrected(confidence: str, looks: int) -> str:
@@ -97,7 +117,7 @@ def document(
 
 
 def _wire(trial: Trial, feasible: bool) -> dict[str, Any]:
-    names = {"latency_ms": "latencyMs"}
+    names = {"latency_ms": "latencyMs", "ratio_low": "ratioLow", "ratio_high": "ratioHigh"}
     facts = {names.get(name, name): value for name, value in trial.wire().items() if name != "key"}
     return {"title": trial.title, "feasible": feasible} | facts
 

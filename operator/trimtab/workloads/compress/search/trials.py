@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,7 +19,9 @@ class Outcome(StrEnum):
     HOPELESS = "Hopeless"
     """Ended on the first fifth of the samples: even the friendly end of the drop's interval was beyond the limit."""
     FAILED = "Failed"
-    """A step could not be done on this model."""
+    """A step could not be done on this model, or not in this memory."""
+    CUT_OFF = "CutOff"
+    """Stopped in the middle: the search's time was up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Proposal:
 
     steps: tuple[Step, ...]
     epochs: float = 1.0
-    """Share of its epochs that training steps get: short trials come first."""
+    """Share of the epochs of the option that training steps have left: short trainings come first."""
 
     @property
     def title(self) -> str:
@@ -35,8 +38,8 @@ class Proposal:
 
     @property
     def key(self) -> str:
-        """Return what tells one proposal from another."""
-        return json.dumps([[step.wire() for step in self.steps], self.epochs], sort_keys=True)
+        """Return what tells one recipe from another."""
+        return json.dumps([step.wire() for step in self.steps], sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class Trial:
     bytes: int | None = None
     ratio: float | None = None
     """Median latency in that of candidate 0, measured in turns with it."""
+    ratio_low: float | None = None
+    """Lower end of the ratio's 95 % interval."""
+    ratio_high: float | None = None
+    """Upper end of it."""
     latency_ms: float | None = None
     """Of one request of the objective's batch."""
 
@@ -67,6 +74,15 @@ class Trial:
     def excess(self) -> float:
         """Return how far the drop is beyond the limit: at most 0 holds it, infinite where nothing was measured."""
         return float("inf") if self.drop is None or self.limit is None else self.drop - self.limit
+
+    def margin(self, samples: int, widened: float = 1.0) -> float:
+        """Return by how much the upper end of the drop's interval is expected to be below the limit on other samples.
+
+        The interval shrinks with the root of their number; `widened` is by how much a stricter confidence widens it.
+        """
+        if self.drop is None or self.upper is None or not self.samples:
+            return float("-inf")
+        return -self.excess - (self.upper - self.drop) * widened * math.sqrt(self.samples / max(samples, 1))
 
     def wire(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,11 +97,14 @@ class Trial:
 
 
 def recipe_title(steps: list[dict[str, Any]]) -> str:
-    """Return a recipe for people: `prune 50%, distill, quantize INT8`."""
+    """Return a recipe for people: `prune 50%, distill 6 epochs, quantize INT8`."""
     return ", ".join(_title(step) for step in steps) or "export only"
 
 
 def _title(step: dict[str, Any]) -> str:
     name, parameters = next((name, value) for name, value in step.items() if name != "name")
     told = [parameters[key] for key in ("sparsity", "scheme", "clusters", "engine", "method") if key in parameters]
+    student = parameters.get("student", {})
+    told += [f"{key} {student[key]}" for key in ("width", "depth") if key in student]
+    told += [f"{parameters['epochs']} epochs"] if "epochs" in parameters else []
     return " ".join([step.get("name") or name, *map(str, told)])
