@@ -16,6 +16,7 @@ from trimtab.api.guardrail import Guardrail
 from trimtab.api.status import ArtifactStatus, GuardrailStatus
 
 RUN_ENVIRONMENT = "TRIMTAB_RUN"
+JOB_ENVIRONMENT = "TRIMTAB_JOB"  # UID of the Job, where several pods work on it
 TERMINATION_MESSAGE_BYTES = 4096
 
 # Exit codes tell the Job what to do with a failure (podFailurePolicy); the numbers are sysexits.h's.
@@ -23,6 +24,7 @@ EXIT_OK = 0  # a verdict was reached, whatever it is
 EXIT_BUG = 1  # retried
 EXIT_INPUT = 65  # EX_DATAERR: retrying cannot help, the Job fails at once
 EXIT_RETRY = 75  # EX_TEMPFAIL: the world was not there, retried
+EXIT_GROUP_ENDED = 76  # EX_PROTOCOL: another worker is gone or was told to stop; counts as no failure of this one
 EXIT_INTERRUPTED = 143  # SIGTERM: the next pod starts again
 
 

@@ -25,12 +25,20 @@ def run(spec: Path | None) -> None:
     """Carry out one run: progress and result on standard output, logs on standard error."""
     from trimtab.cli.logs import configure
     from trimtab.workloads.compress.process import run_job
+    from trimtab.workloads.compress.workers.member import INDEX_ENVIRONMENT
 
+    # A worker that is gone is our own news: torch would print where in its code it noticed.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Threads that spin while they wait slow down whoever shares the CPUs; torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     configure()
     text = spec.read_text() if spec is not None else None
-    sys.exit(run_job(text, os.environ, lambda line: print(line, flush=True)))
+    code = run_job(text, os.environ, lambda line: print(line, flush=True))
+    if INDEX_ENVIRONMENT in os.environ:
+        # One of several workers: threads of the group may wait for the others, and an ordinary exit waits for threads.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @compress.command()

@@ -22,7 +22,7 @@ def run_key(spec: OptimizedModelSpec, output: str) -> str:
 
     What the URIs point to is hashed in the Job, which may read it; `source.digest` is how a user says that it changed.
     """
-    compression = spec.compression.model_copy(update={"job": None, "workers": 1, "output": None})
+    compression = spec.compression.model_copy(update={"job": None, "output": None})
     parts = {
         "source": spec.source.model_copy(update={"secret_ref": None}).wire(),
         "compression": compression.wire(),

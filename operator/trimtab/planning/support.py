@@ -82,8 +82,9 @@ def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
             yield Refusal(f"{where}.distill.student.uri", step.distill.student.uri, remedy)
     if compression.target.device is not Device.CPU:
         yield Refusal("spec.compression.target.device", compression.target.device.value, "use CPU")
-    if compression.workers > 1:
-        yield Refusal("spec.compression.workers", str(compression.workers), "use 1")
+    if compression.workers > 1 and search is not None:
+        remedy = "use 1: its recipes are compared by times that are taken in one pod"
+        yield Refusal("spec.compression.workers", f"{compression.workers} with a search", remedy)
     for index, step in enumerate(compression.steps or ()):
         yield from _step(f"spec.compression.steps[{index}]", step)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from trimtab.workloads.compress.checkpoints import Checkpoints, Saved
+from trimtab.workloads.compress.checkpoints import Line
 from trimtab.workloads.compress.compiled import compiled_in, copy_compiled
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.machine import Machine
@@ -19,6 +19,7 @@ from trimtab.workloads.compress.recipe import PlacedStep
 from trimtab.workloads.compress.stopping import Stop
 from trimtab.workloads.compress.structure import FOREIGN, restore_network, save_network
 from trimtab.workloads.compress.techniques import Context, Model, StepReport, run_step
+from trimtab.workloads.compress.workers.group import Alone, Group
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,17 +47,6 @@ class Start:
         return Model(network=self.network) if self.network is not None else Model(graph=self.graph)
 
 
-class Boundaries(Protocol):
-    """Where the model after a step is kept: `Checkpoints`, or whatever several recipes share."""
-
-    @property
-    def due(self) -> bool: ...
-
-    def load(self) -> Saved | None: ...
-
-    def save(self, state: dict[str, Any], fill: Callable[[Path], None]) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Carrier:
     """Carries out steps."""
@@ -66,13 +56,15 @@ class Carrier:
     machine: Machine
     folder: Path
     """Scratch space."""
-    boundaries: Boundaries
+    boundaries: Line
     """Of the model after each step."""
-    training: Checkpoints
+    training: Line
     """Within a step that trains."""
     reporter: Reporter
     stop: Stop
     clock: Callable[[], float]
+    group: Group = field(default_factory=Alone)
+    """The workers that train together."""
 
     def carry(self, start: Start) -> tuple[Model, tuple[StepReport, ...]]:
         """Return the model after the last step, and what each step did.
@@ -109,6 +101,7 @@ class Carrier:
             training=self.training,
             index=index,
             resumed=self.reporter.resumed,
+            group=self.group,
         )
 
     def _save(self, model: Model, reports: list[StepReport]) -> None:

@@ -16,7 +16,7 @@ import structlog
 from trimtab.api.runs import RunResult, RunSpec
 from trimtab.planning.runs import passed
 from trimtab.store import complete_artifact, join, publish_artifact, write_manifest
-from trimtab.workloads.compress.checkpoints import SUFFIX, Checkpoints, forget_checkpoints
+from trimtab.workloads.compress.checkpoints import SUFFIX, Checkpoints, Line, forget_checkpoints
 from trimtab.workloads.compress.data import Library, RunData, gather_data
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.original import find_original, write_original
@@ -30,9 +30,12 @@ from trimtab.workloads.compress.stopping import Stop
 
 if TYPE_CHECKING:
     from trimtab.api.compression import Search
-    from trimtab.workloads.compress.carrying import Boundaries, Carrier, Start
+    from trimtab.workloads.compress.carrying import Carrier, Start
     from trimtab.workloads.compress.judging import Finding
     from trimtab.workloads.compress.techniques import Model, StepReport
+    from trimtab.workloads.compress.workers.group import Group
+    from trimtab.workloads.compress.workers.member import Member
+    from trimtab.workloads.compress.workers.part import Part
 
 OUTPUT_FIELD = "spec.compression.output.uri"
 # Shares of the time, measured on the digits: the first export pays for importing torch and its exporter.
@@ -61,6 +64,8 @@ class Run:
     """Takes lines for standard output."""
     stop: Stop
     clock: Callable[[], float] = time.monotonic
+    member: Member | None = None
+    """Which worker this is, where several pods train."""
 
     def execute(self) -> RunResult:
         """Compress, judge and publish, or find that it was done before.
@@ -68,6 +73,7 @@ class Run:
         Raises:
             Stalled, NotYet: As their reasons say.
             Interrupted: The run was asked to end; nothing half-written is visible.
+            GroupEnded: Another worker is gone, or was told to stop.
         """
         fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
         steps = recipe(self.spec, source_is_graph=fetched.is_graph)
@@ -89,6 +95,8 @@ class Run:
                 made = self._compress(fetched, students, steps, data, origin, owned)
             else:
                 made = self._search(search, fetched, library, data, origin, owned)
+        if made is None:
+            return RunResult(message=f"{self.member} has done its part; worker 0 goes on")
         result = self._publish(made, origin)
         forget_checkpoints(self.spec.output, self.spec.model, OUTPUT_FIELD)
         return result
@@ -114,8 +122,8 @@ class Run:
         data: RunData,
         origin: Origin,
         owned: ExitStack,
-    ) -> Made:
-        """Export the baseline and carry out the steps."""
+    ) -> Made | None:
+        """Export the baseline and carry out the steps; None for a worker whose part ends with the training."""
         stages = [Stage("export", _WEIGHTS["export"])]
         stages += [Stage(placed.step.title, _STEP_WEIGHTS[placed.step.technique]) for placed in steps]
         stages += [Stage(name, _WEIGHTS[name]) for name in ("evaluate", "publish")]
@@ -123,11 +131,33 @@ class Run:
         reporter.begin(0)
 
         start = self._with_students(self._start(fetched, data, owned), students, data, owned)
-        boundaries, training = self._checkpoints(origin, "steps"), self._checkpoints(origin, "training")
-        carrier = self._carrier(steps, data, self._made("steps"), boundaries, training, reporter, self.stop)
+        part = self._part(steps, origin)
+        if part is None:
+            return None
+        carrier = self._carrier(
+            part.steps, data, self._made("steps"), part.boundaries, part.training, reporter, self.stop, part.group
+        )
         model, reports = carrier.carry(start)
+        part.leave(self.stop)
+        if self.member is not None and not self.member.leads:
+            return None
         candidate = self._candidate(model, start, data, self._made("artifact"))
         return Made(start.graph, candidate, steps, reports, data, reporter, len(steps) + 1)
+
+    def _part(self, steps: tuple[PlacedStep, ...], origin: Origin) -> Part | None:
+        """Return what this pod does of the steps, and with whom."""
+        from trimtab.workloads.compress.workers.group import Alone
+        from trimtab.workloads.compress.workers.meeting import Meeting
+        from trimtab.workloads.compress.workers.part import Part, take_part
+
+        boundaries, training = self._checkpoints(origin, "steps"), self._checkpoints(origin, "training")
+        member = self.member
+        if member is None:
+            return Part(steps, boundaries, training, Alone())
+        # By the request's key, which all know; whether they make the same is what they tell each other there.
+        uri = join(self.spec.output, self.spec.model, f"{self.spec.key}{SUFFIX}", f"workers-{member.job}")
+        meeting = Meeting(uri, OUTPUT_FIELD, origin.key, member, self.stop)
+        return take_part(meeting, steps, boundaries, training, self._made("checkpoints"))
 
     def _search(
         self,
@@ -176,12 +206,14 @@ class Run:
         steps: tuple[PlacedStep, ...],
         data: RunData,
         folder: Path,
-        boundaries: Boundaries,
-        training: Checkpoints,
+        boundaries: Line,
+        training: Line,
         reporter: Reporter,
         stop: Stop,
+        group: Group | None = None,
     ) -> Carrier:
         from trimtab.workloads.compress.carrying import Carrier
+        from trimtab.workloads.compress.workers.group import Alone
 
         return Carrier(
             steps=steps,
@@ -193,6 +225,7 @@ class Run:
             reporter=reporter,
             stop=stop,
             clock=self.clock,
+            group=group or Alone(),
         )
 
     def _checkpoints(self, origin: Origin, name: str) -> Checkpoints:

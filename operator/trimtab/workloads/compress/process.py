@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from trimtab.api.conditions import Reason
 from trimtab.api.runs import (
     EXIT_BUG,
+    EXIT_GROUP_ENDED,
     EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -26,7 +27,8 @@ from trimtab.errors import NotYet, Stalled
 from trimtab.workloads.compress.exhaustion import exhaustion
 from trimtab.workloads.compress.machine import this_machine
 from trimtab.workloads.compress.pipeline import Run
-from trimtab.workloads.compress.stopping import Interrupted, stop_on_signals
+from trimtab.workloads.compress.stopping import GroupEnded, Interrupted, stop_on_signals
+from trimtab.workloads.compress.workers.member import member_of
 
 MESSAGE_PATH = "TERMINATION_MESSAGE_PATH"
 _DEFAULT_MESSAGE_PATH = "/dev/termination-log"
@@ -37,7 +39,7 @@ log = structlog.get_logger()
 def run_job(text: str | None, environment: Mapping[str, str], emit: Callable[[str], None]) -> int:
     """Carry out the run that `text`, or TRIMTAB_RUN, asks for; return the exit code. Never raises for a bad run."""
     try:
-        result, code = _attempt(text if text is not None else environment.get(RUN_ENVIRONMENT), emit)
+        result, code = _attempt(text if text is not None else environment.get(RUN_ENVIRONMENT), environment, emit)
     except Stalled as error:
         told = exhaustion(error, tempfile.gettempdir()) or error
         result, code = RunResult(reason=told.reason, message=told.message), EXIT_INPUT
@@ -48,6 +50,9 @@ def run_job(text: str | None, environment: Mapping[str, str], emit: Callable[[st
             RunResult(reason=Reason.RUN_FAILED, message="the pod was told to stop; the next one goes on from here"),
             EXIT_INTERRUPTED,
         )
+    except GroupEnded as ended:
+        result = RunResult(reason=Reason.RUN_FAILED, message=f"{ended}; all start again from the last checkpoint")
+        code = EXIT_GROUP_ENDED
     except Exception as error:
         log.exception("run.crashed")
         result, code = _crashed(error)
@@ -99,12 +104,15 @@ def _cut(message: str, excess: int) -> str:
 _EMPTY = len(RunResult().model_dump_json().encode())
 
 
-def _attempt(text: str | None, emit: Callable[[str], None]) -> tuple[RunResult, int]:
+def _attempt(text: str | None, environment: Mapping[str, str], emit: Callable[[str], None]) -> tuple[RunResult, int]:
     spec = _request(text)
+    member = member_of(spec.compression.workers, environment)
     machine = this_machine(spec.compression.target.threads)
-    log.info("run.started", model=spec.model, namespace=spec.namespace, key=spec.key, threads=machine.threads)
+    worker = {"worker": member.index, "workers": member.workers} if member else {}
+    log.info("run.started", model=spec.model, namespace=spec.namespace, key=spec.key, threads=machine.threads, **worker)
     with stop_on_signals() as stop, tempfile.TemporaryDirectory(prefix="trimtab-run-") as folder:
-        return Run(spec=spec, machine=machine, folder=Path(folder), emit=emit, stop=stop).execute(), EXIT_OK
+        run = Run(spec=spec, machine=machine, folder=Path(folder), emit=emit, stop=stop, member=member)
+        return run.execute(), EXIT_OK
 
 
 def _request(text: str | None) -> RunSpec:

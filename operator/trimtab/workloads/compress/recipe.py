@@ -89,6 +89,7 @@ def recipe(spec: RunSpec, source_is_graph: bool) -> tuple[PlacedStep, ...]:
     """
     _refuse_unsupported(spec)
     steps = _with_engine(_placed(spec.compression))
+    _require_training(spec.compression, steps)
     _require_cluster_stands_alone(steps)
     lowered = None
     for placed in steps:
@@ -127,6 +128,8 @@ def content_key(
     }
     if spec.compression.search is not None:
         parts["search"] = spec.compression.search.wire()
+    if spec.compression.workers > 1:  # sums in another order end in other bits
+        parts["workers"] = spec.compression.workers
     return bytes_digest(json.dumps(parts, sort_keys=True).encode()).removeprefix("sha256:")[:16]
 
 
@@ -142,6 +145,20 @@ def _placed(compression: Compression) -> tuple[PlacedStep, ...]:
         PlacedStep(step, f"{field}, step {index + 1} ({step.technique})", index)
         for index, step in enumerate(PRESETS[preset])
     )
+
+
+def _require_training(compression: Compression, steps: tuple[PlacedStep, ...]) -> None:
+    """Refuse pods that would have nothing to do.
+
+    Raises:
+        Stalled: InvalidSpec, there are several workers, and no step trains.
+    """
+    if compression.workers > 1 and not any(placed.trains for placed in steps):
+        raise Stalled(
+            Reason.INVALID_SPEC,
+            f"spec.compression.workers: {compression.workers} workers share the training, but no step trains; "
+            "use workers: 1, or a recipe with finetune, distill, a Gradual prune or QuantizationAware quantize",
+        )
 
 
 def _with_engine(steps: tuple[PlacedStep, ...]) -> tuple[PlacedStep, ...]:

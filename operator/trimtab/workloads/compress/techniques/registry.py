@@ -13,13 +13,15 @@ from torch import nn
 
 from trimtab.api.base import ApiModel
 from trimtab.api.compression import CompileEngine
-from trimtab.errors import Stalled
-from trimtab.workloads.compress.checkpoints import Checkpoints
+from trimtab.api.conditions import Reason
+from trimtab.errors import Stalled, TrimtabError
+from trimtab.workloads.compress.checkpoints import Line
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.network import export_network
 from trimtab.workloads.compress.recipe import PlacedStep
 from trimtab.workloads.compress.stopping import Stop
 from trimtab.workloads.compress.structure import Cut
+from trimtab.workloads.compress.workers.group import Alone, Group
 
 P = TypeVar("P", bound=ApiModel)
 
@@ -68,7 +70,7 @@ class Context:
     tick: Callable[[float, str], None]
     """Takes the share that is done and a detail for people."""
     stop: Stop
-    training: Checkpoints
+    training: Line
     """Of training steps."""
     index: int
     """Which step this is, from 0."""
@@ -81,6 +83,8 @@ class Context:
 
     student: nn.Module | None = None
     """The network that the user gave to learn in this step."""
+    group: Group = made_by(default_factory=Alone)
+    """The workers that train together."""
 
     def network(self, model: Model) -> nn.Module:
         """Return the network of a model; the recipe was checked before, so that there is one."""

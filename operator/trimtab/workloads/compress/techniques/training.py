@@ -16,6 +16,7 @@ from trimtab.workloads.compress.structure import held_zeros
 from trimtab.workloads.compress.techniques.augment import Change, unchanged
 from trimtab.workloads.compress.techniques.losses import Loss
 from trimtab.workloads.compress.techniques.registry import Context
+from trimtab.workloads.compress.workers.group import smallest_batch
 
 WEIGHT_DECAY = 1e-2
 TENSORS = "training.safetensors"
@@ -34,19 +35,23 @@ def train(
 ) -> float:
     """Train in place with AdamW, the rate warmed up and then lowered along a cosine; return the last epoch's loss.
 
-    The order of the samples follows from the context's seed; `change` is applied to each batch of inputs. `network` is
-    in evaluation mode afterwards.
+    With several workers each of them calls this with its own copy of the network: batches, and what they change, are
+    those of one worker. The order of the samples follows from the context's seed; `change` is applied to each batch of
+    inputs. `network` is in evaluation mode afterwards.
 
     Raises:
-        Stalled: StepFailed, the loss is no number any more; StepHadNoEffect, no weight changed.
+        Stalled: StepFailed, the loss is no number any more; StepHadNoEffect, no weight changed; InvalidSpec, the
+            batches are too small for the workers.
         Interrupted: The run was asked to end, looked at before each batch; a checkpoint was saved.
+        GroupEnded: Another worker is gone, or was told to stop.
     """
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     inputs, size = tensors_of(samples), min(batch, len(samples))
+    _require_parts(size, context)
     per_epoch = max(len(samples) // size, 1)
     at = Position(network, epochs * per_epoch, rate, context)
     at.resume()
-    at.hold_zeros()
+    at.begin()
     if at.epoch or at.batch:
         context.resumed((at.epoch + at.batch / per_epoch) / epochs)
     mean = 0.0
@@ -56,8 +61,9 @@ def train(
         order = at.order(len(samples))[: per_epoch * size].split(size)
         for chosen in order[at.batch :]:
             at.keep()
-            some = change({name: x[chosen] for name, x in inputs.items()})
-            at.advance(loss_of(forward(network, some), chosen))
+            part = at.part(chosen)
+            some = change({name: x[part] for name, x in inputs.items()})
+            at.advance(loss_of(forward(network, some), part), len(part) / len(chosen))
         mean = float(at.total) / per_epoch
         if not torch.isfinite(at.total):
             raise context.failed(
@@ -69,6 +75,16 @@ def train(
     if all(torch.equal(weight, before[name]) for name, weight in network.named_parameters()):
         raise context.failed(Reason.STEP_HAD_NO_EFFECT, "no weight changed; raise the learning rate or the epochs")
     return mean
+
+
+def _require_parts(size: int, context: Context) -> None:
+    workers = context.group.size
+    if size < smallest_batch(workers):
+        raise context.failed(
+            Reason.INVALID_SPEC,
+            f"batches of {size} samples are too small for spec.compression.workers: {workers}, each of which takes "
+            "at least 2; use fewer workers, or a larger batchSize",
+        )
 
 
 class Position:
@@ -84,12 +100,14 @@ class Position:
         self._generator = torch.Generator().manual_seed(context.seed)
         self._drawn = self._generator.get_state()
         self._zeros: list[tuple[nn.Parameter, Tensor]] = []
+        self._exchange = context.group.exchange(network, context.stop)
         self.total = torch.zeros(())
         self.epoch = 0
         self.batch = 0
 
-    def hold_zeros(self) -> None:
-        """Keep the zeros that pruning made, from now on."""
+    def begin(self) -> None:
+        """Start from the same weights as the other workers, and keep the zeros that pruning made from now on."""
+        self._exchange.align()
         self._zeros = held_zeros(self._network)
 
     def order(self, count: int) -> Tensor:
@@ -97,16 +115,22 @@ class Position:
         self._drawn = self._generator.get_state()
         return torch.randperm(count, generator=self._generator)
 
-    def advance(self, loss: Tensor) -> None:
-        """Make one step down the loss."""
+    def part(self, chosen: Tensor) -> Tensor:
+        """Return the samples of a batch that this worker takes, and let its random numbers follow from the place."""
+        self._exchange.seed(self._context.seed, self._context.call, self.epoch, self.batch)
+        return self._exchange.part(chosen)
+
+    def advance(self, loss: Tensor, share: float) -> None:
+        """Make one step down the loss of a batch, of which this worker's is the given share."""
         self._optimizer.zero_grad()
         loss.backward()
+        whole = self._exchange.combine(loss.detach(), share)
         self._optimizer.step()
         with torch.no_grad():
             for weight, mask in self._zeros:
                 weight.mul_(mask)
         self._schedule.step()
-        self.total += loss.detach()
+        self.total += whole
         self.batch += 1
 
     def next_epoch(self) -> None:
@@ -115,9 +139,9 @@ class Position:
 
     def keep(self) -> None:
         """Save a checkpoint when it is time, or when the run was asked to end, and then end it."""
-        if self._context.stop.asked or self._context.training.due:
+        if self._exchange.stopping or self._context.training.due:
             self._context.training.save(self._state(), self._write)
-        self._context.stop.check()
+        self._exchange.check()
 
     def resume(self) -> None:
         """Go to where this step's last checkpoint was; without one, stay at the beginning."""
