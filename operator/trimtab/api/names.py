@@ -21,6 +21,10 @@ WORKLOAD_LABEL = f"{GROUP}/workload"
 CAPACITY_TYPE_LABEL = f"{GROUP}/capacity-type"
 POOL_LABEL = f"{GROUP}/pool"
 ZONE_LABEL = "topology.kubernetes.io/zone"
+HOST_LABEL = "kubernetes.io/hostname"
+# Kubernetes puts these on the pods of Jobs.
+COMPLETION_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
+JOB_UID_LABEL = "batch.kubernetes.io/controller-uid"
 
 GATEWAY = "trimtab-gateway"
 SERVE_PORT = 8080

@@ -20,7 +20,7 @@ from trimtab.effects.execute import Identity
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
-from trimtab.effects.views import deployment_view, is_in_service, pod_view, run_view
+from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner, RunView, Snapshot
 from trimtab.planning.support import pool_refusals
@@ -229,9 +229,9 @@ class Gatherer:
         return tuple(views)
 
     async def _log_tail(self, pods: Iterable[Object]) -> str:
-        """Return the end of the running pod's log; that of an ended one is of no use."""
+        """Return the end of the running pod's log; that of an ended one is of no use, nor that of a lesser worker."""
         for pod in pods:
-            if (pod.get("status") or {}).get("phase") == "Running":
+            if (pod.get("status") or {}).get("phase") == "Running" and leads(pod):
                 meta = pod["metadata"]
                 return await self._cluster.pod_log(meta["namespace"], meta["name"], _LOG_TAIL_LINES)
         return ""

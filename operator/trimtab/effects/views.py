@@ -11,8 +11,15 @@ from pydantic import ValidationError
 
 from trimtab.api.base import CapacityType
 from trimtab.api.conditions import Reason, moment
-from trimtab.api.names import CAPACITY_TYPE_LABEL, POOL_LABEL, REVISION_LABEL, RUN_LABEL, ZONE_LABEL
-from trimtab.api.runs import EXIT_INPUT, Progress, RunResult
+from trimtab.api.names import (
+    CAPACITY_TYPE_LABEL,
+    COMPLETION_INDEX_LABEL,
+    POOL_LABEL,
+    REVISION_LABEL,
+    RUN_LABEL,
+    ZONE_LABEL,
+)
+from trimtab.api.runs import EXIT_GROUP_ENDED, EXIT_INPUT, Progress, RunResult
 from trimtab.planning.placement import DELETION_COST
 from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
 
@@ -60,17 +67,22 @@ def is_in_service(pod: Object) -> bool:
 
 
 def run_view(job: Object, pods: Iterable[Object], log_tail: str) -> RunView:
-    """Return how far a Job is, from its conditions, its pods' termination messages and the tail of its log."""
+    """Return how far a Job is, from its conditions, its pods' termination messages and the tail of its log.
+
+    Of several workers the first one speaks for the run, and any of them for what went wrong.
+    """
     status = job.get("status") or {}
     ended = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
     newest_first = sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
-    results = [result for pod in newest_first if (result := _result(pod)) is not None]
+    results = _results(newest_first)
     phase = JobPhase.PENDING
     if "Complete" in ended or "SuccessCriteriaMet" in ended:
         phase = JobPhase.COMPLETE
         results = [result for result in results if result.reason is None]
     elif "Failed" in ended or "FailureTarget" in ended:
         phase = JobPhase.FAILED
+    elif any(_is_stuck(pod) for pod in newest_first):
+        phase = JobPhase.PENDING
     elif any((pod.get("status") or {}).get("phase") == "Running" for pod in newest_first):
         phase = JobPhase.RUNNING
     elif results:
@@ -85,10 +97,42 @@ def run_view(job: Object, pods: Iterable[Object], log_tail: str) -> RunView:
         finished_at=status.get("completionTime") or (failed or complete).get("lastTransitionTime"),
         result=results[0] if results else None,
         progress=progress_of(log_tail),
-        waiting=_trouble(newest_first[0])[0] if newest_first else None,
+        waiting=_waiting(newest_first),
         failure=failed.get("reason"),
         deleting=bool(job["metadata"].get("deletionTimestamp")),
     )
+
+
+def leads(pod: Object) -> bool:
+    """Whether a Job's pod is the one that judges and publishes: the only one, or the first of several workers."""
+    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    return labels.get(COMPLETION_INDEX_LABEL, "0") == "0"
+
+
+def _results(newest_first: list[Object]) -> list[RunResult]:
+    """Return what pods said, the newest first; who ended because of another worker knows the cause least."""
+    found = [(pod, result) for pod in newest_first if (result := _result(pod)) is not None]
+    told = [(pod, result) for pod, result in found if leads(pod) or result.reason is not None]
+    return [result for _, result in sorted(told, key=lambda entry: _exit_code(entry[0]) == EXIT_GROUP_ENDED)]
+
+
+def _exit_code(pod: Object) -> int | None:
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        code = ((status.get("state") or {}).get("terminated") or {}).get("exitCode")
+        if code is not None:
+            return int(code)
+    return None
+
+
+def _is_stuck(pod: Object) -> bool:
+    """Whether a pod cannot start now, and says why: then the others wait for it."""
+    return (pod.get("status") or {}).get("phase") == "Pending" and _trouble(pod)[0] is not None
+
+
+def _waiting(newest_first: list[Object]) -> str | None:
+    stuck = next((pod for pod in newest_first if _is_stuck(pod)), None)
+    shown = stuck or next(iter(newest_first), None)
+    return _trouble(shown)[0] if shown is not None else None
 
 
 def progress_of(log_tail: str) -> Progress | None:

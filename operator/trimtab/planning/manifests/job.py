@@ -5,23 +5,39 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.api.base import Resources
-from trimtab.api.names import POOL_LABEL, Key, labels, run_name
+from trimtab.api.names import HOST_LABEL, JOB_UID_LABEL, POOL_LABEL, RUN_LABEL, Key, labels, run_name
 from trimtab.api.quantities import seconds
-from trimtab.api.runs import EXIT_INPUT, RUN_ENVIRONMENT, RunSpec
+from trimtab.api.runs import EXIT_GROUP_ENDED, EXIT_INPUT, JOB_ENVIRONMENT, RUN_ENVIRONMENT, RunSpec
 from trimtab.planning.manifests import pods
 from trimtab.planning.settings import Settings
 
 _DEFAULT_REQUESTS: dict[str, int | str] = {"cpu": "1", "memory": "2Gi"}
 # Enough to finish a batch and end in order inside the shortest notice of a spot node.
 _GRACE_SECONDS = 25
+_JOB_UID = {"name": JOB_ENVIRONMENT, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}}}
 
 
 def compression_job(spec: RunSpec, uid: str, settings: Settings) -> dict[str, Any]:
-    """Return the Job of a run. Input errors fail it at once, a lost node does not count, the rest is retried."""
+    """Return the Job of a run. Input errors fail it at once, a lost node does not count, the rest is retried.
+
+    Several workers are the pods of an Indexed Job. When one is lost, the others end and start again with it, which does
+    not count either: only its own end does. The run is done when worker 0 is.
+    """
     model = Key(spec.namespace, spec.model)
     name = run_name(spec.model, spec.key)
     marks = labels("compress", name, model=spec.model, run=spec.key)
     job = spec.compression.job
+    rules = [_rule([EXIT_INPUT], "FailJob")]
+    workers: dict[str, Any] = {}
+    if spec.compression.workers > 1:
+        rules.append(_rule([EXIT_GROUP_ENDED], "Ignore"))
+        count = spec.compression.workers
+        workers = {
+            "completionMode": "Indexed",
+            "completions": count,
+            "parallelism": count,
+            "successPolicy": {"rules": [{"succeededIndexes": "0"}]},
+        }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -32,19 +48,21 @@ def compression_job(spec: RunSpec, uid: str, settings: Settings) -> dict[str, An
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {"containerName": "compress", "operator": "In", "values": [EXIT_INPUT]},
-                    },
+                    *rules,
                 ]
             },
+            **workers,
             "template": {"metadata": {"labels": marks}, "spec": _pod(spec, job.resources, settings)},
         },
     }
 
 
+def _rule(codes: list[int], action: str) -> dict[str, Any]:
+    return {"action": action, "onExitCodes": {"containerName": "compress", "operator": "In", "values": codes}}
+
+
 def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str, Any]:
-    pool = spec.compression.job.pool
+    pool, workers = spec.compression.job.pool, spec.compression.workers > 1
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -52,6 +70,7 @@ def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str
         "enableServiceLinks": False,  # variables named after Services would fall among our own
         "securityContext": pods.POD_SECURITY,
         **({"nodeSelector": {POOL_LABEL: pool}} if pool else {}),
+        **(_apart(spec.key) if workers else {}),
         "containers": [
             {
                 "name": "compress",
@@ -63,6 +82,7 @@ def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str
                     # slower on two busy cores.
                     {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},
                     *pods.SCRATCH_ENV,
+                    *([pods.POD_IP, _JOB_UID] if workers else []),
                 ],
                 **pods.environment_from(spec.source.secret_ref),
                 "resources": pods.resources(given, _DEFAULT_REQUESTS),
@@ -72,3 +92,10 @@ def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str
         ],
         "volumes": [pods.SCRATCH_VOLUME],
     }
+
+
+def _apart(run: str) -> dict[str, Any]:
+    """Workers go to different nodes where there are some: on one they would share its CPUs."""
+    term = {"labelSelector": {"matchLabels": {RUN_LABEL: run}}, "topologyKey": HOST_LABEL}
+    preferred = [{"weight": 100, "podAffinityTerm": term}]
+    return {"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}}
