@@ -184,6 +184,10 @@ class Distill(ApiModel):
     """Weight of the teacher against the labels, 0 to 1; 0.7 unless set."""
     hints: Annotated[list[HintPair], Field(max_length=32)] | None = None
     """Internal representations to match as well."""
+    learning_rate: DecimalString | None = None
+    """Step size of AdamW; 0.004 unless set, 0.0003 for networks with attention."""
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Samples per step; 64 unless set, 32 for networks with attention."""
 
 
 class Cluster(ApiModel):

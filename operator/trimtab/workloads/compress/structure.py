@@ -89,6 +89,11 @@ def head_size(module: nn.Module) -> int:
     return 0
 
 
+def has_attention(network: nn.Module) -> bool:
+    """Return whether some module of a network attends."""
+    return any(isinstance(module, nn.MultiheadAttention) or head_size(module) > 0 for module in network.modules())
+
+
 def set_heads(network: nn.Module, heads: Sequence[tuple[str, int]]) -> None:
     """Tell attention modules how many heads they have left."""
     for name, count in heads:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.quantities import fraction
 from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.network import forward, tensors_of
-from trimtab.workloads.compress.structure import Cut, foreign_cut
+from trimtab.workloads.compress.structure import Cut, foreign_cut, has_attention
 from trimtab.workloads.compress.techniques.hints import Hinted
 from trimtab.workloads.compress.techniques.layers import shallower
 from trimtab.workloads.compress.techniques.losses import Loss, label_loss, teacher_loss
@@ -26,8 +26,9 @@ from trimtab.workloads.compress.techniques.registry import Context, Model, techn
 from trimtab.workloads.compress.techniques.training import train
 
 EPOCHS = 10
-RATE = 4e-3
-BATCH = 64
+RATE, BATCH = 4e-3, 64
+# Transformers forget what they were trained on long before they have learned as fast as convolutions do.
+RATE_WITH_ATTENTION, BATCH_WITH_ATTENTION = 3e-4, 32
 TEMPERATURE = 2.0
 ALPHA = 0.7
 _TEACHER_BATCH = 256
@@ -51,17 +52,35 @@ def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[
         match = likeness(outputs, chosen)
         return match if truth is None else alpha * match + (1 - alpha) * truth(outputs, chosen)
 
-    epochs = step.epochs or EPOCHS
+    epochs, pace = step.epochs or EPOCHS, _pace(step, student)
     facts = {"epochs": epochs, "samples": len(samples), "temperature": temperature, "alpha": alpha, **made}
+    facts |= {"learningRate": pace.rate, "batchSize": pace.batch}
     if step.hints:
-        facts |= _train_with_hints(student, step.hints, samples, loss, epochs, context)
+        facts |= _train_with_hints(student, step.hints, samples, loss, epochs, pace, context)
     else:
-        facts["loss"] = round(train(student, samples, loss, epochs, RATE, BATCH, context), 4)
+        facts["loss"] = round(train(student, samples, loss, epochs, pace.rate, pace.batch, context), 4)
     return Model(network=student, cuts=cuts), facts
 
 
+class _Pace(NamedTuple):
+    rate: float
+    batch: int
+
+
+def _pace(step: Distill, student: nn.Module) -> _Pace:
+    """Return the rate and the batch that were asked for, or those that suit the kind of network."""
+    rate, batch = (RATE_WITH_ATTENTION, BATCH_WITH_ATTENTION) if has_attention(student) else (RATE, BATCH)
+    return _Pace(float(step.learning_rate or rate), step.batch_size or batch)
+
+
 def _train_with_hints(
-    student: nn.Module, hints: Sequence[HintPair], samples: Samples, loss: Loss, epochs: int, context: Context
+    student: nn.Module,
+    hints: Sequence[HintPair],
+    samples: Samples,
+    loss: Loss,
+    epochs: int,
+    pace: _Pace,
+    context: Context,
 ) -> dict[str, Any]:
     """Train the student on its answers and on what its inner layers say; return facts for the report."""
     hinted = Hinted(student, _teacher(context), hints, tensors_of(samples.first(2)), context)
@@ -73,7 +92,7 @@ def _train_with_hints(
         return loss(outputs, chosen) + apart
 
     try:
-        total = train(hinted, samples, both, epochs, RATE, BATCH, context)
+        total = train(hinted, samples, both, epochs, pace.rate, pace.batch, context)
     finally:
         hinted.close()
     return {"loss": round(total, 4), "hints": hinted.pairs, "hintDistance": round(float(last["distance"]), 4)}
