@@ -150,9 +150,15 @@ def _training(placed: PlacedStep, own_train: Samples | None, library: Library, *
         raise Stalled(
             Reason.DATASET_INVALID,
             f"{placed.field}: needs training data, but the data set of {GUARDRAIL_FIELD} has no arrays x_train and "
-            "y_train; add them, set the step's dataset, or use preset Fast, which does not train",
+            f"y_train; add them{_instead(placed)}, or use preset Fast, which does not train",
         )
     return own_train
+
+
+def _instead(placed: PlacedStep) -> str:
+    """Return which field of the step names a data set, for those that have one."""
+    own = placed.field.startswith("spec.compression.steps") and (placed.step.finetune or placed.step.distill)
+    return f", set {placed.field}.dataset" if own else ""
 
 
 def _calibration(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +119,31 @@ class DataFile:
 
     def _array(self, name: str) -> Array:
         try:
+            self._require_whole(name)
             with np.load(self._path, allow_pickle=False) as archive:
                 array: Array = archive[name]
-        except ValueError:
-            raise self._invalid(f"{name} holds Python objects, which are refused; store plain numbers") from None
-        except (OSError, zipfile.BadZipFile, EOFError):
+        except (ValueError, OverflowError, OSError, zipfile.BadZipFile, zlib.error, EOFError):
             raise self._invalid(f"{name} cannot be read: the file is damaged; write it again") from None
         return array
+
+    def _require_whole(self, name: str) -> None:
+        """Compare what an array claims to be with what is there, before memory is asked for in that size.
+
+        Raises:
+            Stalled: DatasetInvalid, it holds Python objects.
+            ValueError: It is no array, or of another size than it says.
+        """
+        with zipfile.ZipFile(self._path) as archive:
+            member = f"{name}.npy" if f"{name}.npy" in archive.namelist() else name
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                there = archive.getinfo(member).file_size - file.tell()
+        if dtype.hasobject:
+            raise self._invalid(f"{name} holds Python objects, which are refused; store plain numbers")
+        if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != there:
+            raise ValueError(f"{name} claims {shape} of {dtype} in {there} bytes")
 
     def _input(self, name: str) -> Array:
         x = self._array(name)

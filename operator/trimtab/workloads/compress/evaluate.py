@@ -59,8 +59,10 @@ class Served:
         sizes = {form.batch for form in self._runner.inputs} - {None}
         self._fixed = next(iter(sizes), None)
 
-    def answer(self, samples: Samples) -> Array:
+    def answer(self, samples: Samples, field: str = "spec.guardrail.dataset.uri") -> Array:
         """Answer up to a batch; a graph that is fixed to a batch size gets it, filled up with the last sample.
+
+        `field` names the samples in messages.
 
         Raises:
             Stalled: DatasetInvalid, the model does not take such samples.
@@ -73,7 +75,7 @@ class Served:
         except Exception as error:
             raise Stalled(
                 Reason.DATASET_INVALID,
-                f"spec.guardrail.dataset.uri: the model does not take samples of {samples.form()} "
+                f"{field}: the model does not take samples of {samples.form()} "
                 f"({str(error).splitlines()[0][:200]}); store them as it expects them",
             ) from error
         return np.asarray(output)[:count]

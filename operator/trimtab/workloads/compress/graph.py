@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import ModelProto, NodeProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
@@ -129,7 +130,8 @@ def _scope(node: NodeProto) -> str:
 
 
 def _check_external(model: ModelProto, path: Path, folder: Path, uri: str) -> None:
-    for tensor in model.graph.initializer:
+    bodies = (model.graph, *model.functions)
+    for tensor in (tensor for body in bodies for tensor in _tensors_of(body)):
         for entry in tensor.external_data:
             if entry.key != "location":
                 continue
@@ -138,6 +140,20 @@ def _check_external(model: ModelProto, path: Path, folder: Path, uri: str) -> No
                 raise _invalid(
                     uri, path.name, f"keeps {tensor.name} at {entry.value}, outside the source's folder; move it there"
                 )
+
+
+def _tensors_of(body: GraphProto | FunctionProto) -> Iterator[TensorProto]:
+    """Yield every constant of a graph or function: initializers, attributes, and those of branches and loops."""
+    if isinstance(body, GraphProto):
+        yield from body.initializer
+        for sparse in body.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for attribute in (attribute for node in body.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors_of(inner)
 
 
 def _invalid(uri: str, name: str, what: str) -> Stalled:

@@ -254,6 +254,7 @@ class Run:
 
         from trimtab.workloads.compress import graph, network
         from trimtab.workloads.compress.carrying import Start
+        from trimtab.workloads.compress.probing import probe
         from trimtab.workloads.compress.sources.loading import load_source
 
         torch.set_num_threads(self.machine.threads)
@@ -262,12 +263,14 @@ class Run:
         loaded = load_source(fetched, data.evaluation, owned)
         if loaded.graph is not None:
             graph.write_graph(loaded.graph, path)
+            probe(path, data, self.machine.threads)
             return Start(None, 0, {}, path)
         source = loaded.required_network
         outputs = network.outputs_of(source, data.evaluation, fetched.entrypoint or fetched.uri)
         if outputs > 1:
             data.require_labels_below(outputs)
         network.export_network(source, data.evaluation, path, loaded.free)
+        probe(path, data, self.machine.threads)
         return Start(source, outputs, loaded.free, path)
 
     def _candidate(self, model: Model, start: Start, data: RunData, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import field as made_by
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import structlog
 import torch
 from torch import nn
 
@@ -106,6 +107,7 @@ class Context:
 
 
 Technique = Callable[[P, Model, Context], tuple[Model, dict[str, Any]]]
+log = structlog.get_logger()
 _TECHNIQUES: dict[type[ApiModel], Technique[Any]] = {}
 
 
@@ -127,6 +129,22 @@ def run_step(placed: PlacedStep, model: Model, context: Context) -> tuple[Model,
     """
     step = placed.step
     torch.manual_seed(context.seed)
+    try:
+        return _carried_out(placed, model, context)
+    except TrimtabError:
+        raise
+    except Exception as error:  # of whichever library: the same inputs would end in it again
+        log.exception("step.crashed", field=placed.field)
+        said = (str(error).strip().splitlines() or ["no message"])[0][:200]
+        raise context.failed(
+            Reason.STEP_FAILED,
+            f"cannot be done with this model ({type(error).__name__}: {said}); remove the step or choose other values, "
+            "and if the model is an ordinary one, please report the pod's log",
+        ) from error
+
+
+def _carried_out(placed: PlacedStep, model: Model, context: Context) -> tuple[Model, StepReport]:
+    step = placed.step
     for parameters in (getattr(step, name) for name in type(step).model_fields):
         if isinstance(parameters, ApiModel):
             result, facts = _TECHNIQUES[type(parameters)](parameters, model, context)

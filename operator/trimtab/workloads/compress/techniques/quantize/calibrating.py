@@ -11,6 +11,7 @@ import onnx
 import torch
 from onnx import ModelProto, helper
 
+from trimtab.api.conditions import Reason
 from trimtab.workloads.compress.datasets import Array, Samples
 from trimtab.workloads.compress.evaluate import Served
 from trimtab.workloads.compress.techniques.registry import Context
@@ -19,6 +20,10 @@ from trimtab.workloads.serve.engine import load_runner
 Ranges = dict[str, tuple[float, float]]
 """Lowest and highest value of each tensor."""
 _TAIL = 0.001  # of the values of a sample, left out at both ends by `trimmed`
+_BOUNDLESS = (
+    "the values of {} reach infinity on the calibration samples, which no range of int8 covers; scale the inputs, or "
+    "name the layer in keep"
+)
 JUDGED = 64  # samples that candidates are compared on
 
 
@@ -27,6 +32,9 @@ def observe(model: ModelProto, tensors: Sequence[str], samples: Samples, context
 
     The full range is that of all samples; the trimmed one averages each sample's quantiles (PyTorch's moving average
     and ONNX Runtime's percentile lie between). Samples go one at a time: a graph may be fixed to batches of one.
+
+    Raises:
+        Stalled: StepFailed, a value is infinite.
     """
     if not tensors:  # only tables were chosen, or nothing; an engine takes no names for all of its outputs
         return {}, {}
@@ -45,6 +53,8 @@ def observe(model: ModelProto, tensors: Sequence[str], samples: Samples, context
         context.tick(index / len(samples), f"calibration sample {index + 1} of {len(samples)}")
         values = runner.run(list(tensors), samples.take(np.array([index])).feeds(names))
         for place, value in enumerate(values):
+            if not np.isfinite(value).all():
+                raise context.failed(Reason.STEP_FAILED, _BOUNDLESS.format(tensors[place]))
             full[place] = min(full[place, 0], value.min()), max(full[place, 1], value.max())
             tails[place] += np.quantile(value, [_TAIL, 1 - _TAIL])
     path.unlink()
