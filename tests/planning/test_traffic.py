@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.api.serving import Policy
-from trimtab.planning.traffic import WEIGHT_MAX, Duty, desired_traffic, server_weights
+from trimtab.planning.traffic import WEIGHT_MAX, Duty, desired_traffic, model_of, server_weights
 
 
 def a_model(name="digits", *, shares=None, avoid=(), balancing=None):
@@ -221,3 +221,14 @@ def test_shares_need_turns(shares, policy):
     (traffic,) = desired_traffic([model], slices)
     assert traffic.policy is policy
     assert traffic.revisions == ("r1", "r2")
+
+
+def test_sessions_have_a_route_of_their_own():
+    """The same replicas with the same shares, in weights that place them well on a ring; the header in lower case."""
+    model = a_model(shares={"r1": 75, "r2": 25}, balancing={"sessionAffinity": {"header": "X-Session"}})
+    slices = [a_slice(an_endpoint(1)), a_slice(an_endpoint(2), revision="r2")]
+    plain, sessions = desired_traffic([model], slices)
+    assert (plain.route, sessions.route) == ("digits", "digits@x-session")
+    assert [e.weight for e in plain.endpoints] == [3, 1]
+    assert [e.weight for e in sessions.endpoints] == [48, 16]
+    assert (model_of(plain.route), model_of(sessions.route)) == ("digits", "digits")

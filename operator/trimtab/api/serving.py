@@ -56,7 +56,7 @@ class Accelerator(ApiModel):
 
 
 class SessionAffinity(ApiModel):
-    """Requests with the same header value go to the same replica."""
+    """Requests with the same header value go to the same replica as long as it is there."""
 
     header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", max_length=127)]
     """Header name."""

@@ -161,8 +161,6 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
         yield Refusal("spec.serving.accelerator", serving.accelerator.resource, "leave it out")
     if serving.min_replicas == 0:
         yield Refusal("spec.serving.minReplicas", "0 (scale to zero)", "use 1")
-    if serving.load_balancing.session_affinity is not None:
-        yield Refusal("spec.serving.loadBalancing.sessionAffinity", "affinity by header", "leave it out")
     if serving.cache is not None:
         yield Refusal("spec.serving.cache", "response caching", "leave it out")
     if serving.loading is not LoadingMode.EAGER:
@@ -173,7 +171,5 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
         yield Refusal("spec.serving.scaling.metric", serving.scaling.metric.value, "use Concurrency")
     if serving.scaling.idle_after is not None:
         yield Refusal("spec.serving.scaling.idleAfter", serving.scaling.idle_after, "leave it out")
-    if serving.rollout.canary is not None:
-        yield Refusal("spec.serving.rollout.canary", "weighted steps", "leave it out: replicas roll one by one")
     if serving.rollout.max_surge == 0 and serving.rollout.max_unavailable == 0:
         yield Refusal("spec.serving.rollout", "maxSurge 0 with maxUnavailable 0", "allow one of them, or nothing moves")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,8 @@ from trimtab.api.serving import LoadBalancing, Policy
 HTTP_PORT = "http"
 # HAProxy's largest weight. Shares are rounded to it: 1 % beside 99 % is exact within 0.2 points.
 WEIGHT_MAX = 256
+# 256 places per replica on the ring of a consistent hash: shares of sessions are equal within some 6 %.
+_RING_FACTOR = 16
 
 
 class Duty(StrEnum):
@@ -48,6 +50,16 @@ class Endpoint:
         return f"{self.address.replace('[', '').replace(']', '')}_{self.revision}"
 
 
+def route_of(model: str, header: str) -> str:
+    """Return the key of a model's requests with a header, or of those without (an empty one)."""
+    return f"{model}@{header}" if header else model
+
+
+def model_of(route: str) -> str:
+    """Return the model that a route's key says."""
+    return route.partition("@")[0]
+
+
 def revision_of(server: str) -> str:
     """Return the revision that a server's name says."""
     return server.partition("_")[2]
@@ -55,12 +67,22 @@ def revision_of(server: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelTraffic:
-    """What the gateway is to do for one model; endpoints are in the order of their addresses."""
+    """What the gateway is to do for one model; endpoints are in the order of their addresses.
+
+    A model with session affinity has two: one for requests with the header, one for those without.
+    """
 
     model: str
     policy: Policy
     retries: int
     endpoints: tuple[Endpoint, ...]
+    header: str = ""
+    """In lower case: requests with it go to the endpoint that its value says, all others by the policy."""
+
+    @property
+    def route(self) -> str:
+        """Return its key among all; no model's name has an `@`."""
+        return route_of(self.model, self.header)
 
     @property
     def revisions(self) -> tuple[str, ...]:
@@ -109,7 +131,9 @@ def desired_traffic(
                 if other is None or seen.rank > other.rank:
                     known[seen.address] = seen
     named = sorted(((str(model["metadata"]["name"]), model) for model in models), key=lambda pair: pair[0])
-    return tuple(_traffic(name, model, tuple(endpoints.get(name, {}).values())) for name, model in named)
+    return tuple(
+        item for name, model in named for item in _traffic(name, model, tuple(endpoints.get(name, {}).values()))
+    )
 
 
 def _endpoints(item: Mapping[str, Any], revision: str) -> Iterable[_Seen]:
@@ -132,7 +156,7 @@ def _endpoints(item: Mapping[str, Any], revision: str) -> Iterable[_Seen]:
             )
 
 
-def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> ModelTraffic:
+def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> Iterator[ModelTraffic]:
     serving = (model.get("spec") or {}).get("serving") or {}
     balancing = serving.get("loadBalancing") or {}
     traffic = (model.get("status") or {}).get("traffic") or {}
@@ -145,7 +169,7 @@ def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> Mo
     if len(set(weights.values())) > 1:
         # The fewest connections know no shares: idle servers are all equal to it, whatever their weights.
         policy = Policy.ROUND_ROBIN
-    return ModelTraffic(
+    plain = ModelTraffic(
         model=name,
         policy=policy,
         retries=int(balancing.get("retries", LoadBalancing().retries)),
@@ -154,6 +178,17 @@ def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> Mo
             for endpoint in sorted(seen, key=lambda endpoint: endpoint.address)
         ),
     )
+    yield plain
+    if affinity := balancing.get("sessionAffinity"):
+        endpoints = _spread(plain.endpoints)
+        yield replace(plain, policy=Policy.ROUND_ROBIN, header=str(affinity["header"]).lower(), endpoints=endpoints)
+
+
+def _spread(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Return the endpoints with the same shares in larger weights, which are places on a hash's ring."""
+    largest = max((endpoint.weight for endpoint in endpoints), default=0)
+    factor = min(_RING_FACTOR, WEIGHT_MAX // max(largest, 1))
+    return tuple(replace(endpoint, weight=factor * endpoint.weight) for endpoint in endpoints)
 
 
 def _endpoint(seen: _Seen, weight: int, avoided: frozenset[str]) -> Endpoint:

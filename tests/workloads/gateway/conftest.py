@@ -108,8 +108,9 @@ class World:
 
     # what the cluster says
 
-    def model(self, name, policy="RoundRobin", *, retries=None, shares=None, avoid=()):
+    def model(self, name, policy="RoundRobin", *, retries=None, shares=None, avoid=(), affinity=None):
         balancing = {"policy": policy} | ({} if retries is None else {"retries": retries})
+        balancing |= {} if affinity is None else {"sessionAffinity": {"header": affinity}}
         shares = {"r1": 100} if shares is None else shares
         self.models["default", name] = {
             "metadata": {"name": name, "namespace": "default"},
@@ -230,10 +231,10 @@ class World:
 
         await self.until(healthy, f"{model} healthy on {[replica.address for replica in replicas]}")
 
-    async def send(self, model, *, path=None, host=None, body=b"{}", session=None, keep_alive=True):
+    async def send(self, model, *, path=None, host=None, body=b"{}", session=None, keep_alive=True, **headers):
         """Send one request; return status and the JSON answer."""
         url = f"http://{self.listener.bind}{path or f'/v2/models/{model}/infer'}"
-        headers = ({"Host": host} if host else {}) | ({} if keep_alive else {"Connection": "close"})
+        headers |= ({"Host": host} if host else {}) | ({} if keep_alive else {"Connection": "close"})
         async with (session or self.session).post(url, data=body, headers=headers) as response:
             return response.status, await response.json(content_type=None)
 

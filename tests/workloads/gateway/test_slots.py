@@ -11,8 +11,8 @@ from trimtab.planning.traffic import ModelTraffic
 from trimtab.workloads.gateway.slots import SPARE, Profile, assigned, layout, profile_of
 
 
-def traffic(name, policy=Policy.ROUND_ROBIN, retries=3):
-    return ModelTraffic(name, policy, retries, ())
+def traffic(name, policy=Policy.ROUND_ROBIN, retries=3, header=""):
+    return ModelTraffic(name, policy, retries, (), header)
 
 
 def test_a_slot_says_what_it_is():
@@ -21,6 +21,9 @@ def test_a_slot_says_what_it_is():
     assert slot == "leastconn-r5-07"
     assert profile_of(slot) == Profile("leastconn", 5)
     assert profile_of("MASTER") is None
+    session = Profile("hash", 3, "x-session-2")
+    assert session.slot(12) == "hash-r3-x-session-2-12"
+    assert profile_of(session.slot(12)) == session
 
 
 @pytest.mark.parametrize(
@@ -67,8 +70,14 @@ def test_assigned(models, routes, free, slots, missing):
 
 
 models = st.lists(
-    st.builds(traffic, st.sampled_from("abcdef"), st.sampled_from(Policy), st.sampled_from([0, 3, 10])),
-    unique_by=lambda item: item.model,
+    st.builds(
+        traffic,
+        st.sampled_from("abcdef"),
+        st.sampled_from(Policy),
+        st.sampled_from([0, 3, 10]),
+        st.sampled_from(["", "x-a", "x-a-1"]),
+    ),
+    unique_by=lambda item: item.route,
 )
 
 
@@ -80,9 +89,9 @@ def test_layout(before, after):
     assert len(set(slots.values())) == len(after)
     assert set(slots.values()) <= set(prepared)
     for item in after:
-        assert profile_of(slots[item.model]) == Profile.of(item)
-        if item.model in old and profile_of(old[item.model]) == Profile.of(item):
-            assert slots[item.model] == old[item.model]
+        assert profile_of(slots[item.route]) == Profile.of(item)
+        if item.route in old and profile_of(old[item.route]) == Profile.of(item):
+            assert slots[item.route] == old[item.route]
     spare = Counter(profile_of(slot) for slot in set(prepared) - set(slots.values()))
     kinds = {Profile("roundrobin", 3), Profile("leastconn", 3), *(Profile.of(item) for item in after)}
     assert spare == dict.fromkeys(kinds, SPARE)

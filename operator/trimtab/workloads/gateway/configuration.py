@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from trimtab.planning.traffic import ModelTraffic
+from trimtab.planning.traffic import ModelTraffic, route_of
 from trimtab.workloads.gateway import latency
 from trimtab.workloads.gateway.difference import DEFAULT_LIMIT, MAP_FILE, routes_of, server_definition
 from trimtab.workloads.gateway.observed import ANY_MODEL
@@ -98,12 +98,14 @@ def configuration(
 ) -> str:
     """Return the configuration: every prepared slot, with the servers of the model that has it.
 
-    `slots` is model → slot, `limits` address → requests that the replica takes at once. Endpoints that get no new
+    `slots` is route → slot, `limits` address → requests that the replica takes at once. Endpoints that get no new
     requests are left out: a HAProxy that starts has none of their old ones.
     """
-    by_slot = {slots[item.model]: item for item in traffic if item.model in slots}
-    backends = (_backend(slot, by_slot.get(slot), limits) for slot in sorted(prepared))
-    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), latency.BACKEND, _frontend(listener), *backends])
+    by_slot = {slots[item.route]: item for item in traffic if item.route in slots}
+    names = sorted(prepared)
+    backends = (_backend(slot, by_slot.get(slot), limits) for slot in names)
+    headers = sorted({profile.header for name in names if (profile := profile_of(name)) and profile.header})
+    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), latency.BACKEND, _frontend(listener, headers), *backends])
 
 
 def _errors() -> str:
@@ -122,9 +124,10 @@ def _error(message: str) -> str:
     return rf"{{\"error\":\"{message}\"}}"
 
 
-def _frontend(listener: Listener) -> str:
+def _frontend(listener: Listener, headers: Iterable[str]) -> str:
     local = rf"^[^.]+(\.{re.escape(listener.namespace)}(\..*)?)?$"
     lookup = f"map_str({MAP_FILE})"
+    sessions = "".join(_session_rules(header, lookup) for header in headers)
     unknown = _error("no model %[var(txn.model),json(utf8s)] here")
     unnamed = _error("no model named; use /v2/models/<model>/infer")
     return rf"""
@@ -137,7 +140,7 @@ frontend traffic
     http-request set-var(txn.model) var(txn.host),field(1,.) if {{ var(txn.host) -m reg {local} }}
     http-request set-var(txn.model) path,field(4,/) if {{ path_beg /v2/models/ }}
     http-request set-var(txn.slot) var(txn.model),{lookup}
-    acl any_model str({ANY_MODEL}),{lookup} -m found
+{sessions}    acl any_model str({ANY_MODEL}),{lookup} -m found
     acl known var(txn.slot) -m found
     acl named var(txn.model) -m found
     http-request return status 503 {_JSON} string "{_error("no models here yet")}" {_AGAIN} if !any_model
@@ -148,13 +151,22 @@ frontend traffic
 """.lstrip()
 
 
+def _session_rules(header: str, lookup: str) -> str:
+    """Return what sends requests with a header to the model's slot for such requests, if it has one."""
+    return (
+        f"    http-request set-var(txn.session) var(txn.model),concat({route_of('', header)}),{lookup} "
+        f"if {{ req.hdr({header}) -m len gt 0 }}\n"
+        "    http-request set-var(txn.slot) var(txn.session) if { var(txn.session) -m found }\n"
+    )
+
+
 def _backend(slot: str, item: ModelTraffic | None, limits: Mapping[str, int]) -> str:
     profile = profile_of(slot)
     if profile is None:
         raise ValueError(f"{slot!r} is no slot")
     lines = [
         f"backend {slot}",
-        f"    balance {profile.algorithm}",
+        *(f"    {line}" for line in profile.balance),
         f"    retries {profile.retries}",
         "    option httpchk GET /v2/health/ready",
     ]

@@ -7,6 +7,7 @@ from 0 does not wake the queue, and 2.6 then never empties it: setting `maxconn`
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ MAP_FILE = "models.map"
 
 # Requests that a replica takes at once before it told us.
 DEFAULT_LIMIT = 8
+
+_IDS = 2**31 - 1
 
 # A refused connection is unmistakable: two take a server out until a check passes. Answers with 5xx do not count:
 # one client's bad input would take out every replica at once. Idle connections are closed soon after a server's
@@ -36,13 +39,15 @@ class Difference:
 
 
 def routes_of(slots: Mapping[str, str]) -> dict[str, str]:
-    """Return the map's content for model → slot."""
+    """Return the map's content for route → slot."""
     return {ANY_MODEL: "-", **slots} if slots else {}
 
 
 def server_definition(endpoint: Endpoint, limit: int) -> str:
     """Return address and options of a server, as in `server <name> …` and `add server <backend>/<name> …`."""
-    return f"{endpoint.address} weight {endpoint.weight} maxconn {limit} {_SERVER_OPTIONS}"
+    # Its place on a hash's ring follows from its id: the same for every gateway, and after every restart.
+    number = zlib.crc32(endpoint.server.encode()) % _IDS + 1
+    return f"{endpoint.address} weight {endpoint.weight} maxconn {limit} {_SERVER_OPTIONS} id {number}"
 
 
 def difference(
@@ -58,7 +63,7 @@ def difference(
     gone: list[str] = []
     leaving = False
     for item in traffic:
-        slot = slots[item.model]
+        slot = slots[item.route]
         actual = seen.slots[slot].servers
         for endpoint in item.endpoints:
             path = f"{slot}/{endpoint.server}"

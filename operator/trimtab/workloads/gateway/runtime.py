@@ -114,7 +114,7 @@ class Proxy:
         raise ProxyUnavailable("ProxyUnavailable", f"{MASTER_SOCKET}: no master among {processes}")
 
     def stored_routes(self) -> dict[str, str]:
-        """Return model → slot as last written, for a HAProxy that does not answer."""
+        """Return route → slot as last written, for a HAProxy that does not answer."""
         try:
             return dict(parse_map((self._directory / MAP_FILE).read_text()))
         except FileNotFoundError:

@@ -19,7 +19,8 @@ from trimtab.planning.traffic import ModelTraffic
 SPARE = 16
 
 _ALGORITHMS = {Policy.ROUND_ROBIN: "roundrobin", Policy.LEAST_CONNECTIONS: "leastconn"}
-_SLOT = re.compile(rf"({'|'.join(_ALGORITHMS.values())})-r(\d+)-(\d+)")
+_HASH = "hash"
+_SLOT = re.compile(rf"({'|'.join((*_ALGORITHMS.values(), _HASH))})-r(\d+)-(?:([a-z0-9-]+)-)?(\d+)")
 
 
 class Profile(NamedTuple):
@@ -27,28 +28,40 @@ class Profile(NamedTuple):
 
     algorithm: str
     retries: int
+    header: str = ""
+    """Whose value the hash is of."""
 
     @classmethod
     def of(cls, traffic: ModelTraffic) -> Profile:
-        return cls(_ALGORITHMS[traffic.policy], traffic.retries)
+        algorithm = _HASH if traffic.header else _ALGORITHMS[traffic.policy]
+        return cls(algorithm, traffic.retries, traffic.header)
+
+    @property
+    def balance(self) -> tuple[str, ...]:
+        """Return HAProxy's lines for the algorithm."""
+        # Consistent: a replica that comes or goes moves the sessions of its own places on the ring alone.
+        if self.header:
+            return f"balance hdr({self.header})", "hash-type consistent"
+        return (f"balance {self.algorithm}",)
 
     def slot(self, number: int) -> str:
         """Return a slot's name, which is its backend's name in HAProxy."""
-        return f"{self.algorithm}-r{self.retries}-{number:02d}"
+        header = f"{self.header}-" if self.header else ""
+        return f"{self.algorithm}-r{self.retries}-{header}{number:02d}"
 
 
 def profile_of(slot: str) -> Profile | None:
     """Return what a slot's name says, or None for a name that is no slot's."""
     match = _SLOT.fullmatch(slot)
-    return Profile(match.group(1), int(match.group(2))) if match else None
+    return Profile(match.group(1), int(match.group(2)), match.group(3) or "") if match else None
 
 
 def assigned(
     traffic: Iterable[ModelTraffic], routes: Mapping[str, str], free: Sequence[str]
 ) -> tuple[dict[str, str], list[ModelTraffic]]:
-    """Return each model's slot, and the models for which no free slot of their kind is left.
+    """Return each route's slot, and the models for which no free slot of their kind is left.
 
-    A model keeps the slot that it has in `routes` as long as its policy and retries are that slot's, else it gets
+    A route keeps the slot that it has in `routes` as long as its policy and retries are that slot's, else it gets
     the first in `free` that fits.
     """
     left = list(free)
@@ -56,19 +69,19 @@ def assigned(
     missing: list[ModelTraffic] = []
     for item in traffic:
         wanted = Profile.of(item)
-        slot = routes.get(item.model)
+        slot = routes.get(item.route)
         if slot is None or profile_of(slot) != wanted:
             slot = next((name for name in left if profile_of(name) == wanted), None)
             if slot is None:
                 missing.append(item)
                 continue
             left.remove(slot)
-        slots[item.model] = slot
+        slots[item.route] = slot
     return slots, missing
 
 
 def layout(traffic: Iterable[ModelTraffic], routes: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return each model's slot and all slots to prepare, for a HAProxy that (re)reads its configuration."""
+    """Return each route's slot and all slots to prepare, for a HAProxy that (re)reads its configuration."""
     models = tuple(traffic)
     default = LoadBalancing()
     profiles = {Profile(algorithm, default.retries) for algorithm in _ALGORITHMS.values()}
@@ -77,7 +90,7 @@ def layout(traffic: Iterable[ModelTraffic], routes: Mapping[str, str]) -> tuple[
     taken = frozenset(slots.values())
     free = {profile: _free(profile, taken) for profile in profiles}
     for item in missing:
-        slots[item.model] = next(free[Profile.of(item)])
+        slots[item.route] = next(free[Profile.of(item)])
     spare = {next(names) for names in free.values() for _ in range(SPARE)}
     return slots, tuple(sorted({*slots.values(), *spare}))
 

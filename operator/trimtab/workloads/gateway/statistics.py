@@ -12,7 +12,7 @@ from trimtab.api.gateway import (
     RevisionStats,
     bucket_bound_ms,
 )
-from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
+from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic, model_of
 from trimtab.workloads.gateway.observed import Observed, Server, Slot
 
 _Families = Mapping[str, tuple[str, Sequence[tuple[str, float]]]]
@@ -28,7 +28,7 @@ def report(
 ) -> GatewayStats:
     """Return the report; without HAProxy it says so and has no numbers.
 
-    `limits` is address → requests at once; `former` slot → model for slots that a model has left: their requests
+    `limits` is address → requests at once; `former` slot → route for slots that a model has left: their requests
     still count as its own. `now` is Unix time in seconds, `revisions` what each was given, where that was asked for.
     """
     if seen is None:
@@ -37,13 +37,21 @@ def report(
         item.model: _model(
             item,
             seen.slots.get(seen.routes.get(item.model, ""), Slot()),
-            [seen.slots[slot] for slot, model in former.items() if model == item.model and slot in seen.slots],
+            [seen.slots[slot] for slot in _others(item.model, seen, former)],
             limits,
             {name: revisions[name] for name in item.revisions if name in revisions} if revisions else {},
         )
         for item in traffic
+        if not item.header
     }
     return GatewayStats(time=now, proxy_up=True, models=models)
+
+
+def _others(model: str, seen: Observed, former: Mapping[str, str]) -> Iterator[str]:
+    """Return the slots beside a model's first one with its requests: for sessions, and those that it left."""
+    sessions = ((route, slot) for route, slot in seen.routes.items() if route != model)
+    left = ((route, slot) for slot, route in former.items())
+    return (slot for route, slot in (*sessions, *left) if model_of(route) == model and slot in seen.slots)
 
 
 def _model(
