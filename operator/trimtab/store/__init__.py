@@ -13,11 +13,13 @@ from trimtab.store.artifacts import (
 )
 from trimtab.store.base import Store, StoredFile, fetch_all
 from trimtab.store.digests import bytes_digest, file_sha256, folder_digest
+from trimtab.store.nodecache import NodeCache
 from trimtab.store.opening import join, open_store
 
 __all__ = [
     "ARTIFACT_SCHEMA",
     "Manifest",
+    "NodeCache",
     "Store",
     "StoredFile",
     "bytes_digest",

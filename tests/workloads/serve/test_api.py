@@ -9,9 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from trimtab.workloads.serve.api import InferenceApi
-from trimtab.workloads.serve.batching import Batcher, BatchRules
-from trimtab.workloads.serve.loading import load
+from trimtab.workloads.serve.api import InferenceApi, Status
+from trimtab.workloads.serve.inference import HttpInference
+from trimtab.workloads.serve.model import ModelSettings
+from trimtab.workloads.serve.repository import Repository
 
 
 class FakeExchange:
@@ -21,6 +22,7 @@ class FakeExchange:
     target = b"/v2/models/words/infer"
     arrived = 0.0
     gone = False
+    client = "c"
 
     def __init__(self, index, target=target):
         tensor = {"name": "i", "datatype": "INT64", "shape": [1], "data": [index]}
@@ -31,6 +33,10 @@ class FakeExchange:
 
     def answer(self, status, body, headers=b""):
         self.answered.set_result((status, json.loads(body)))
+
+
+def numbers(api):
+    return api._repository.find("words").metrics
 
 
 @pytest.fixture
@@ -50,13 +56,15 @@ async def api(tmp_path):
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    loaded = load(lambda: tmp_path, threads=1, max_batch=8)
-    served = InferenceApi("words", "r", lambda: 0.0)
-    rules = BatchRules(max_batch=8, max_wait_s=0, capacity=4, stackable=True)
-    batcher = Batcher(loaded.run, rules, served.metrics, lambda: 0.0)
-    served.start(loaded.spec, batcher, 16)
+    settings = ModelSettings("words", "r", "file:///", "", max_batch=8)
+    repository = Repository([settings], lambda _: tmp_path, 1, lambda: 0.0)
+    await repository.open()
+    inference = HttpInference(lambda: 0.0, None, 1024)
+    served = InferenceApi(repository, inference, Status())
     yield served
-    batcher.close()
+    served.close()
+    inference.close()
+    repository.close()
 
 
 async def test_data_that_the_engine_refuses_is_the_clients_mistake_alone(api):
@@ -70,17 +78,17 @@ async def test_data_that_the_engine_refuses_is_the_clients_mistake_alone(api):
     assert third[1]["outputs"][0]["data"] == [4, 5]
     assert second[0] == 400
     assert "the model failed: " in second[1]["error"]
-    assert api.metrics.requests == {200: 2, 400: 1}
-    assert api.metrics.in_flight == 0
+    assert numbers(api).requests == {200: 2, 400: 1}
+    assert numbers(api).in_flight == 0
 
 
 async def test_more_than_may_wait_are_sent_away_for_now(api):
     """503 lets a gateway try another pod."""
-    exchanges = [FakeExchange(0) for _ in range(5)]
+    exchanges = [FakeExchange(0) for _ in range(65)]
     for exchange in exchanges:
         api.handle(exchange)
     answers = await asyncio.gather(*(exchange.answered for exchange in exchanges))
-    assert [status for status, _ in answers] == [200, 200, 200, 200, 503]
+    assert [status for status, _ in answers] == [200] * 64 + [503]
     assert answers[-1][1] == {"error": "too many requests wait here; try again"}
 
 
@@ -92,7 +100,7 @@ async def test_a_request_whose_client_left_is_forgotten(api):
     api.handle(here)
     await here.answered
     assert not gone.answered.done()
-    assert api.metrics.in_flight == 0
+    assert numbers(api).in_flight == 0
 
 
 async def test_names_may_be_percent_encoded(api):

@@ -42,6 +42,9 @@ class FakeTransport:
     def is_closing(self):
         return self.closing
 
+    def get_extra_info(self, name):
+        return ("10.0.0.1", 4711) if name == "peername" else None
+
     def pause_reading(self):
         assert not self.paused
         self.paused = True
@@ -56,6 +59,7 @@ class FakeOwner:
     def __init__(self, limits=LIMITS, holds=False, room=True):
         self.limits = limits
         self.draining = False
+        self.buffered = 0
         self.now = 100.0
         self.seen = []
         self.holds = holds
@@ -74,6 +78,13 @@ class FakeOwner:
 
     def closed(self, connection):
         pass
+
+    def claim(self, size):
+        self.buffered += size
+        return self.buffered <= self.limits.buffered_bytes
+
+    def release(self, size):
+        self.buffered -= size
 
 
 def connected(**settings):

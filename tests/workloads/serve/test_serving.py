@@ -104,7 +104,7 @@ async def pod(launch):
     """A pod that is ready."""
     running = await launch()
     running.port = (await running.logged("server.started"))["port"]
-    await running.logged("model.loaded")
+    await running.logged("server.ready")
     return running
 
 
@@ -118,7 +118,7 @@ async def client():
 async def test_a_model_is_served(pod, client):
     """Metadata, readiness, an answer, and numbers for Prometheus."""
     async with client.get(f"{pod.url}/v2") as answer:
-        assert (await answer.json())["extensions"] == ["binary_tensor_data"]
+        assert (await answer.json())["extensions"] == ["binary_tensor_data", "model_repository", "parameters"]
     for path in ("/v2/models/linear", "/v2/models/linear/versions/linear-1"):
         async with client.get(pod.url + path) as answer:
             metadata = await answer.json()
@@ -135,32 +135,30 @@ async def test_a_model_is_served(pod, client):
     assert 'trimtab_serve_max_concurrency_requests{model="linear",revision="linear-1"} 32' in text
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "status", "message"),
-    [
-        ("GET", "/v2/models/other", {}, 404, "model 'other' is not served here; this pod serves 'linear'"),
-        ("POST", "/v2/models/other/infer", JSON, 404, "model 'other' is not served here; this pod serves 'linear'"),
-        ("GET", "/v2/models/linear/versions/2", {}, 404, "version '2' is not served here; this pod serves 'linear-1'"),
-        ("GET", "/favicon.ico", {}, 404, "nothing at /favicon.ico; start at /v2"),
-        ("GET", INFER, {}, 405, "GET is not allowed here; use POST"),
-        ("POST", "/v2/health/live", JSON, 405, "POST is not allowed here; use GET, HEAD"),
-        (
-            "POST",
-            INFER,
-            {"Content-Type": "application/xml"},
-            415,
-            "Content-Type is 'application/xml'; expected application/json",
-        ),
-        ("POST", INFER, JSON, 400, "inputs must be an array with one object per input: x"),
-    ],
-)
-async def test_a_mistake_is_answered_with_its_remedy(pod, client, method, path, headers, status, message):
+MISTAKES = [
+    ("GET", "/v2/models/other", {}, 404, "model 'other' is not served here; this pod serves 'linear'"),
+    ("POST", "/v2/models/other/infer", JSON, 404, "model 'other' is not served here; this pod serves 'linear'"),
+    ("GET", "/v2/models/linear/versions/2", {}, 404, "version '2' is not served here; this pod serves 'linear-1'"),
+    ("GET", "/favicon.ico", {}, 404, "nothing at /favicon.ico; start at /v2"),
+    ("GET", INFER, {}, 405, "GET is not allowed here; use POST"),
+    ("POST", "/v2/health/live", JSON, 405, "POST is not allowed here; use GET, HEAD"),
+    (
+        "POST",
+        INFER,
+        {"Content-Type": "application/xml"},
+        415,
+        "Content-Type is 'application/xml'; expected application/json",
+    ),
+    ("POST", INFER, JSON, 400, "inputs must be an array with one object per input: x"),
+]
+
+
+async def test_mistakes_are_answered_with_their_remedy(pod, client):
     """Every error is the protocol's error object."""
-    async with client.request(
-        method, pod.url + path, data=b"{}" if method == "POST" else None, headers=headers
-    ) as answer:
-        assert answer.status == status
-        assert await answer.json() == {"error": message}
+    for method, path, headers, status, message in MISTAKES:
+        body = b"{}" if method == "POST" else None
+        async with client.request(method, pod.url + path, data=body, headers=headers) as answer:
+            assert (answer.status, await answer.json()) == (status, {"error": message})
 
 
 async def test_answers_of_a_batch_reach_their_own_clients(pod, client):
@@ -243,7 +241,7 @@ async def test_nothing_is_lost_when_the_pod_is_told_to_go_under_load(pod, client
 async def test_a_second_signal_ends_the_pod_at_once(launch):
     """Who asks twice does not want to wait."""
     pod = await launch("--drain-delay", "60s")
-    await pod.logged("model.loaded")
+    await pod.logged("server.ready")
     pod.process.send_signal(signal.SIGTERM)
     await pod.logged("drain.started")
     pod.process.send_signal(signal.SIGINT)
@@ -254,7 +252,7 @@ async def test_a_connection_that_never_finishes_cannot_hold_the_pod(launch):
     """The drain has an end, and says how many were cut off."""
     pod = await launch("--drain-timeout", "200ms")
     port = (await pod.logged("server.started"))["port"]
-    await pod.logged("model.loaded")
+    await pod.logged("server.ready")
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /v2")
     pod.process.send_signal(signal.SIGTERM)
@@ -289,7 +287,7 @@ async def test_bodies_are_bounded(launch, client):
     """The limit is an option: memory belongs to whoever pays for it."""
     pod = await launch("--max-body-bytes", "10")
     pod.port = (await pod.logged("server.started"))["port"]
-    await pod.logged("model.loaded")
+    await pod.logged("server.ready")
     async with client.post(pod.url + INFER, data=BODY, headers=JSON) as answer:
         assert answer.status == 413
         assert await answer.json() == {"error": "the body is larger than 10 bytes; send fewer rows per request"}

@@ -11,6 +11,7 @@ from trimtab.workloads.serve.messages import encode_error
 JSON = b"content-type: application/json\r\n"
 BINARY = b"content-type: application/octet-stream\r\n"
 METRICS = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
+HTML = b"content-type: text/html; charset=utf-8\r\n"
 RETRY_SOON = b"retry-after: 1\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

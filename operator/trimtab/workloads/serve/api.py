@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
+from functools import partial
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import orjson
 
 from trimtab.api.serving import Engine
 from trimtab.version import __version__
-from trimtab.workloads.serve.answers import BINARY, JSON, METRICS, RETRY_SOON, error_answer
-from trimtab.workloads.serve.artifact import ModelSpec, TensorSpec
-from trimtab.workloads.serve.batching import Batcher, Outcome, QueueFull
+from trimtab.workloads.serve.answers import HTML, JSON, METRICS, RETRY_SOON, error_answer
+from trimtab.workloads.serve.artifact import TensorSpec
 from trimtab.workloads.serve.connection import Exchange
-from trimtab.workloads.serve.messages import BadRequest, InferenceRequest, encode_answer, parse_request
-from trimtab.workloads.serve.metrics import Metrics
+from trimtab.workloads.serve.inference import HttpInference
+from trimtab.workloads.serve.metrics import render
+from trimtab.workloads.serve.model import LOADING, Model
+from trimtab.workloads.serve.openapi import document, page
+from trimtab.workloads.serve.refusals import Refused
+from trimtab.workloads.serve.repository import Repository
 
-_CONTENT_TYPES = frozenset({b"", b"application/json", b"application/octet-stream"})
-_PLATFORMS = {Engine.ONNX_RUNTIME: "onnxruntime_onnx", Engine.OPEN_VINO: "openvino_ir"}
+PLATFORMS = {Engine.ONNX_RUNTIME: "onnxruntime_onnx", Engine.OPEN_VINO: "openvino_ir"}
+EXTENSIONS = ["binary_tensor_data", "model_repository", "parameters"]
+_REPOSITORY = b"/v2/repository/"
 Route = Callable[[Exchange], None]
 
 
 class Phase(Enum):
     """Where the pod is in its life; the value is what `…/ready` says while it is not ready."""
 
-    LOADING = "the model is still loading"
+    LOADING = LOADING
     READY = ""
     DRAINING = "the pod is going away; it answers what still comes"
 
 
-class InferenceApi:
-    """Answers every request of every connection. Inference is answered later, by the batcher; the rest at once."""
+class Status:
+    """The phase of this pod, for all protocols."""
 
-    def __init__(self, model: str, revision: str, now: Callable[[], float]) -> None:
+    def __init__(self) -> None:
         self.phase = Phase.LOADING
-        self.metrics = Metrics(model, revision)
-        self._model = model
-        self._revision = revision
-        self._now = now
-        self._spec: ModelSpec | None = None
-        self._batcher: Batcher | None = None
+
+
+class InferenceApi:
+    """Answers every request of every connection. Inference is answered later, by the models; the rest at once."""
+
+    def __init__(self, repository: Repository, inference: HttpInference, status: Status) -> None:
+        self._status = status
+        self._repository = repository
+        self._inference = inference
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reads, self._writes = self._routes()
 
-    def start(self, spec: ModelSpec, batcher: Batcher, max_concurrency: int) -> None:
-        """Take inference requests from now on, and publish how many are welcome at once."""
-        self.metrics.max_concurrency = max_concurrency
-        self._spec = spec
-        self._batcher = batcher
+    def close(self) -> None:
+        """End what is still being loaded or unloaded for somebody."""
+        for task in self._tasks:
+            task.cancel()
 
     def handle(self, exchange: Exchange) -> None:
         """Answer, or see to it that the answer comes."""
@@ -70,136 +80,140 @@ class InferenceApi:
             route(exchange)
 
     def _routes(self) -> tuple[dict[bytes, Route], dict[bytes, Route]]:
-        model = f"/v2/models/{self._model}".encode()
-        version = model + f"/versions/{self._revision}".encode()
         reads: dict[bytes, Route] = {
+            b"/": self._page,
+            b"/openapi.json": self._openapi,
             b"/v2": self._server,
             b"/v2/": self._server,
             b"/v2/health/live": self._live,
             b"/v2/health/ready": self._ready,
             b"/metrics": self._metrics,
         }
-        for base in (model, version):
-            reads[base] = self._metadata
-            reads[base + b"/ready"] = self._ready
-        return reads, {base + b"/infer": self._infer for base in (model, version)}
+        writes: dict[bytes, Route] = {_REPOSITORY + b"index": self._index}
+        for name, version in self._repository.models:
+            for path, model in (
+                (f"/v2/models/{name}", self._repository.find(name)),
+                (f"/v2/models/{name}/versions/{version}", self._repository.find(name, version)),
+            ):
+                base = path.encode()
+                reads[base] = partial(self._metadata, model)
+                reads[base + b"/ready"] = partial(self._model_ready, model)
+                writes[base + b"/infer"] = partial(self._inference.infer, model)
+            control = _REPOSITORY + f"models/{name}/".encode()
+            writes[control + b"load"] = partial(self._control, name, self._repository.load)
+            writes[control + b"unload"] = partial(self._control, name, self._repository.unload)
+        return reads, writes
 
     # --- reads ---
 
+    def _page(self, exchange: Exchange) -> None:
+        exchange.answer(200, page(list(self._repository.models.values())), HTML)
+
+    def _openapi(self, exchange: Exchange) -> None:
+        exchange.answer(200, orjson.dumps(document(list(self._repository.models.values()))), JSON)
+
     def _server(self, exchange: Exchange) -> None:
-        body = {"name": "trimtab", "version": __version__, "extensions": ["binary_tensor_data"]}
+        body = {"name": "trimtab", "version": __version__, "extensions": EXTENSIONS}
         exchange.answer(200, orjson.dumps(body), JSON)
 
     def _live(self, exchange: Exchange) -> None:
         exchange.answer(200, b'{"live":true}', JSON)
 
     def _ready(self, exchange: Exchange) -> None:
-        if self.phase is Phase.READY:
+        if self._status.phase is Phase.READY:
             exchange.answer(200, b'{"ready":true}', JSON)
         else:
-            _fail(exchange, 503, self.phase.value, RETRY_SOON)
+            _fail(exchange, 503, self._status.phase.value, RETRY_SOON)
+
+    def _model_ready(self, model: Model, exchange: Exchange) -> None:
+        if self._status.phase is not Phase.DRAINING and model.takes_requests:
+            exchange.answer(200, b'{"ready":true}', JSON)
+        else:
+            _fail(exchange, 503, self._status.phase.value or model.reason, RETRY_SOON)
 
     def _metrics(self, exchange: Exchange) -> None:
-        waiting = self._batcher.waiting if self._batcher else 0
-        exchange.answer(200, self.metrics.render(waiting), METRICS)
+        exchange.answer(200, render([model.numbers() for model in self._repository.models.values()]), METRICS)
 
-    def _metadata(self, exchange: Exchange) -> None:
-        if self._spec is None:
-            _fail(exchange, 503, Phase.LOADING.value, RETRY_SOON)
-            return
-        body = {
-            "name": self._model,
-            "versions": [self._revision],
-            "platform": _PLATFORMS[self._spec.engine],
-            "inputs": [_described(tensor) for tensor in self._spec.inputs],
-            "outputs": [_described(tensor) for tensor in self._spec.outputs],
-            "parameters": {"max_concurrency": self.metrics.max_concurrency, "revision": self._revision},
-        }
-        exchange.answer(200, orjson.dumps(body), JSON)
+    def _metadata(self, model: Model, exchange: Exchange) -> None:
+        if model.spec is None:
+            _fail(exchange, 503, LOADING, RETRY_SOON)
+        else:
+            versions = [version for name, version in self._repository.models if name == model.name]
+            exchange.answer(200, orjson.dumps(metadata(model, versions)), JSON)
 
-    # --- inference ---
+    # --- the repository ---
 
-    def _infer(self, exchange: Exchange) -> None:
-        spec, batcher = self._spec, self._batcher
-        self.metrics.in_flight += 1
-        if spec is None or batcher is None:
-            self._refuse(exchange, 503, Phase.LOADING.value, RETRY_SOON)
-            return
-        content_type = exchange.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if content_type not in _CONTENT_TYPES:
-            got = content_type.decode("latin-1")
-            self._refuse(exchange, 415, f"Content-Type is {got!r}; expected application/json")
-            return
-        header_length = exchange.headers.get(b"inference-header-content-length")
+    def _index(self, exchange: Exchange) -> None:
         try:
-            request = parse_request(exchange.body, header_length, spec)
-            exchange.body = b""  # the tensors are enough while the request waits
-            batcher.submit(InferenceJob(self, exchange, request, spec))
-        except BadRequest as error:
-            self._refuse(exchange, 400, str(error))
-        except QueueFull:
-            # 503, not 429: this pod is full, not the client greedy, and a gateway may try another pod after a 503
-            self._refuse(exchange, 503, "too many requests wait here; try again", RETRY_SOON)
-
-    def finish(self, exchange: Exchange, request: InferenceRequest, spec: ModelSpec, outcome: Outcome) -> None:
-        """Answer an inference request with what the engine said."""
-        if isinstance(outcome, Exception):
-            # ONNX Runtime blames the data by this class (an index out of range); the rest is the model's or ours.
-            status = 400 if type(outcome).__name__ == "InvalidArgument" else 500
-            self._refuse(exchange, status, f"the model failed: {str(outcome).partition(chr(10))[0]}")
+            ready_only = _object(exchange).get("ready", False)
+        except Refused as refused:
+            _fail(exchange, refused.status, refused.message)
             return
-        encoded = encode_answer(request, outcome, spec, self._model, self._revision)
-        headers = JSON
-        if encoded.header_length is not None:
-            headers = BINARY + b"inference-header-content-length: %d\r\n" % encoded.header_length
-        self._count(exchange, 200)
-        exchange.answer(200, encoded.body, headers)
+        exchange.answer(200, orjson.dumps(self._repository.index(ready_only=ready_only is True)), JSON)
 
-    def abandoned(self) -> None:
-        """Forget a request whose client left before its run."""
-        self.metrics.in_flight -= 1
-
-    def _refuse(self, exchange: Exchange, status: int, message: str, headers: bytes = b"") -> None:
-        self._count(exchange, status)
-        _fail(exchange, status, message, headers)
-
-    def _count(self, exchange: Exchange, status: int) -> None:
-        self.metrics.in_flight -= 1
-        self.metrics.answered(status, self._now() - exchange.arrived)
+    def _control(self, name: str, act: Callable[[str], Awaitable[None]], exchange: Exchange) -> None:
+        task = asyncio.get_running_loop().create_task(_controlled(name, act, exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _not_found(self, path: bytes) -> str:
         text = path.decode("latin-1")
-        if text.startswith("/v2/models/") and not text.startswith(f"/v2/models/{self._model}/"):
-            return f"model '{text.split('/')[3]}' is not served here; this pod serves '{self._model}'"
-        if text.startswith(f"/v2/models/{self._model}/versions/"):
-            return f"version '{text.split('/')[5]}' is not served here; this pod serves '{self._revision}'"
+        parts = text.split("/")
+        name_at = 4 if text.startswith("/v2/repository/models/") else 3 if text.startswith("/v2/models/") else None
+        if name_at is not None and len(parts) > name_at:
+            version = parts[5] if len(parts) > 5 and parts[4] == "versions" else ""
+            try:
+                self._repository.find(parts[name_at], version)
+            except Refused as refused:
+                return refused.message
         return f"nothing at {text}; start at /v2"
 
 
-class InferenceJob:
-    """A parsed request on its way through the batcher and back to its exchange."""
+def metadata(model: Model, versions: list[str]) -> dict[str, Any]:
+    """Return what the protocol tells of a model whose tensors are known."""
+    spec = model.spec
+    if spec is None:
+        raise Refused(503, LOADING, 1)
+    return {
+        "name": model.name,
+        "versions": versions,
+        "platform": PLATFORMS[spec.engine],
+        "inputs": [_described(tensor) for tensor in spec.inputs],
+        "outputs": [_described(tensor) for tensor in spec.outputs],
+        "parameters": {"max_concurrency": model.metrics.max_concurrency, "revision": model.revision},
+    }
 
-    __slots__ = ("_api", "_exchange", "_request", "_spec", "arrived", "feeds", "group", "rows")
 
-    def __init__(self, api: InferenceApi, exchange: Exchange, request: InferenceRequest, spec: ModelSpec) -> None:
-        self._api = api
-        self._exchange = exchange
-        self._request = request
-        self._spec = spec
-        self.feeds = request.feeds
-        self.rows = request.rows
-        self.group = request.group
-        self.arrived = exchange.arrived
+def only_known_parameters(parameters: Any) -> None:
+    """Check what comes with a request to load or unload.
 
-    @property
-    def abandoned(self) -> bool:
-        return self._exchange.gone
+    Raises:
+        Refused: It would change what is loaded.
+    """
+    if not isinstance(parameters, Mapping) or set(parameters) - {"unload_dependents"}:
+        raise Refused(400, "parameters cannot say what to load; the pod's own list of models does")
 
-    def drop(self) -> None:
-        self._api.abandoned()
 
-    def finish(self, outcome: Outcome) -> None:
-        self._api.finish(self._exchange, self._request, self._spec, outcome)
+async def _controlled(name: str, act: Callable[[str], Awaitable[None]], exchange: Exchange) -> None:
+    try:
+        only_known_parameters(_object(exchange).get("parameters") or {})
+        await act(name)
+    except Refused as refused:
+        _fail(exchange, refused.status, refused.message)
+    else:
+        exchange.answer(200, b"{}", JSON)
+
+
+def _object(exchange: Exchange) -> dict[str, Any]:
+    if not exchange.body:
+        return {}
+    try:
+        found = orjson.loads(exchange.body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, f"the body is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Refused(400, "the body must be a JSON object")
+    return found
 
 
 def _described(tensor: TensorSpec) -> dict[str, object]:

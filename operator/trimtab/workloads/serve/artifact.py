@@ -24,6 +24,10 @@ class TensorSpec:
     name: str
     datatype: str
     shape: tuple[int, ...]
+    axes: tuple[str | None, ...] = ()
+    """A name for each axis whose length several tensors share; as long as the shape, or empty."""
+    pad: float | None = None
+    """Of an input: what its named axes may be filled up with at their end, without changing the answer."""
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == len(self.shape) and all(
@@ -38,6 +42,11 @@ class ModelSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     engine: Engine = Engine.ONNX_RUNTIME
+
+    @property
+    def pads(self) -> bool:
+        """Whether requests of different length can be stacked."""
+        return any(tensor.pad is not None for tensor in self.inputs)
 
     @property
     def file(self) -> str:
@@ -79,7 +88,10 @@ def parse_spec(config: Any) -> ModelSpec:
     engine = config.get("engine", Engine.ONNX_RUNTIME)
     if engine not in MODEL_FILES:
         raise _unsupported("engine", engine, " or ".join(MODEL_FILES))
-    return ModelSpec(inputs=_tensors(config, "inputs"), outputs=_tensors(config, "outputs"), engine=Engine(engine))
+    spec = ModelSpec(inputs=_tensors(config, "inputs"), outputs=_tensors(config, "outputs"), engine=Engine(engine))
+    if spec.pads:
+        _check_padding(spec)
+    return spec
 
 
 def require_engine(spec: ModelSpec, wanted: Engine) -> None:
@@ -113,7 +125,23 @@ def _tensor(item: Any, where: str) -> TensorSpec:
         raise _unsupported(f"{where}.datatype", datatype, f"one of {', '.join(NUMPY_TYPES)}")
     if not isinstance(shape, list) or not all(type(size) is int and (size > 0 or size == -1) for size in shape):
         raise _unsupported(f"{where}.shape", shape, "a list of sizes, -1 for any")
-    return TensorSpec(name, datatype, tuple(shape))
+    axes, pad = item.get("axes", [None] * len(shape)), item.get("pad")
+    if not isinstance(axes, list) or len(axes) != len(shape) or not all(a is None or isinstance(a, str) for a in axes):
+        raise _unsupported(f"{where}.axes", axes, f"{len(shape)} names, null where there is none")
+    if pad is not None and (type(pad) not in {int, float} or datatype == "BYTES"):
+        raise _unsupported(f"{where}.pad", pad, "a number, for a tensor of numbers")
+    return TensorSpec(name, datatype, tuple(shape), tuple(axes), pad)
+
+
+def _check_padding(spec: ModelSpec) -> None:
+    """Check that everything which grows with an input that is filled up says so: else it could not be cut."""
+    filled = {axis for tensor in spec.inputs if tensor.pad is not None for axis in tensor.axes[1:]} - {None}
+    for field, tensors in (("inputs", spec.inputs), ("outputs", spec.outputs)):
+        for index, tensor in enumerate(tensors):
+            for size, axis in zip(tensor.shape[1:], tensor.axes[1:], strict=True):
+                if size == -1 and (axis not in filled or (field == "inputs" and tensor.pad is None)):
+                    expected = f"{', '.join(sorted(map(str, filled))) or 'a name'}, and pad for an input"
+                    raise _unsupported(f"{field}[{index}].axes", list(tensor.axes), expected)
 
 
 def _unsupported(field: str, value: Any, expected: str) -> Stalled:

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from trimtab.workloads.serve.answers import CONTINUE, error_answer, head
+from trimtab.workloads.serve.answers import CONTINUE, RETRY_SOON, error_answer, head
 
 _FORBIDDEN_REPEATS = frozenset({b"host", b"content-length", b"content-type", b"inference-header-content-length"})
 
@@ -33,13 +33,17 @@ class Limits:
     linger_s: float = 2.0
     draining_idle_s: float = 1.0
     pipelined: int = 16
+    buffered_bytes: int = 512 * 1024 * 1024  # bodies of all connections that are not answered yet
     connections: int = 4096
 
 
 class Exchange:
     """One request and the place for its answer."""
 
-    __slots__ = ("_answer", "_connection", "arrived", "body", "closes", "headers", "is_http10", "method", "target")
+    __slots__ = (
+        *("_answer", "_connection", "arrived", "body", "closes", "headers", "held_bytes", "is_http10"),
+        *("method", "target"),
+    )
 
     def __init__(self, connection: Connection, method: bytes, target: bytes, arrived: float) -> None:
         self.method = method
@@ -49,6 +53,7 @@ class Exchange:
         self.arrived = arrived  # when its first byte came, by the owner's clock
         self.closes = False
         self.is_http10 = False
+        self.held_bytes = 0  # of the owner's buffer
         self._connection = connection
         self._answer: tuple[int, bytes, bytes] | None = None
 
@@ -56,6 +61,12 @@ class Exchange:
     def gone(self) -> bool:
         """Whether the client has left."""
         return self._connection.lost
+
+    @property
+    def client(self) -> bytes | str:
+        """Who asks: what the last proxy says, else the address at the other end."""
+        forwarded = self.headers.get(b"x-forwarded-for")
+        return forwarded.rpartition(b",")[2].strip() if forwarded else self._connection.peer
 
     @property
     def ready(self) -> tuple[int, bytes, bytes] | None:
@@ -66,7 +77,7 @@ class Exchange:
         """Answer once; `headers` are whole lines, each with its CRLF. Nothing happens when the client has left."""
         if self._answer is None:
             self._answer = (status, headers, body)
-            self._connection.flush()
+            self._connection.answered(self)
 
 
 class Owner(Protocol):
@@ -81,6 +92,11 @@ class Owner(Protocol):
         """Take the connection in; False when there are too many."""
 
     def closed(self, connection: Connection) -> None: ...
+
+    def claim(self, size: int) -> bool:
+        """Take room for some bytes of a body; False when there is none."""
+
+    def release(self, size: int) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -102,17 +118,22 @@ class Connection(asyncio.Protocol):
         self._stuck_since: float | None = None
         self._held = False
         self.lost = False
+        self.peer = ""
 
     # --- what asyncio calls ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, not the base class
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if peer else ""
         self._since = self._owner.time()
         if not self._owner.opened(self):
             self._refuse(503, "too many connections; try again later")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.lost = True
+        for exchange in (*self._pending, self._current):
+            self._let_go(exchange)
         self._pending.clear()
         self._current = None
         self._owner.closed(self)
@@ -204,7 +225,12 @@ class Connection(asyncio.Protocol):
             return
         if len(exchange.body) + len(body) > self._limits.body_bytes:
             self._refuse_body()
-        elif not exchange.body:
+            return
+        if not self._owner.claim(len(body)):
+            self._refuse(503, "the bodies of other requests take all the memory there is; try again", RETRY_SOON)
+            return
+        exchange.held_bytes += len(body)
+        if not exchange.body:
             exchange.body = body
         elif isinstance(exchange.body, bytearray):
             exchange.body += body
@@ -227,6 +253,16 @@ class Connection(asyncio.Protocol):
 
     # --- answers ---
 
+    def answered(self, exchange: Exchange) -> None:
+        """Let go of the request, and write its answer when its turn comes."""
+        self._let_go(exchange)
+        self.flush()
+
+    def _let_go(self, exchange: Exchange | None) -> None:
+        if exchange is not None and exchange.held_bytes:
+            self._owner.release(exchange.held_bytes)
+            exchange.held_bytes = 0
+
     def flush(self) -> None:
         """Write the answers that are ready and whose turn it is."""
         transport = self._transport
@@ -246,6 +282,8 @@ class Connection(asyncio.Protocol):
         self._release()
 
     def _end(self, transport: asyncio.Transport) -> None:
+        for exchange in self._pending:
+            self._let_go(exchange)
         self._pending.clear()
         if not self._refused:
             transport.close()
@@ -269,7 +307,7 @@ class Connection(asyncio.Protocol):
     def _refuse_body(self) -> None:
         self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes; send fewer rows per request")
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, headers: bytes = b"") -> None:
         """Answer the current request with an error, behind those before it, and read no further."""
         if self._refused:
             return
@@ -279,7 +317,8 @@ class Connection(asyncio.Protocol):
         exchange.body = b""
         exchange.closes = True
         self._pending.append(exchange)
-        exchange.answer(status, *error_answer(message))
+        body, content_type = error_answer(message)
+        exchange.answer(status, body, content_type + headers)
 
     def _hold(self) -> None:
         if self._transport is not None and not self._held and not self._transport.is_closing():

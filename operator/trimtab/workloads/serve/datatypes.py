@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+"""Inputs of a model by name."""
+Outcome = list[Array] | Exception
+"""What became of a request: the model's outputs in order, or why there are none."""
+Run = Callable[[Feeds], list[Array]]
 
 NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
@@ -35,10 +41,12 @@ class BadTensor(ValueError):  # noqa: N818 - says what the client hears
 def from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Array:
     """Return JSON `data`, flat or nested in row-major order, as an array of `shape`.
 
+    `data` may be an array already, of any number type, in the shape of its nesting.
+
     Raises:
         BadTensor: The data is ragged, holds other values than `datatype` says, or does not fill `shape`.
     """
-    if not isinstance(data, list):
+    if not isinstance(data, list | np.ndarray):
         raise BadTensor(f"input '{name}': data must be an array, got {_json_type(data)}")
     array = _strings(name, data) if datatype == "BYTES" else _numbers(name, datatype, data)
     if array.shape == shape:
@@ -78,10 +86,10 @@ def to_bytes(array: Array) -> bytes:
     return b"".join(len(text).to_bytes(4, "little") + text for text in encoded)
 
 
-def _numbers(name: str, datatype: str, data: list[Any]) -> Array:
+def _numbers(name: str, datatype: str, data: list[Any] | Array) -> Array:
     wanted = NUMPY_TYPES[datatype]
     try:
-        found = np.array(data)
+        found = np.asarray(data)
     except ValueError:
         raise BadTensor(f"input '{name}': data is ragged; every row must have the same length") from None
     except OverflowError:
@@ -106,7 +114,7 @@ def _numbers(name: str, datatype: str, data: list[Any]) -> Array:
     return found.astype(wanted)
 
 
-def _holds_only_integers(data: list[Any]) -> bool:
+def _holds_only_integers(data: list[Any] | Array) -> bool:
     return all(type(value) is int for value in np.array(data, dtype=np.object_).ravel())
 
 
@@ -119,7 +127,7 @@ def _narrow(name: str, datatype: str, found: Array) -> Array:
         raise BadTensor(f"input '{name}': data holds numbers beyond {datatype}") from None
 
 
-def _strings(name: str, data: list[Any]) -> Array:
+def _strings(name: str, data: list[Any] | Array) -> Array:
     array = np.array(data, dtype=np.object_)
     for element in array.ravel():
         if not isinstance(element, str):

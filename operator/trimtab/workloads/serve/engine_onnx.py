@@ -34,6 +34,24 @@ class OnnxRunner:
         return found
 
 
+class MappedOnnxRunner:
+    """An ONNX model whose weights are mapped from files in a folder, and used as they are.
+
+    Raises:
+        Exception: ONNX Runtime's own; there is always another way to load a model.
+    """
+
+    def __init__(self, model: bytes, folder: Path, threads: int) -> None:
+        options = _options(threads)
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def run(self, outputs: list[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
+        found: list[Array] = self._session.run(outputs, feeds)
+        return found
+
+
 def _fixed(shape: list[Any]) -> int | None:
     return shape[0] if shape and isinstance(shape[0], int) else None
 

@@ -4,49 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from trimtab.api.conditions import Reason
-from trimtab.api.serving import Engine
 from trimtab.errors import NotYet
-from trimtab.workloads.serve.api import InferenceApi, Phase
-from trimtab.workloads.serve.batching import Batcher, BatchRules, max_concurrency
+from trimtab.workloads.serve.api import InferenceApi, Phase, Status
 from trimtab.workloads.serve.connection import Limits
+from trimtab.workloads.serve.inference import HttpInference, Trace
 from trimtab.workloads.serve.listener import Listener
-from trimtab.workloads.serve.loading import Loaded, load
+from trimtab.workloads.serve.model import ModelSettings
+from trimtab.workloads.serve.repository import Fetch, Repository
+from trimtab.workloads.serve.tracing import tracing
+
+if TYPE_CHECKING:
+    from trimtab.workloads.serve.grpc_api import GrpcServer
 
 log = structlog.get_logger("trimtab.serve")
 Clock = Callable[[], float]
-T = TypeVar("T")
-
-_QUEUE_BATCHES = 8  # beyond max_concurrency clients did not come through the gateway; memory is for tensors, not queues
-_QUEUE_LEAST = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What one pod serves, and how; durations in seconds."""
 
-    model: str
-    revision: str
+    models: tuple[ModelSettings, ...]
     host: str
     port: int
-    max_batch: int
-    max_wait_s: float
     drain_delay_s: float
     drain_timeout_s: float
     threads: int
     max_body_bytes: int
-    engine: Engine = Engine.AUTO
-    """What the artifact must be for; Auto takes any."""
+    max_json_bytes: int = 32 * 1024 * 1024
+    grpc_port: int | None = None
+    """Where gRPC listens too; None: nowhere."""
+    memory_bytes: int | None = None
+    """What the models may take together; None: all there is."""
+    repository_control: bool = False
+    """Whether clients may load and unload."""
 
 
 class Interrupted(Exception):  # noqa: N818 - what a second signal means
@@ -57,69 +57,115 @@ class Interrupted(Exception):  # noqa: N818 - what a second signal means
         self.number = number
 
 
-async def serve(settings: Settings, fetch: Callable[[], Path], clock: Clock) -> None:
+async def serve(settings: Settings, fetch: Fetch, clock: Clock) -> None:
     """Serve until the first SIGTERM or SIGINT, drain, and return.
 
     The pod listens before it has a model, so that probes hear "not yet" instead of nothing. `fetch` blocks, and returns
     the folder of a verified artifact. `clock` gives seconds and never goes back (the loop's own one ticks in ms).
 
     Raises:
-        Stalled: The artifact cannot be served.
-        NotYet: The artifact could not be fetched, or the address not be had, now.
+        Stalled: An artifact cannot be served.
+        NotYet: An artifact could not be fetched, or the address not be had, now.
         Interrupted: A second signal came while draining.
     """
     loop = asyncio.get_running_loop()
-    api = InferenceApi(settings.model, settings.revision, clock)
     started = clock()
-    with _signals(loop) as (stop, hurry):
-        async with Listener(api.handle, Limits(body_bytes=settings.max_body_bytes), clock) as listener:
-            port = await _listen(listener, settings)
-            log.info("server.started", host=settings.host, port=port, model=settings.model, revision=settings.revision)
-            loading = _in_thread(loop, partial(load, fetch, settings.threads, settings.max_batch, settings.engine))
-            loaded = await _unless(stop, loading)
-            if loaded is None:
+    trace = tracing(os.environ, clock)
+    with contextlib.ExitStack() as owned, _signals(loop) as (stop, hurry):
+        if trace is not None:
+            owned.callback(trace.close)
+        repository = Repository(
+            settings.models,
+            fetch,
+            settings.threads,
+            clock,
+            memory_bytes=settings.memory_bytes,
+            control=settings.repository_control,
+        )
+        owned.callback(repository.close)
+        inference = owned.enter_context(contextlib.closing(HttpInference(clock, trace, settings.max_json_bytes)))
+        status = Status()
+        api = owned.enter_context(contextlib.closing(InferenceApi(repository, inference, status)))
+        limits = Limits(body_bytes=settings.max_body_bytes)
+        async with (
+            Listener(api.handle, limits, clock) as listener,
+            _grpc(settings, repository, status, clock, trace) as grpc_server,
+        ):
+            await _listen(listener, grpc_server, settings)
+            if not await _done_before(stop, repository.open()):
                 log.info("server.stopped", reason="signalled while loading")
                 return
-            with contextlib.closing(_batcher(loaded, settings, api, clock)) as batcher:
-                together = settings.max_batch if loaded.spec.stackable else 1
-                api.start(loaded.spec, batcher, max_concurrency(together))
-                api.phase = Phase.READY
-                log.info("model.loaded", seconds=round(clock() - started, 3), threads=settings.threads)
+            await _set(status, Phase.READY, grpc_server)
+            log.info("server.ready", models=len(settings.models), seconds=round(clock() - started, 3))
+            if await _done_before(stop, repository.settle()):
                 await stop.wait()
-                await _drain(api, listener, settings, hurry)
+            await _set(status, Phase.DRAINING, grpc_server)
+            await _drain(repository, listener, grpc_server, settings, hurry)
 
 
-async def _listen(listener: Listener, settings: Settings) -> int:
+@contextlib.asynccontextmanager
+async def _grpc(
+    settings: Settings, repository: Repository, status: Status, clock: Clock, trace: Trace | None
+) -> AsyncIterator[GrpcServer | None]:
+    if settings.grpc_port is None:
+        yield None
+        return
+    # 20 MB and a fifth of a second, only where somebody asks for it
+    from trimtab.workloads.serve.grpc_api import GrpcServer
+
+    server = GrpcServer(repository, status, clock, trace, settings.max_body_bytes)
     try:
-        return await listener.listen(settings.host, settings.port)
+        yield server
+    finally:
+        await server.stop(0)
+
+
+async def _set(status: Status, phase: Phase, grpc_server: GrpcServer | None) -> None:
+    status.phase = phase
+    if grpc_server is not None:
+        await grpc_server.tell(serving=phase is Phase.READY)
+
+
+async def _listen(listener: Listener, grpc_server: GrpcServer | None, settings: Settings) -> None:
+    wanted = settings.port
+    try:
+        port = await listener.listen(settings.host, wanted)
+        grpc_port = None
+        if grpc_server is not None and settings.grpc_port is not None:
+            wanted = settings.grpc_port
+            grpc_port = await grpc_server.listen(settings.host, wanted)
     except OSError as error:
-        address = f"{settings.host}:{settings.port}"
+        address = f"{settings.host}:{wanted}"
         raise NotYet(Reason.INTERNAL_ERROR, f"cannot listen on {address}: {error.strerror or error}") from error
+    models = [f"{model.name}/{model.revision}" for model in settings.models]
+    log.info("server.started", host=settings.host, port=port, grpc_port=grpc_port, models=models)
 
 
-async def _drain(api: InferenceApi, listener: Listener, settings: Settings, hurry: asyncio.Future[int]) -> None:
-    api.phase = Phase.DRAINING
-    log.info("drain.started", in_flight=api.metrics.in_flight, delay_s=settings.drain_delay_s)
+async def _drain(
+    repository: Repository,
+    listener: Listener,
+    grpc_server: GrpcServer | None,
+    settings: Settings,
+    hurry: asyncio.Future[int],
+) -> None:
+    log.info("drain.started", in_flight=repository.in_flight, delay_s=settings.drain_delay_s)
     done, _ = await asyncio.wait({hurry}, timeout=settings.drain_delay_s)
     if not done:
-        finishing = asyncio.ensure_future(listener.drain(settings.drain_timeout_s))
+        finishing = asyncio.ensure_future(_finish(listener, grpc_server, settings.drain_timeout_s))
         done, _ = await asyncio.wait({hurry, finishing}, return_when=asyncio.FIRST_COMPLETED)
         if finishing in done:
             log.info("drain.finished", cut_off=finishing.result())
             return
         finishing.cancel()
-    log.warning("drain.interrupted", in_flight=api.metrics.in_flight)
+    log.warning("drain.interrupted", in_flight=repository.in_flight)
     raise Interrupted(hurry.result())
 
 
-def _batcher(loaded: Loaded, settings: Settings, api: InferenceApi, clock: Clock) -> Batcher:
-    rules = BatchRules(
-        max_batch=settings.max_batch,
-        max_wait_s=settings.max_wait_s,
-        capacity=max(_QUEUE_LEAST, _QUEUE_BATCHES * settings.max_batch),
-        stackable=loaded.spec.stackable,
-    )
-    return Batcher(loaded.run, rules, api.metrics, clock)
+async def _finish(listener: Listener, grpc_server: GrpcServer | None, timeout_s: float) -> int:
+    if grpc_server is None:
+        return await listener.drain(timeout_s)
+    cut_off, _ = await asyncio.gather(listener.drain(timeout_s), grpc_server.stop(timeout_s))
+    return cut_off
 
 
 # --- signals and threads ---
@@ -147,37 +193,16 @@ def _signals(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[asyncio.Event, a
             loop.remove_signal_handler(number)
 
 
-def _in_thread(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Run `work` in a thread that the process does not wait for: a download cannot be cancelled, only left behind."""
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # None only where T allows it
-
-    def body() -> None:
-        try:
-            result, error = work(), None
-        except BaseException as raised:  # noqa: BLE001 - carried to whoever awaits the future
-            result, error = None, raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the pod was told to go meanwhile
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=body, name="loading", daemon=True).start()
-    return future
-
-
-async def _unless(stop: asyncio.Event, work: asyncio.Future[T]) -> T | None:
-    """Return the work's result, or None when `stop` is set first."""
-    stopping = asyncio.ensure_future(stop.wait())
-    either: set[asyncio.Future[Any]] = {stopping, work}
+async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether `work` ends, with its error if it has one, before `stop` is set; else it is cancelled."""
+    stopping, working = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(work)
+    either: set[asyncio.Future[Any]] = {stopping, working}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return work.result() if work.done() else None
+        if not working.done():
+            return False
+        working.result()
+        return True
     finally:
         stopping.cancel()
-        work.cancel()
+        working.cancel()

@@ -19,6 +19,7 @@ class Listener:
         self.time = time
         self.limits = limits
         self.draining = False
+        self._buffered = 0
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.get_running_loop()
@@ -75,6 +76,15 @@ class Listener:
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
+
+    def claim(self, size: int) -> bool:
+        if self._buffered + size > self.limits.buffered_bytes:
+            return False
+        self._buffered += size
+        return True
+
+    def release(self, size: int) -> None:
+        self._buffered -= size
 
     def _watch(self) -> None:
         if self._checks is None:

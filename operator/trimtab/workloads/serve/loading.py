@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,31 @@ from trimtab.api.conditions import Reason
 from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.artifact import CONFIG_FILE, ModelSpec, TensorSpec, read_spec, require_engine
-from trimtab.workloads.serve.batching import Feeds, Run
-from trimtab.workloads.serve.datatypes import zeros
+from trimtab.workloads.serve.datatypes import Feeds, Run, zeros
+from trimtab.workloads.serve.mapped import references
 
 if TYPE_CHECKING:
     from trimtab.workloads.serve.engine import Runner
 
 log = structlog.get_logger("trimtab.serve")
+
+_STAGED_BYTES = 8 * 1024 * 1024  # a smaller model is loaded as soon as it would be mapped
+
+
+class Fetched(NamedTuple):
+    """An artifact on this machine's disk, and what it says about its model."""
+
+    folder: Path
+    spec: ModelSpec
+
+    @property
+    def model(self) -> Path:
+        return self.folder / self.spec.file
+
+    @property
+    def bytes(self) -> int:
+        """Size of the model with its weights."""
+        return sum(path.stat().st_size for path in self.folder.glob(f"{self.model.stem}.*"))
 
 
 class Loaded(NamedTuple):
@@ -29,27 +48,74 @@ class Loaded(NamedTuple):
     run: Run
 
 
-def load(fetch: Callable[[], Path], threads: int, max_batch: int, engine: Engine = Engine.AUTO) -> Loaded:
-    """Fetch an artifact, load its model and run it once with one row and once with `max_batch`.
-
-    `engine` is the one that the model must be for; Auto takes what the artifact says.
+def fetched(fetch: Callable[[], Path], engine: Engine = Engine.AUTO) -> Fetched:
+    """Fetch an artifact and read what it says; `engine` is the one that it must be for, Auto takes any.
 
     Raises:
         Stalled: The artifact cannot be served.
         NotYet: It could not be fetched now.
     """
-    # The engine takes a quarter of a second to import: probes are answered meanwhile.
-    from trimtab.workloads.serve.engine import load_runner
-
     folder = fetch()
     spec = read_spec(folder)
     require_engine(spec, engine)
-    runner = load_runner(folder / spec.file, threads)
+    return Fetched(folder, spec)
+
+
+def load(fetch: Callable[[], Path], threads: int, max_batch: int, engine: Engine = Engine.AUTO) -> Loaded:
+    """Fetch an artifact, load its model and run it once with one row and once with `max_batch`.
+
+    Raises:
+        Stalled: The artifact cannot be served.
+        NotYet: It could not be fetched now.
+    """
+    found = fetched(fetch, engine)
+    return Loaded(found.spec, load_fetched(found, threads, max_batch))
+
+
+def load_fetched(found: Fetched, threads: int, max_batch: int) -> Run:
+    """Load a model and run it once with one row and once with `max_batch`.
+
+    Raises:
+        Stalled: The artifact cannot be served.
+    """
+    # The engine takes a quarter of a second to import: probes are answered meanwhile.
+    from trimtab.workloads.serve.engine import load_runner
+
+    spec = found.spec
+    runner = load_runner(found.model, threads)
     _check_names(runner, spec)
     run: Run = partial(runner.run, [tensor.name for tensor in spec.outputs])
     for rows in sorted({1, max_batch if spec.stackable else 1}):
         _warm_up(run, spec, rows)
-    return Loaded(spec, run)
+    return run
+
+
+def load_mapped(found: Fetched, threads: int) -> Run | None:
+    """Return a model that reads its weights as it needs them, after one run; None where that gains nothing.
+
+    It is there many times sooner than one whose weights are repacked for speed, and slower with every batch: something
+    to answer with until that one is loaded.
+    """
+    if found.spec.engine is not Engine.ONNX_RUNTIME or found.bytes < _STAGED_BYTES:
+        return None
+    from trimtab.workloads.serve.engine_onnx import MappedOnnxRunner
+
+    try:
+        with (
+            found.model.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as view,
+        ):
+            referring = references(view, found.model.name)
+        if referring is None:
+            return None
+        runner = MappedOnnxRunner(referring, found.folder, threads)
+        run: Run = partial(runner.run, [tensor.name for tensor in found.spec.outputs])
+        run({tensor.name: zeros(tensor.datatype, _some_shape(tensor, 1)) for tensor in found.spec.inputs})
+    except Exception as error:  # noqa: BLE001 - no base is common to the errors of engines; the real load will tell
+        log.info("model.not_mapped", error=str(error).partition("\n")[0])
+        return None
+    return run
 
 
 def _check_names(runner: Runner, spec: ModelSpec) -> None:

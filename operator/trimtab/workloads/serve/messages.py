@@ -11,8 +11,10 @@ from typing import Any
 
 import orjson
 
+from trimtab.workloads.serve import jsontensors
 from trimtab.workloads.serve.artifact import ModelSpec, TensorSpec
-from trimtab.workloads.serve.datatypes import Array, BadTensor, from_bytes, from_json, to_bytes
+from trimtab.workloads.serve.datatypes import Array, BadTensor, Feeds, from_bytes, from_json, to_bytes
+from trimtab.workloads.serve.padding import group_of, lengths_of
 
 
 class BadRequest(ValueError):  # noqa: N818 - the status of the answer
@@ -29,6 +31,8 @@ class InferenceRequest:
     wanted: list[tuple[int, bool]]
     id: str | None
     parameters: dict[str, Any] | None
+    timeout_s: float | None = None
+    """How long its client waits, counted from its first byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +51,45 @@ def parse_request(body: bytes | bytearray, header_length: bytes | None, spec: Mo
     """
     header, raw = _split(body, header_length)
     try:
-        message = orjson.loads(header)
+        message = jsontensors.loads(header)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(message, dict):
         raise BadRequest("the body must be a JSON object with inputs")
     parameters = _parameters(message, "the request")
     feeds = _feeds(message, raw, spec)
-    rows = _rows(feeds, spec)
     request_id = message.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise BadRequest("id must be a string")
+    return checked(feeds, spec, _wanted(message, parameters, spec), request_id, parameters)
+
+
+def checked(
+    feeds: Feeds,
+    spec: ModelSpec,
+    wanted: list[tuple[int, bool]],
+    request_id: str | None,
+    parameters: dict[str, Any] | None,
+) -> InferenceRequest:
+    """Return the request around tensors that each fit the model.
+
+    Raises:
+        BadRequest: They do not fit each other, or a parameter has a value that it cannot have.
+    """
+    rows = _rows(feeds, spec)
+    try:
+        if spec.pads:
+            lengths_of(feeds, spec)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
     return InferenceRequest(
         feeds=feeds,
         rows=rows,
-        group=tuple(feeds[tensor.name].shape[1:] for tensor in spec.inputs),
-        wanted=_wanted(message, parameters, spec),
+        group=group_of(feeds, spec),
+        wanted=wanted,
         id=request_id,
         parameters=parameters,
+        timeout_s=_timeout_s(parameters),
     )
 
 
@@ -146,7 +171,7 @@ def _tensor(item: dict[str, Any], tensor: TensorSpec, raw: memoryview | None, po
     """Return the tensor and where the next one's raw data starts."""
     if item.get("datatype") != tensor.datatype:
         raise BadRequest(f"input '{tensor.name}': expected datatype {tensor.datatype}, got {item.get('datatype')!r}")
-    shape = _shape(item, tensor)
+    shape = checked_shape(item.get("shape"), tensor)
     size = (_parameters(item, f"input '{tensor.name}'") or {}).get("binary_data_size")
     try:
         if size is None:
@@ -160,8 +185,12 @@ def _tensor(item: dict[str, Any], tensor: TensorSpec, raw: memoryview | None, po
         raise BadRequest(str(error)) from None
 
 
-def _shape(item: dict[str, Any], tensor: TensorSpec) -> tuple[int, ...]:
-    given = item.get("shape")
+def checked_shape(given: Any, tensor: TensorSpec) -> tuple[int, ...]:
+    """Return a shape that the model takes.
+
+    Raises:
+        BadRequest: It is no shape, or another one.
+    """
     if not isinstance(given, list) or not all(type(size) is int and size > 0 for size in given):
         raise BadRequest(f"input '{tensor.name}': shape must be an array of positive integers, got {given!r}")
     shape = tuple(given)
@@ -197,6 +226,16 @@ def _wanted(message: dict[str, Any], parameters: dict[str, Any] | None, spec: Mo
         own = (_parameters(item, f"output '{name}'") or {}).get("binary_data", binary)
         wanted.append((indices[name], bool(own)))
     return wanted
+
+
+def _timeout_s(parameters: dict[str, Any] | None) -> float | None:
+    """Return the parameter `timeout`, which is in microseconds."""
+    value = parameters.get("timeout") if parameters else None
+    if value is None:
+        return None
+    if type(value) is not int or value <= 0:
+        raise BadRequest(f"parameter timeout must be a positive number of microseconds, got {value!r}")
+    return value / 1e6
 
 
 def _parameters(message: dict[str, Any], where: str) -> dict[str, Any] | None:

@@ -1,0 +1,188 @@
+"""ONNX files whose weights are mapped from where they lie instead of being read.
+
+A session over mapped weights that are not repacked is there in milliseconds, since it reads only what it runs on. For
+that a small model is made whose large tensors refer to the bytes of the file itself, which must be aligned in it:
+`aligned` writes them so. Field numbers are those of onnx/onnx.proto; no library here knows where a field begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_GRAPH, _INITIALIZER = 7, 5
+_RAW_DATA, _DOC_STRING, _EXTERNAL_DATA, _DATA_LOCATION = 9, 12, 13, 14
+_BYTES = 2  # wire type of everything that has a length
+ALIGNMENT = 64  # a cache line, and the widest vector register
+_LEAST_BYTES = 16 * 1024  # smaller tensors are cheaper to copy than to map
+
+
+class NotOnnx(ValueError):  # noqa: N818 - what was found
+    """The bytes are no protocol buffer."""
+
+
+class _Field(NamedTuple):
+    number: int
+    wire_type: int
+    start: int
+    """Of the field with its tag."""
+    body: int
+    """Of its content."""
+    end: int
+
+
+class _Tensor(NamedTuple):
+    """An initializer with data of its own in the file."""
+
+    others: bytes
+    """Its other fields."""
+    data: memoryview
+    offset: int
+
+
+def references(model: memoryview, file_name: str) -> bytes | None:
+    """Return a model whose large weights refer to `file_name`, in which `model` lies; None where that is no use.
+
+    Raises:
+        NotOnnx: The bytes are no model.
+    """
+    made: list[bytes] = []
+    mapped = 0
+    for field in _fields(model, 0, len(model)):
+        if (field.number, field.wire_type) != (_GRAPH, _BYTES):
+            made.append(bytes(model[field.start : field.end]))
+            continue
+        graph: list[bytes] = []
+        for part in _fields(model, field.body, field.end):
+            tensor = _large(model, part)
+            if tensor is None or tensor.offset % ALIGNMENT:
+                graph.append(bytes(model[part.start : part.end]))
+            else:
+                mapped += len(tensor.data)
+                graph.append(_with_length(_INITIALIZER, _referring(tensor, file_name)))
+        made.append(_with_length(_GRAPH, b"".join(graph)))
+    return b"".join(made) if 2 * mapped >= len(model) else None
+
+
+def aligned(model: memoryview) -> bytes:
+    """Return the same model with its large weights at multiples of `ALIGNMENT`.
+
+    Raises:
+        NotOnnx: The bytes are no model.
+    """
+    made = bytearray()
+    for field in _fields(model, 0, len(model)):
+        if (field.number, field.wire_type) == (_GRAPH, _BYTES):
+            made += _aligned_graph(model, field, len(made))
+        else:
+            made += model[field.start : field.end]
+    return bytes(made)
+
+
+def _aligned_graph(model: memoryview, field: _Field, start: int) -> bytes:
+    # How long the graph becomes depends on where it begins, which depends on how many digits its length has.
+    digits = len(_varint(field.end - field.body))
+    while True:
+        made = bytearray()
+        for part in _fields(model, field.body, field.end):
+            tensor = _large(model, part)
+            if tensor is None:
+                made += model[part.start : part.end]
+            else:
+                made += _padded(tensor, start + 1 + digits + len(made))
+        if len(_varint(len(made))) == digits:
+            return _with_length(_GRAPH, bytes(made))
+        digits = len(_varint(len(made)))
+
+
+def _padded(tensor: _Tensor, start: int) -> bytes:
+    """Return a tensor that begins at `start`, with a comment of the right length before its data."""
+    data_head = _tag(_RAW_DATA) + _varint(len(tensor.data))
+    for padding in range(2, 2 + 2 * ALIGNMENT):
+        comment = _with_length(_DOC_STRING, b" " * (padding - 2))
+        before = tensor.others + comment + data_head
+        head = _tag(_INITIALIZER) + _varint(len(before) + len(tensor.data))
+        if (start + len(head) + len(before)) % ALIGNMENT == 0:
+            return head + before + tensor.data
+    raise AssertionError("some padding fits")
+
+
+def _large(model: memoryview, part: _Field) -> _Tensor | None:
+    if (part.number, part.wire_type) != (_INITIALIZER, _BYTES) or part.end - part.body < _LEAST_BYTES:
+        return None
+    others: list[bytes] = []
+    data: _Field | None = None
+    for field in _fields(model, part.body, part.end):
+        if field.number in {_EXTERNAL_DATA, _DATA_LOCATION}:
+            return None  # its data lies elsewhere already
+        if field.number == _RAW_DATA:
+            data = field
+        elif field.number != _DOC_STRING:
+            others.append(bytes(model[field.start : field.end]))
+    if data is None or data.end - data.body < _LEAST_BYTES:
+        return None
+    return _Tensor(b"".join(others), model[data.body : data.end], data.body)
+
+
+def _referring(tensor: _Tensor, file_name: str) -> bytes:
+    entries = {"location": file_name, "offset": str(tensor.offset), "length": str(len(tensor.data))}
+    made = [tensor.others]
+    for key, value in entries.items():
+        entry = _with_length(1, key.encode()) + _with_length(2, value.encode())
+        made.append(_with_length(_EXTERNAL_DATA, entry))
+    made.append(_varint(_DATA_LOCATION << 3) + b"\x01")
+    return b"".join(made)
+
+
+# --- protocol buffers ---
+
+
+def _fields(data: memoryview, position: int, end: int) -> Iterator[_Field]:
+    while position < end:
+        start = position
+        tag, position = _read_varint(data, position, end)
+        number, wire_type = tag >> 3, tag & 7
+        body = position
+        if wire_type == 0:
+            _, position = _read_varint(data, position, end)
+        elif wire_type == 1:
+            position += 8
+        elif wire_type == _BYTES:
+            size, body = _read_varint(data, position, end)
+            position = body + size
+        elif wire_type == 5:
+            position += 4
+        else:
+            raise NotOnnx(f"wire type {wire_type} at byte {start}")
+        if position > end:
+            raise NotOnnx(f"field {number} at byte {start} ends beyond byte {end}")
+        yield _Field(number, wire_type, start, body, position)
+
+
+def _read_varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < end and shift < 70:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise NotOnnx(f"no number at byte {position}")
+
+
+def _varint(value: int) -> bytes:
+    made = bytearray()
+    while value > 0x7F:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
+
+
+def _tag(number: int) -> bytes:
+    return _varint(number << 3 | _BYTES)
+
+
+def _with_length(number: int, content: bytes) -> bytes:
+    return _tag(number) + _varint(len(content)) + content

@@ -1,0 +1,242 @@
+"""One version of one model: what it takes, its queue, its engine while it has one, its kept answers, its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from enum import Enum
+
+from trimtab.api.serving import Engine
+from trimtab.workloads.serve.artifact import ModelSpec
+from trimtab.workloads.serve.batching import Batcher, BatchRules, Late, max_concurrency
+from trimtab.workloads.serve.cache import LARGEST_KEYED_BYTES, CacheRules, Kept, feeds_key, own_copies
+from trimtab.workloads.serve.datatypes import Array, Outcome, Run
+from trimtab.workloads.serve.messages import InferenceRequest
+from trimtab.workloads.serve.metrics import Metrics
+from trimtab.workloads.serve.refusals import Refused
+from trimtab.workloads.serve.waiting import QueueFull
+
+_QUEUE_BATCHES = 8  # beyond max_concurrency clients did not come through the gateway; memory is for tensors, not queues
+_QUEUE_LEAST = 64
+LOADING = "the model is still loading"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What is served under a name, and how; durations in seconds."""
+
+    name: str
+    revision: str
+    artifact_uri: str
+    artifact_digest: str
+    engine: Engine = Engine.AUTO
+    """What the artifact must be for; Auto takes any."""
+    max_batch: int = 16
+    max_wait_s: float = 0.0
+    lazy: bool = False
+    """Whether it is loaded with its first request, and unloaded where others need its memory."""
+    cache: CacheRules | None = None
+
+
+class State(Enum):
+    """Where a model is in its life, in the protocol's words."""
+
+    UNAVAILABLE = "UNAVAILABLE"
+    LOADING = "LOADING"
+    READY = "READY"
+    UNLOADING = "UNLOADING"
+
+
+class Asked:
+    """A checked request on its way through a model and back to whoever asked."""
+
+    __slots__ = ("_cache_key", "_gone", "_model", "_reply", "arrived", "client", "deadline", "feeds", "group", "rows")
+
+    def __init__(
+        self,
+        request: InferenceRequest,
+        arrived: float,
+        deadline: float | None,
+        client: Hashable,
+        gone: Callable[[], bool],
+        reply: Callable[[list[Array] | Refused], None],
+    ) -> None:
+        self.feeds = request.feeds
+        self.rows = request.rows
+        self.group = request.group
+        self.arrived = arrived
+        self.client = client
+        own = None if request.timeout_s is None else arrived + request.timeout_s
+        self.deadline = min((at for at in (deadline, own) if at is not None), default=None)
+        self._gone = gone
+        self._reply = reply
+        self._model: Model | None = None
+        self._cache_key: bytes | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        return self._gone()
+
+    def drop(self) -> None:
+        if self._model is not None:
+            self._model.metrics.abandoned += 1
+            self._reply(Refused(499, "the client left"))
+
+    def finish(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Exception):
+            self._reply(as_refusal(outcome))
+            return
+        if self._cache_key is not None and self._model is not None:
+            self._model.keep(self._cache_key, outcome)
+        self._reply(outcome)
+
+    def belongs_to(self, model: Model, cache_key: bytes | None) -> None:
+        self._model = model
+        self._cache_key = cache_key
+
+
+def as_refusal(error: Exception) -> Refused:
+    """Return what a client hears of an error."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, Late):
+        return Refused(504, str(error))
+    # ONNX Runtime blames the data by this class (an index out of range); the rest is the model's or ours.
+    status = 400 if type(error).__name__ == "InvalidArgument" else 500
+    return Refused(status, f"the model failed: {str(error).partition(chr(10))[0]}")
+
+
+class Model:
+    """Takes requests from the moment its tensors are known; answers them while it has an engine."""
+
+    def __init__(self, settings: ModelSettings, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.revision = settings.revision
+        self.metrics = Metrics(settings.name, settings.revision)
+        self.state = State.UNAVAILABLE
+        self.reason = "not loaded yet"
+        self.spec: ModelSpec | None = None
+        self.used_at = 0.0
+        self.on_demand = settings.lazy
+        """Whether the next request loads it."""
+        self.wanted: Callable[[Model], None] = _nobody
+        """Called when a request comes for a lazy model without an engine."""
+        self._clock = clock
+        self._batcher: Batcher | None = None
+        self._outputs: Kept[list[Array]] | None = Kept(settings.cache, clock) if settings.cache else None
+        self.wire: Kept[tuple[bytes, bytes]] | None = Kept(settings.cache, clock) if settings.cache else None
+        """Header lines and body by request as it was sent: what answers before anything is parsed."""
+
+    @property
+    def busy(self) -> bool:
+        return self._batcher is not None and not self._batcher.idle
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether a request is answered, be it after loading."""
+        return self.spec is not None and (self.on_demand or self.state is State.READY)
+
+    def describe(self, spec: ModelSpec) -> None:
+        """Learn which tensors the model takes."""
+        self.spec = spec
+        together = self.settings.max_batch if spec.stackable else 1
+        self.metrics.max_concurrency = max_concurrency(together)
+        if self._batcher is None:
+            rules = BatchRules(
+                max_batch=self.settings.max_batch,
+                max_wait_s=self.settings.max_wait_s,
+                capacity=max(_QUEUE_LEAST, _QUEUE_BATCHES * self.settings.max_batch),
+                stackable=spec.stackable,
+                spec=spec if spec.pads else None,
+            )
+            self._batcher = Batcher(rules, self.metrics, self._clock)
+
+    def attach(self, run: Run) -> None:
+        """Answer with this engine from now on."""
+        if self._batcher is not None:
+            self._batcher.attach(run)
+        self.metrics.loaded = True
+        self.state, self.reason = State.READY, ""
+
+    def detach(self, reason: str) -> None:
+        """Let go of the engine and of what it answered."""
+        if self._batcher is not None:
+            self._batcher.detach()
+        for kept in (self._outputs, self.wire):
+            if kept is not None:
+                kept.clear()
+        self.metrics.loaded = False
+        self.state, self.reason = State.UNAVAILABLE, reason
+
+    async def quiet(self) -> None:
+        """Wait until nothing runs and nothing waits."""
+        if self._batcher is not None:
+            await self._batcher.quiet()
+
+    def fail_waiting(self, refusal: Refused) -> None:
+        """Refuse everything that waits for an engine."""
+        if self._batcher is not None:
+            self._batcher.fail(refusal)
+
+    def close(self) -> None:
+        if self._batcher is not None:
+            self._batcher.close()
+
+    def tensors(self) -> ModelSpec:
+        """Return what the model takes.
+
+        Raises:
+            Refused: It takes nothing now.
+        """
+        if self.spec is None or not self.takes_requests:
+            if self.state is State.LOADING or self.spec is None:
+                raise Refused(503, LOADING, 1)
+            raise Refused(503, f"model '{self.name}' is not loaded: {self.reason}", 1)
+        return self.spec
+
+    def ask(self, asked: Asked) -> None:
+        """See to it that `asked` is answered; at once where the answer is known.
+
+        Raises:
+            Refused: It is not taken.
+        """
+        key = None
+        self.used_at = self._clock()
+        if self._outputs is not None and sum(array.nbytes for array in asked.feeds.values()) <= LARGEST_KEYED_BYTES:
+            key = feeds_key(asked.feeds)
+            found = self._outputs.get(key)
+            if found is not None:
+                self.metrics.cache_hits += 1
+                asked.finish(found)
+                return
+            self.metrics.cache_misses += 1
+        asked.belongs_to(self, key)
+        batcher = self._batcher
+        if batcher is None:
+            raise Refused(503, LOADING, 1)
+        try:
+            batcher.submit(asked)
+        except QueueFull as full:
+            retry_s = batcher.retry_after_s
+            if full.greedy:
+                raise Refused(429, "this client's share of the queue is full; send fewer at once", retry_s) from None
+            # 503, not 429: this pod is full, not the client greedy, and a gateway may try another pod after a 503
+            raise Refused(503, "too many requests wait here; try again", retry_s) from None
+        if self.state is not State.READY:
+            self.wanted(self)
+
+    def keep(self, key: bytes, outputs: list[Array]) -> None:
+        """Keep the answer to a question."""
+        if self._outputs is not None and self.state is State.READY:
+            self._outputs.put(key, *own_copies(outputs))
+
+    def numbers(self) -> Metrics:
+        """Return the model's numbers as they are now."""
+        self.metrics.queue_depth = self._batcher.waiting if self._batcher else 0
+        self.metrics.cache_entries = len(self._outputs) if self._outputs is not None else 0
+        return self.metrics
+
+
+def _nobody(model: Model) -> None:
+    """Nothing loads models here."""
