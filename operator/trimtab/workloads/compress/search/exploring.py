@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from trimtab.api.compression import Strategy
-from trimtab.workloads.compress.search.pareto import closest, is_feasible, value_of
+from trimtab.workloads.compress.search.pareto import closest, value_of
 from trimtab.workloads.compress.search.space import Choice, Space, merged
 from trimtab.workloads.compress.search.trials import Outcome, Trial
 from trimtab.workloads.compress.search.walking import Measure, Settings, Walk
@@ -89,7 +89,7 @@ def _halved(walk: Walk) -> None:
             # Size and speed follow from the structure: what is no better now will not be after more epochs.
             if trial.outcome is Outcome.MEASURED and value_of(trial, walk.settings.objective) <= walk.best:
                 results.append((choice, trial))
-        results.sort(key=lambda pair: _promise(pair[1], walk.settings))
+        results.sort(key=lambda pair: _promise(pair[1], walk))
         left = [choice for choice, _ in results[: (len(results) + 1) // 2]]
 
 
@@ -112,9 +112,9 @@ def _listed(choice: Choice) -> tuple[int, Choice]:
     return sum(choice), choice
 
 
-def _promise(trial: Trial, settings: Settings) -> tuple[bool, float]:
-    """Order trials that may not be trained to the end: within the limit by what is made least, beyond it by drop."""
-    return (False, value_of(trial, settings.objective)) if trial.excess <= 0 else (True, trial.excess)
+def _promise(trial: Trial, walk: Walk) -> tuple[bool, float]:
+    """Order trials that may not be trained to the end: those that hold by what is made least, others by what lacks."""
+    return (False, value_of(trial, walk.settings.objective)) if walk.holds(trial) else (True, -walk.margin(trial))
 
 
 def _best_tail(walk: Walk) -> Choice:
@@ -133,15 +133,15 @@ def _bisected(walk: Walk) -> None:
 
 
 def _halve(walk: Walk, rungs: list[Choice], at: int, trial: Trial) -> None:
-    low, high = (at, len(rungs)) if is_feasible(trial, walk.settings.max_ms) else (-1, at)
-    too_much = [at for at in range(low + 1, high) if rungs[at] in walk.whole and walk.whole[rungs[at]].excess > 0]
+    low, high = (at, len(rungs)) if walk.holds(trial) else (-1, at)
+    too_much = [at for at in range(low + 1, high) if rungs[at] in walk.whole and not walk.holds(walk.whole[rungs[at]])]
     high = min(too_much, default=high)
     while low + 1 < high:
         middle = (low + high) // 2
         if not walk.may(rungs[middle]) or not walk.affords(rungs[middle], trial.epochs):
             return
         found = walk.attempt(rungs[middle], trial.epochs)
-        low, high = (middle, high) if is_feasible(found, walk.settings.max_ms) else (low, middle)
+        low, high = (middle, high) if walk.holds(found) else (low, middle)
 
 
 def _stored(walk: Walk) -> None:
@@ -160,7 +160,7 @@ def _stored(walk: Walk) -> None:
 
 
 def _trained(walk: Walk) -> list[tuple[Choice, Trial]]:
-    """Return the feasible recipes that train, best first."""
+    """Return the recipes that train and hold, best first."""
     pairs = ((walk.choice_of[trial.key], trial) for trial in walk.ranked())
     return [(choice, trial) for choice, trial in pairs if walk.space.trained(choice)]
 
@@ -230,7 +230,7 @@ def _tell(study: Any, walk: Walk, asked: Any, trial: Trial | None) -> None:
     if trial is None or trial.drop is None:
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
         return
-    asked.set_constraint("drop", trial.excess)
+    asked.set_constraint("drop", -min(walk.margin(trial), 1e18))
     if walk.settings.max_ms is not None and trial.latency_ms is not None:
         asked.set_constraint("latency", trial.latency_ms - walk.settings.max_ms)
     value = value_of(trial, walk.settings.objective)

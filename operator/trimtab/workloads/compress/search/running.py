@@ -115,8 +115,9 @@ class SearchRun:
         settings = self._settings()
         trials = self._trials(settings)
         order = ranked(trials, settings.objective, settings.max_ms)
-        widened = widening(self.spec.guardrail.confidence)
-        candidates = looks_for(order, self.holdout.judges, widened) or trials[:1]  # of all trials the first is number 0
+        candidates = (
+            looks_for(order, settings.judges, settings.widened) or trials[:1]
+        )  # of all trials the first is number 0
         late = began + settings.seconds - self.clock()
         finals = Finals(
             guardrail=self.spec.guardrail,
@@ -159,6 +160,8 @@ class SearchRun:
             trials=search.trials or TRIALS,
             seconds=seconds(search.timeout) if search.timeout else TIMEOUT_S,
             remake=_MORE_TO_LEARN if self.holdout.remade else 0.0,
+            judges=self.holdout.judges,
+            widened=widening(guardrail.confidence),
             max_ms=seconds(guardrail.max_latency) * 1000 if guardrail.max_latency and single else None,
         )
 

@@ -92,7 +92,7 @@ def nothing_held(trials: Sequence[Trial]) -> str:
 def recipe_yaml(steps: list[dict[str, Any]]) -> str:
     """Return what can be pasted as spec.compression.steps."""
     if not steps:
-        return "[]  # no step is worth it: write preset: None instead of steps\n"
+        return "[]  # no steps: write preset: None instead\n"
     return str(yaml.safe_dump(steps, sort_keys=False, allow_unicode=True))
 
 

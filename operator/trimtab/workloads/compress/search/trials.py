@@ -79,9 +79,12 @@ class Trial:
         """Return by how much the upper end of the drop's interval is expected to be below the limit on other samples.
 
         The interval shrinks with the root of their number; `widened` is by how much a stricter confidence widens it.
+        Candidate 0 loses nothing on any.
         """
-        if self.drop is None or self.upper is None or not self.samples:
-            return float("-inf")
+        if not self.recipe:
+            return float("inf")
+        if self.drop is None or self.upper is None:
+            return -self.excess
         return -self.excess - (self.upper - self.drop) * widened * math.sqrt(self.samples / max(samples, 1))
 
     def wire(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from trimtab.api.compression import Objective, Strategy
-from trimtab.workloads.compress.search.pareto import ranked, value_of
+from trimtab.workloads.compress.search.pareto import is_feasible, ranked, value_of
 from trimtab.workloads.compress.search.space import Choice, Space, shortened
 from trimtab.workloads.compress.search.trials import Outcome, Proposal, Trial
 
@@ -27,6 +27,10 @@ class Settings:
     """Time for the trials, and for making the best of them again."""
     remake: float = 0.0
     """Time for making a candidate again, in that of its trial: 0 where the trial's own model is delivered."""
+    judges: int = 10**9
+    """Samples that the chosen recipe will be judged on."""
+    widened: float = 1.0
+    """By how much the confidence there widens an interval."""
     max_ms: float | None = None
     """Median latency that is allowed, of one sample."""
     seed: int = 0
@@ -101,13 +105,21 @@ class Walk:
             self._training[stem] = max(trial.seconds - self._besides(), 0.0) / share
         return trial
 
+    def margin(self, trial: Trial) -> float:
+        """Return by how much a trial is expected to be proven to hold; below 0 it is not."""
+        return trial.margin(self.settings.judges, self.settings.widened)
+
+    def holds(self, trial: Trial) -> bool:
+        """Whether a trial is feasible, and so clearly that this is expected to be proven in the end."""
+        return is_feasible(trial, self.settings.max_ms) and self.margin(trial) >= 0
+
     def ranked(self) -> list[Trial]:
-        """Return the feasible trials, best first."""
-        return ranked(self.found, self.settings.objective, self.settings.max_ms)
+        """Return the trials that hold, best first."""
+        return ranked([t for t in self.found if self.holds(t)], self.settings.objective, self.settings.max_ms)
 
     @property
     def best(self) -> float:
-        """Return what the best feasible trial reached; infinite while there is none."""
+        """Return what the best trial that holds reached; infinite while there is none."""
         order = self.ranked()
         return value_of(order[0], self.settings.objective) if order else float("inf")
 
