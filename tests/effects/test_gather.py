@@ -51,6 +51,23 @@ async def test_a_job_may_go_while_a_log_is_read() -> None:
     assert [view.key for view in views] == ["1", "2"]
 
 
+async def test_progress_is_read_from_worker_0() -> None:
+    """The others carry out fewer steps, and their log says so."""
+    asked = []
+
+    class Cluster:
+        async def pod_log(self, _namespace: str, name: str, _lines: int) -> str:
+            asked.append(name)
+            return ""
+
+    pods = [pod("1"), pod("1")]
+    for index, body in enumerate(reversed(pods)):
+        body["metadata"]["name"] = f"worker-{index}"
+        body["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = str(index)
+    await gatherer(Cluster(), jobs={KEY: [job("1")]}, pods={KEY: pods})._runs(KEY)
+    assert asked == ["worker-0"]
+
+
 @pytest.mark.parametrize(
     ("pools", "cordoned", "doomed"),
     [

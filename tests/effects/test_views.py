@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from trimtab.api.base import CapacityType
 from trimtab.api.runs import EXIT_INPUT
 from trimtab.effects.views import is_in_service, pod_view, progress_of, run_view
@@ -158,3 +160,46 @@ def test_a_pod_that_was_killed_for_its_memory() -> None:
     unlimited = run_view(job(failed), [killed], "").result
     assert unlimited is not None
     assert "the node had no more" in unlimited.message
+
+
+def worker(index: int, phase: str = "Running", code: int | None = None, message: str = "") -> dict[str, Any]:
+    """A pod of an Indexed Job, created in the order of the indexes."""
+    ended = {"exitCode": code, "message": message} if code is not None else None
+    pod = job_pod(f"digits-run-1-{index}", f"2026-03-01T11:59:0{index}Z", phase, ended)
+    pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = str(index)
+    return pod
+
+
+def test_worker_0_brings_the_verdict() -> None:
+    """The others have none, although they may end later."""
+    pods = [
+        worker(0, "Succeeded", 0, said(None, "accuracy fell 0.1pp")),
+        worker(1, "Succeeded", 0, said(None, "worker 1 of 2 has done its part")),
+    ]
+    view = run_view(job({"type": "SuccessCriteriaMet", "status": "True"}), pods, "")
+    assert view.result is not None
+    assert view.result.message == "accuracy fell 0.1pp"
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_any_worker_tells_what_failed(failed: int) -> None:
+    """And not the one that only ended because the other did, nor one that had done its part."""
+    pods = [worker(index, "Failed", 76, said("RunFailed", "lost another worker")) for index in range(2)]
+    pods[failed] = worker(failed, "Failed", 65, said("DiskFull", "the volume is full"))
+    pods.append(worker(2, "Succeeded", 0, said(None, "worker 2 of 3 has done its part")))
+    view = run_view(job({"type": "Failed", "status": "True", "reason": "PodFailurePolicy"}), pods, "")
+    assert view.result is not None
+    assert view.result.reason == "DiskFull"
+
+
+def test_workers_wait_for_one_that_cannot_start() -> None:
+    """The others run, but the run does not go on."""
+    late = worker(1, "Pending")
+    late["status"] = {
+        "phase": "Pending",
+        "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}],
+    }
+    view = run_view(job(), [worker(0), late, worker(2)], "")
+    assert view.phase is JobPhase.PENDING
+    assert view.waiting == "pod digits-run-1-1: 0/3 nodes are available"
+    assert run_view(job(), [worker(0), worker(1)], "").phase is JobPhase.RUNNING

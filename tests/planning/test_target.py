@@ -51,9 +51,9 @@ def test_a_new_model_gets_one_job(a_snapshot: Any, make: Any) -> None:
         ),
         ({"compression": {"preset": "Fast"}}, "NoOutput", "spec.compression.output.uri: not set"),
         (
-            {"compression": {"preset": "Fast", "workers": 2, "output": {"uri": "file:///a"}}},
+            {"compression": {"search": {"objective": "Size"}, "workers": 2, "output": {"uri": "file:///a"}}},
             "NotSupported",
-            "spec.compression.workers: 2",
+            "spec.compression.workers: 2 with a search is not supported by this version; use 1",
         ),
         (
             {"compression": {"steps": [{"quantize": {"scheme": "BF16"}}], "output": {"uri": "file:///a"}}},

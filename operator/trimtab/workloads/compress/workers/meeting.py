@@ -88,7 +88,7 @@ class Meeting:
             if word is not None and word not in refused:
                 try:
                     store = self._seated(invitation)
-                except (RuntimeError, ValueError) as error:  # nobody there any more, or somebody else
+                except (OSError, RuntimeError, ValueError) as error:  # nobody there any more, or somebody else
                     log.info("workers.refused", reason=str(error).splitlines()[0][:200])
                     refused.add(word)
                 else:
@@ -102,6 +102,8 @@ class Meeting:
 
     def _seated(self, invitation: dict[str, Any]) -> dist.Store:
         """Take this worker's seat and wait until all are taken."""
+        # Nobody there is known at once; a TCPStore tries again until its time is over.
+        socket.create_connection((invitation["address"], invitation["port"]), _ANSWER.total_seconds()).close()
         store = _store(invitation["address"], invitation["port"], None)
         if store.get("word") != invitation["word"].encode():
             raise ValueError("the address has another owner by now")
