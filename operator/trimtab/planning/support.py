@@ -9,7 +9,7 @@ from trimtab.api.capacity import CapacityPoolSpec
 from trimtab.api.compression import CompileEngine, Device, PruneMethod, PruneSchedule, QuantizeMethod, Scheme, Step
 from trimtab.api.guardrail import GuardrailMode, OnFail
 from trimtab.api.optimizedmodel import OptimizedModelSpec
-from trimtab.api.serving import Engine, LoadingMode, ScalingMetric
+from trimtab.api.serving import Engine, ScalingMetric
 
 
 class Refusal(NamedTuple):
@@ -161,10 +161,6 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
         yield Refusal("spec.serving.accelerator", serving.accelerator.resource, "leave it out")
     if serving.min_replicas == 0:
         yield Refusal("spec.serving.minReplicas", "0 (scale to zero)", "use 1")
-    if serving.cache is not None:
-        yield Refusal("spec.serving.cache", "response caching", "leave it out")
-    if serving.loading is not LoadingMode.EAGER:
-        yield Refusal("spec.serving.loading", serving.loading.value, "use Eager")
     if serving.prefetch:
         yield Refusal("spec.serving.prefetch", "true", "use false")
     if serving.scaling.metric is not ScalingMetric.CONCURRENCY:

@@ -24,6 +24,7 @@ from trimtab.api.names import (
 )
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount, seconds
+from trimtab.api.serving import LoadingMode
 from trimtab.api.status import ArtifactStatus, RevisionStatus
 from trimtab.planning.manifests import pods
 from trimtab.planning.settings import Settings
@@ -46,6 +47,7 @@ def revision_hash(artifact: ArtifactStatus, spec: OptimizedModelSpec, settings: 
         str(spec.compression.target.threads),
         spec.source.secret_ref.name if spec.source.secret_ref else "",
         ",".join(sorted(spec.capacity.pools)),
+        *_answering(spec),
     )
 
 
@@ -143,6 +145,7 @@ def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, s
             f"--max-wait={batching.max_wait}",
             f"--drain-delay={_DRAIN_DELAY}",
             f"--drain-timeout={spec.serving.rollout.drain_timeout}",
+            *_answering(spec),
         ],
         "env": [pods.POD_IP, *pods.SCRATCH_ENV],
         **pods.environment_from(spec.source.secret_ref),
@@ -164,6 +167,17 @@ def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, s
         "securityContext": pods.CONTAINER_SECURITY,
         "volumeMounts": [pods.SCRATCH_MOUNT],
     }
+
+
+def _answering(spec: OptimizedModelSpec) -> list[str]:
+    """Return the arguments for what is off unless the user says so."""
+    serving = spec.serving
+    arguments = [] if serving.loading is LoadingMode.EAGER else [f"--loading={serving.loading}"]
+    if serving.cache is not None:
+        arguments.append(f"--cache-entries={serving.cache.entries}")
+        if serving.cache.ttl is not None:
+            arguments.append(f"--cache-ttl={serving.cache.ttl}")
+    return arguments
 
 
 def _threads(spec: OptimizedModelSpec) -> int:

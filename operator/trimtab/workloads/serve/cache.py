@@ -75,11 +75,11 @@ class Kept(Generic[V]):
 
 def body_key(body: bytes | bytearray, header_length: bytes | None) -> bytes:
     """Return what stands for a request as it was sent."""
-    prefix = b"%b:" % (header_length or b"")
+    # No two questions may share a key: every part says how long it is, and a digest that it is one.
+    prefix = b"-" if header_length is None else b"%d:%b" % (len(header_length), header_length)
     if len(body) <= _WHOLE_BYTES:
-        return prefix + body
-    # The length tells a digest from a whole body.
-    return b"%b%d:%b" % (prefix, len(body), hashlib.blake2b(body, digest_size=32).digest())
+        return b"%bw" % prefix + body
+    return b"%bd%b" % (prefix, hashlib.blake2b(body, digest_size=32).digest())
 
 
 def feeds_key(feeds: Feeds) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -50,7 +51,7 @@ class Repository:
         self._loop = asyncio.get_running_loop()
         self._fetched: dict[tuple[str, str], Fetched] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: list[asyncio.Task[None]] = []
         self._failed_at: dict[tuple[str, str], float] = {}
         self._one_load = asyncio.Lock()  # what one takes of the memory is seen only where no other one loads
         for settings in models:
@@ -103,8 +104,8 @@ class Repository:
                 model.reason = _LAZY
                 continue
             answered: asyncio.Future[None] = self._loop.create_future()
-            task = self._loop.create_task(self._load(model, self._clock(), answered))
-            self._settling.add(task)
+            task = self._track(model, self._load(model, self._clock(), answered))
+            self._settling.append(task)
             await asyncio.wait({task, answered}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 task.result()
@@ -119,7 +120,7 @@ class Repository:
 
     def close(self) -> None:
         """End every engine and every load; what still waits is never answered."""
-        for task in (*self._tasks.values(), *self._settling):
+        for task in self._tasks.values():
             task.cancel()
         for model in self.models.values():
             model.close()
@@ -174,11 +175,13 @@ class Repository:
         key = model.name, model.revision
         if model.state is State.READY:
             return None
-        if key not in self._tasks:
-            task = self._loop.create_task(self._load_or_say_why(model))
-            self._tasks[key] = task
-            task.add_done_callback(lambda _: self._tasks.pop(key, None))
-        return self._tasks[key]
+        return self._tasks.get(key) or self._track(model, self._load_or_say_why(model))
+
+    def _track(self, model: Model, loading: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        key = model.name, model.revision
+        self._tasks[key] = task = self._loop.create_task(loading)
+        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        return task
 
     async def _load_or_say_why(self, model: Model) -> None:
         too_long = self._loop.call_later(_LOAD_WAIT_S, model.fail_waiting, Refused(503, LOADING, int(_RETRY_S)))
