@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.api.serving import Policy
-from trimtab.planning.traffic import WEIGHT_MAX, Duty, desired_traffic, model_of, server_weights
+from trimtab.planning.traffic import WEIGHT_MAX, Duty, desired_traffic, model_of, retouched, server_weights
 
 
 def a_model(name="digits", *, shares=None, avoid=(), balancing=None):
@@ -232,3 +232,16 @@ def test_sessions_have_a_route_of_their_own():
     assert [e.weight for e in plain.endpoints] == [3, 1]
     assert [e.weight for e in sessions.endpoints] == [48, 16]
     assert (model_of(plain.route), model_of(sessions.route)) == ("digits", "digits")
+
+
+@given(st.lists(st.sampled_from("abc"), unique=True), st.sampled_from(["a", "b", "c", "d"]), st.integers(0, 2))
+def test_one_model_anew_is_all_anew(names, touched, replicas):
+    """Deciding a model alone gives what deciding all of them gives: it came, changed or went."""
+    before = {name: a_model(name) for name in names}
+    slices = {name: a_slice(an_endpoint(1), model=name) for name in names}
+    traffic = desired_traffic(before.values(), slices.values())
+    after = {name: model for name, model in before.items() if name != touched or replicas}
+    if replicas:
+        after[touched] = a_model(touched, balancing={"sessionAffinity": {"header": "X-A"}})
+        slices[touched] = a_slice(*(an_endpoint(number) for number in range(replicas)), model=touched)
+    assert retouched(traffic, {touched}, after, slices) == desired_traffic(after.values(), slices.values())

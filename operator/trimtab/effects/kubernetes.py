@@ -303,11 +303,13 @@ async def mirror(
     into: dict[tuple[str, str], Object],
     changed: Callable[[], None],
     *,
+    touched: Callable[[Object], None] | None = None,
     namespace: str | None = None,
     labels: str | None = None,
 ) -> None:
     """Keep `into` equal to the cluster's objects, by (namespace, name), for ever; `changed` is called at each change.
 
+    `touched` is called before it, with the object as it is now, or as it was last.
     `changed` is first called when the mirror is complete, so that nobody decides on half of the world.
     """
     complete = False
@@ -318,5 +320,7 @@ async def mirror(
             into.pop(_identity(item), None)
         else:
             into[_identity(item)] = item
+        if touched is not None and event_type != "SYNCED":
+            touched(item)
         if complete:
             changed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -134,6 +134,21 @@ def desired_traffic(
     return tuple(
         item for name, model in named for item in _traffic(name, model, tuple(endpoints.get(name, {}).values()))
     )
+
+
+def retouched(
+    traffic: tuple[ModelTraffic, ...],
+    touched: Collection[str],
+    models: Mapping[Any, Mapping[str, Any]],
+    slices: Mapping[Any, Mapping[str, Any]],
+) -> tuple[ModelTraffic, ...]:
+    """Return the traffic with that of some models decided anew: the same as deciding all of it anew."""
+    changed = desired_traffic(
+        (model for model in models.values() if model["metadata"]["name"] in touched),
+        (item for item in slices.values() if (item["metadata"].get("labels") or {}).get(MODEL_LABEL) in touched),
+    )
+    kept = (item for item in traffic if item.model not in touched)
+    return tuple(sorted((*kept, *changed), key=lambda item: item.model))
 
 
 def _endpoints(item: Mapping[str, Any], revision: str) -> Iterable[_Seen]:

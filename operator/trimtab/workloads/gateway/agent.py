@@ -18,23 +18,26 @@ from typing import Any
 import structlog
 
 from trimtab.api.gateway import GatewayStats, RevisionStats
-from trimtab.planning.traffic import ModelTraffic, desired_traffic
+from trimtab.planning.traffic import ModelTraffic, desired_traffic, model_of, retouched
 from trimtab.workloads.gateway.concurrency import Concurrency
 from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
-from trimtab.workloads.gateway.difference import difference
+from trimtab.workloads.gateway.difference import Difference, difference, routes_of
 from trimtab.workloads.gateway.failures import Failures
 from trimtab.workloads.gateway.latency import with_failures
 from trimtab.workloads.gateway.observed import Observed
 from trimtab.workloads.gateway.runtime import Proxy, ProxyUnavailable
-from trimtab.workloads.gateway.slots import assigned, layout
+from trimtab.workloads.gateway.slots import Profile, assigned, layout, profile_of
 from trimtab.workloads.gateway.statistics import prometheus, report
 
 log = structlog.get_logger(__name__)
 
 # Nothing tells us that HAProxy restarted, or that a leaving server became idle: these are how soon we see it.
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 _LEAVING_SECONDS = 0.5
 _ABSENT_SECONDS = 0.2
+# With many models a look costs; one that follows a change may wait for more of them.
+_SETTLE_SECONDS = 0.3
+_LOOK_SHARE = 0.02
 
 Objects = Mapping[Any, Mapping[str, Any]]
 # Fills a mirror for ever and calls back when it is complete and after each change.
@@ -53,13 +56,20 @@ class Agent:
         listener: Listener,
         models: Objects,
         slices: Objects,
-        concurrency: Callable[[Callable[[], None]], Concurrency],
+        concurrency: Callable[[Callable[[str], None]], Concurrency],
     ) -> None:
         self._proxy = proxy
         self._listener = listener
         self._models = models
         self._slices = slices
         self._changed = asyncio.Event()
+        self._due = asyncio.Event()
+        # Held while commands run that were decided on what was seen before.
+        self._lock = asyncio.Lock()
+        self._everything = True
+        self._touched: set[str] = set()
+        self._since: set[str] = set()
+        """Models that changed since the last look began."""
         self._concurrency = concurrency(self.wake)
         # None before the first round: until then there are no numbers to report, and none is not zero.
         self._traffic: tuple[ModelTraffic, ...] | None = None
@@ -70,34 +80,88 @@ class Agent:
         self._failures = Failures()
         self._up: bool | None = None
 
-    def wake(self) -> None:
+    def wake(self, model: str | None = None) -> None:
+        """Say that a model's objects or replicas changed, or anything."""
+        if model is None:
+            self._everything = True
+        else:
+            self._touched.add(model)
         self._changed.set()
 
     async def run(self) -> None:
         """Keep HAProxy in step, for ever; the mirrors must be complete."""
         try:
-            while True:
-                self._changed.clear()
-                delay = await self._round()
-                try:
-                    async with asyncio.timeout(delay):
-                        await self._changed.wait()
-                except TimeoutError:
-                    continue
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow())
+                group.create_task(self._look_on())
         finally:
             await self._concurrency.close()
+
+    async def _follow(self) -> None:
+        """Take each change to HAProxy at once where that needs no look at everything."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            touched, self._touched = self._touched, set()
+            if self._everything or self._traffic is None:
+                self._everything = False
+                self._traffic = desired_traffic(self._models.values(), self._slices.values())
+                self._limits = self._concurrency.limits(self._traffic)
+                self._due.set()
+            elif touched:
+                self._traffic = retouched(self._traffic, touched, self._models, self._slices)
+                self._limits = self._concurrency.limits(self._traffic)
+                self._since |= touched
+                async with self._lock:
+                    if await self._shift(touched):
+                        asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._due.set)
+                    else:
+                        self._due.set()
+
+    async def _shift(self, touched: set[str]) -> bool:
+        """Bring the slots of some models in step; return False where that takes more than their servers."""
+        items = tuple(item for item in self._traffic or () if item.model in touched)
+        slots = {item.route: self._routes.get(item.route, "") for item in items}
+        gone = any(model_of(route) in touched for route in self._routes.keys() - slots.keys())
+        if not items or gone or any(profile_of(slots[item.route]) != Profile.of(item) for item in items):
+            return False
+        try:
+            seen = await self._proxy.read_slots(slots.values(), routes_of(slots))
+            await self._apply(difference(items, slots, seen, self._limits))
+        except ProxyUnavailable:
+            return False
+        return True
+
+    async def _look_on(self) -> None:
+        """Look at everything whenever that is due."""
+        delay = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(delay):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+            self._due.clear()
+            if self._traffic is None:
+                self._changed.set()
+                await self._due.wait()
+            started = time.perf_counter()
+            delay = await self._round()
+            delay = max(delay, (time.perf_counter() - started) / _LOOK_SHARE) if delay == _LOOK_SECONDS else delay
 
     async def stats(self, now: float) -> GatewayStats:
         """Return the report for `now` (Unix time, seconds)."""
         seen = await self._seen()
         # Nobody compares a revision with itself: where each model has one, the table is not even asked for.
         rolling = any(len(item.revisions) > 1 for item in self._traffic or ())
-        return self._report(seen, await self._revisions() if seen and rolling else None, now)
+        revisions = await self._revisions() if seen and rolling else None
+        return await asyncio.to_thread(self._report, seen, revisions, now)
 
     async def metrics(self, now: float) -> str:
         """Return the report in Prometheus' text format."""
         seen = await self._seen()
-        return prometheus(self._report(seen, await self._revisions() if seen else None, now), seen)
+        revisions = await self._revisions() if seen else None
+        return await asyncio.to_thread(lambda: prometheus(self._report(seen, revisions, now), seen))
 
     def _report(self, seen: Observed | None, revisions: Mapping[str, RevisionStats] | None, now: float) -> GatewayStats:
         return report(self._traffic or (), seen, self._limits, self._former, now, revisions)
@@ -124,42 +188,50 @@ class Agent:
 
     async def _round(self) -> float:
         """Take one step; return after how many seconds to look again unless something changes first."""
-        traffic = self._traffic = desired_traffic(self._models.values(), self._slices.values())
-        self._limits = self._concurrency.limits(traffic)
+        self._since.clear()
         try:
             seen = await self._read()
             self._say(up=True)
-            return await self._drive(traffic, seen)
+            return await self._drive(seen)
         except ProxyUnavailable as error:
             self._say(up=False, error=error.message)
             if not self._routes:
                 self._routes = self._proxy.stored_routes()
+            traffic = self._traffic or ()
             self._routes, prepared = layout(traffic, self._routes)
-            self._store(traffic, self._routes, prepared)
+            await self._store(traffic, self._routes, prepared)
             return _ABSENT_SECONDS
 
-    async def _drive(self, traffic: tuple[ModelTraffic, ...], seen: Observed) -> float:
-        # A map that is newer than the configuration may name slots that HAProxy does not have.
-        routes = {model: slot for model, slot in seen.routes.items() if slot in seen.slots}
-        slots, missing = assigned(traffic, routes, seen.free())
-        if missing:
-            log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
-            self._routes, prepared = layout(traffic, routes)
-            self._store(traffic, self._routes, prepared)
-            self._former.clear()  # the new worker's slots are new; the old one's requests end with it
-            await self._proxy.reload()
-            log.info("proxy.reloaded", slots=len(prepared))
-            return _LEAVING_SECONDS
-        self._remember(seen, slots)
-        step = difference(traffic, slots, seen, self._limits)
+    async def _drive(self, seen: Observed) -> float:
+        async with self._lock:
+            traffic = self._traffic or ()
+            # A map that is newer than the configuration may name slots that HAProxy does not have.
+            routes = {model: slot for model, slot in seen.routes.items() if slot in seen.slots}
+            slots, missing = assigned(traffic, routes, seen.free())
+            if missing:
+                log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
+                self._routes, prepared = layout(traffic, routes)
+                await self._store(traffic, self._routes, prepared)
+                self._former.clear()  # the new worker's slots are new; the old one's requests end with it
+                await self._proxy.reload()
+                log.info("proxy.reloaded", slots=len(prepared))
+                return _LEAVING_SECONDS
+            self._remember(seen, slots)
+            # What changed while we looked was taken care of meanwhile: what we saw of it is out of date.
+            fresh = tuple(item for item in traffic if item.model not in self._since or item.route not in self._routes)
+            complete, leaving = await self._apply(difference(fresh, slots, seen, self._limits))
+            self._routes = slots
+        await self._store(traffic, slots, seen.slots)
+        return _LOOK_SECONDS if complete and not leaving and not self._since else _LEAVING_SECONDS
+
+    async def _apply(self, step: Difference) -> tuple[bool, bool]:
+        """Run commands; return whether each was carried out, and whether servers still have to go."""
         started = time.perf_counter()
         complete = await self._proxy.change(step.commands)
         if step.commands:
             milliseconds = round(1000 * (time.perf_counter() - started), 1)
             log.info("proxy.stepped", commands=len(step.commands), milliseconds=milliseconds)
-        self._routes = slots
-        self._store(traffic, slots, seen.slots)
-        return _LOOK_SECONDS if complete and not step.leaving else _LEAVING_SECONDS
+        return complete, step.leaving
 
     def _remember(self, seen: Observed, slots: Mapping[str, str]) -> None:
         """Keep whose requests the slots still work on that their model has left."""
@@ -172,9 +244,15 @@ class Agent:
             if slot in seen.slots and not seen.slots[slot].empty and slot not in slots.values()
         }
 
-    def _store(self, traffic: Iterable[ModelTraffic], slots: Mapping[str, str], prepared: Iterable[str]) -> None:
-        text = configuration(self._listener, traffic, slots, prepared, self._limits)
-        self._proxy.store(text, map_text(slots))
+    async def _store(
+        self, traffic: tuple[ModelTraffic, ...], slots: Mapping[str, str], prepared: Iterable[str]
+    ) -> None:
+        names, limits = tuple(prepared), self._limits
+
+        def write() -> None:
+            self._proxy.store(configuration(self._listener, traffic, slots, names, limits), map_text(slots))
+
+        await asyncio.to_thread(write)  # with 1,000 models it takes longer than a change may wait
 
     def _say(self, *, up: bool, error: str = "") -> None:
         if up != self._up:
@@ -192,8 +270,9 @@ async def mirrored(watches: Iterable[Watch], agent: Agent) -> None:
     ready = asyncio.Event()
 
     def changed(index: int) -> None:
-        complete.add(index)
-        agent.wake()
+        if index not in complete:
+            complete.add(index)
+            agent.wake()
         if len(complete) == len(jobs):
             ready.set()
 

@@ -22,7 +22,7 @@ _MOST = 100_000
 class Concurrency:
     """Asks replicas and remembers their answers, as long as they exist."""
 
-    def __init__(self, session: aiohttp.ClientSession, changed: Callable[[], None]) -> None:
+    def __init__(self, session: aiohttp.ClientSession, changed: Callable[[str], None]) -> None:
         self._session = session
         self._changed = changed
         self._limits: dict[tuple[str, str], int] = {}
@@ -69,7 +69,7 @@ class Concurrency:
                     log.warning("replica.limit_unknown", url=url, error=str(error) or type(error).__name__)
                 await asyncio.sleep(delay)
         del self._asking[key]
-        self._changed()
+        self._changed(model)
 
 
 def max_concurrency(metadata: Any) -> int:

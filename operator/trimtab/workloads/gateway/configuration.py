@@ -21,6 +21,8 @@ READY_PATH = "/gateway/ready"
 
 # fd-hard-limit instead of maxconn: HAProxy derives maxconn from the smaller of it and `ulimit -n`, whereas a maxconn
 # above the limit passes `-c` and then fails at start. 8,192 are about 4,000 connections, at most 1 GiB of buffers.
+# At a reload a busy client's connection ends with an answer that says so; idle ones are closed in the next 5 s, not
+# all in the very moment in which some client is about to use its own.
 # A request body up to bufsize can be sent again to another replica.
 _GLOBAL = f"""\
 global
@@ -28,6 +30,7 @@ global
     fd-hard-limit 8192
     nbthread 1
     hard-stop-after 5m
+    close-spread-time 5s
     tune.bufsize 131072
     log stderr format short daemon warning
 """

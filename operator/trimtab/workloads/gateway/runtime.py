@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,7 @@ from trimtab.errors import NotYet
 from trimtab.workloads.gateway.configuration import ADMIN_SOCKET, CONFIG_FILE, MASTER_SOCKET
 from trimtab.workloads.gateway.difference import MAP_FILE
 from trimtab.workloads.gateway.latency import BUCKETS_FILE, TABLE, answers, buckets_text
-from trimtab.workloads.gateway.observed import Observed, observed, parse_map
+from trimtab.workloads.gateway.observed import Observed, Slot, observed, parse_map
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,22 @@ class Proxy:
             ProxyUnavailable: It does not answer.
         """
         stat = await self._ask(ADMIN_SOCKET, "show stat")
-        return observed(stat, await self._ask(ADMIN_SOCKET, f"show map {MAP_FILE}"))
+        routes = await self._ask(ADMIN_SOCKET, f"show map {MAP_FILE}")
+        return await asyncio.to_thread(observed, stat, routes)
+
+    async def read_slots(self, slots: Iterable[str], routes: Mapping[str, str]) -> Observed:
+        """Return what some slots do now, without asking for the `routes` (model → slot).
+
+        Raises:
+            ProxyUnavailable: It does not answer, or has no such slot.
+        """
+        parts = [await self._ask(ADMIN_SOCKET, f"show stat {slot} 6 -1") for slot in sorted(slots)]
+        found: dict[str, Slot] = {}
+        for part in parts:
+            found |= observed(part, "").slots
+        if found.keys() != set(slots):
+            raise ProxyUnavailable("ProxyUnavailable", f"{ADMIN_SOCKET}: no slots {sorted(set(slots) - found.keys())}")
+        return Observed(found, routes)
 
     async def answers(self) -> dict[str, RevisionStats]:
         """Return what each revision answered since the worker started.

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import structlog
 
-from trimtab.api.names import REVISION_LABEL
+from trimtab.api.names import MODEL_LABEL, REVISION_LABEL
 from trimtab.effects.kinds import ENDPOINT_SLICES, MODELS
 from trimtab.effects.kubernetes import Cluster, Object, mirror
 from trimtab.workloads.gateway.agent import Agent, mirrored
@@ -51,9 +51,16 @@ async def run(cluster: Cluster, directory: Path, listener: Listener, stats_port:
     with Proxy(directory) as proxy:
         async with aiohttp.ClientSession() as session:
             agent = Agent(proxy, listener, models, slices, partial(Concurrency, session))
+            watched = partial(mirror, cluster, namespace=listener.namespace)
             watches = (
-                partial(mirror, cluster, MODELS, models, namespace=listener.namespace),
-                partial(mirror, cluster, ENDPOINT_SLICES, slices, namespace=listener.namespace, labels=REVISION_LABEL),
+                partial(watched, MODELS, models, touched=lambda body: agent.wake(body["metadata"]["name"])),
+                partial(
+                    watched,
+                    ENDPOINT_SLICES,
+                    slices,
+                    touched=lambda body: agent.wake(body["metadata"]["labels"].get(MODEL_LABEL)),
+                    labels=REVISION_LABEL,
+                ),
             )
             async with stats_server(agent, listener.host, stats_port):
                 log.info("agent.started", namespace=listener.namespace, host=listener.host, port=listener.port)
