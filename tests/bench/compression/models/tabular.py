@@ -7,6 +7,7 @@ from pathlib import Path
 
 import customer
 import numpy as np
+import samples
 import torch
 import training
 import wheels
@@ -27,8 +28,8 @@ def build(wheel_folder: Path, folder: Path) -> float:
     labels = np.array([CUTS.index(row["cut"]) for row in rows], np.int64)
     order = np.random.default_rng(0).permutation(len(table))
     table, labels = table[order], labels[order]
-    data = customer.Data({"x": table[TEST:]}, labels[TEST:], {"x": table[:TEST]}, labels[:TEST])
-    data.save(folder / "data.npz")
+    data = samples.Data({"x": table[TEST:]}, labels[TEST:], {"x": table[:TEST]}, labels[:TEST])
+    data.save(folder)
     network = mlp.build()
     network.mean = torch.from_numpy(data.train["x"].mean(0))
     network.deviation = torch.from_numpy(data.train["x"].std(0))

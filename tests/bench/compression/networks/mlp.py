@@ -1,5 +1,7 @@
 """A multilayer perceptron for tables: standardised columns, three hidden layers."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ class Perceptron(nn.Module):
         self.register_buffer("deviation", torch.ones(COLUMNS))
         sizes = (COLUMNS, *HIDDEN)
         layers: list[nn.Module] = []
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], CLASSES))
 

@@ -1,0 +1,1 @@
+"""What makes models smaller or faster: ours and others, each with its documented defaults."""
