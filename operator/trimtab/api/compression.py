@@ -84,6 +84,8 @@ class Prune(ApiModel):
     """OneShot unless said otherwise."""
     scope: Scope | None = None
     """PerLayer unless said otherwise."""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """With schedule Gradual: passes over the training data after the last stage, 4 unless set; others have one each."""
 
 
 class Scheme(StrEnum):
@@ -127,6 +129,8 @@ class Quantize(ApiModel):
     """Where the value ranges come from."""
     keep: Annotated[list[LayerPattern], Field(max_length=64)] | None = None
     """Layers left as they are, as shell patterns over node names."""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """With method QuantizationAware: passes over the training data; 5 unless set."""
 
 
 ENTRYPOINT_MESSAGE = "entrypoint builds the network at uri; set uri as well, or remove it"

@@ -100,11 +100,13 @@ def _step(path: str, step: Step) -> Iterator[Refusal]:
 
 
 def _prune(path: str, step: Step) -> Iterator[Refusal]:
-    if step.prune is None or step.prune.method is not PruneMethod.LAYERS:
+    if step.prune is None:
         return
-    if step.prune.schedule is PruneSchedule.GRADUAL:
-        yield Refusal(f"{path}.prune.schedule", "Gradual with method Layers", "use OneShot and a finetune step")
-    if step.prune.scope is not None:
+    if step.prune.epochs is not None and step.prune.schedule is not PruneSchedule.GRADUAL:
+        remedy = "use schedule Gradual, or give the epochs to a finetune or distill step behind it"
+        value = f"{step.prune.epochs} with schedule OneShot, where nothing trains,"
+        yield Refusal(f"{path}.prune.epochs", value, remedy)
+    if step.prune.method is PruneMethod.LAYERS and step.prune.scope is not None:
         yield Refusal(f"{path}.prune.scope", f"{step.prune.scope} with method Layers", "leave it out")
 
 
@@ -117,6 +119,10 @@ def _quantize(path: str, step: Step) -> Iterator[Refusal]:
         yield Refusal(f"{path}.quantize.scheme", scheme.value, remedy)
     if method is QuantizeMethod.QUANTIZATION_AWARE and scheme is not Scheme.INT8:
         yield Refusal(f"{path}.quantize.method", f"{method} with scheme {scheme}", "use scheme INT8, or PostTraining")
+    if step.quantize.epochs is not None and method is not QuantizeMethod.QUANTIZATION_AWARE:
+        remedy = "use method QuantizationAware, or remove it"
+        value = f"{step.quantize.epochs} with method PostTraining, where nothing trains,"
+        yield Refusal(f"{path}.quantize.epochs", value, remedy)
 
 
 def _train(path: str, step: Step) -> Iterator[Refusal]:

@@ -1,3 +1,5 @@
+import hashlib
+import importlib
 import json
 import warnings
 from itertools import count
@@ -45,10 +47,38 @@ def request_for(customer, tmp_path):
     return build
 
 
+@pytest.fixture(scope="session")
+def baselines_kept():
+    """What exports a run's source, once per session for equal ones: most runs begin with the same, for seconds.
+
+    What a run makes of it is exported anew, each time.
+    """
+    network_module = importlib.import_module("trimtab.workloads.compress.network")  # brings torch: not all need it
+    export_network, kept = network_module.export_network, {}
+
+    def export(network, samples, path, free=None):
+        if path.parent.name != "baseline":
+            return export_network(network, samples, path, free)
+        about = hashlib.sha256(f"{network} {type(network)} {samples.form()} {free}".encode())
+        for name, value in network.state_dict().items():
+            about.update(name.encode() + value.numpy().tobytes())
+        if about.digest() not in kept:
+            export_network(network, samples, path, free)
+            kept[about.digest()] = path.read_bytes()
+        network.eval()
+        path.write_bytes(kept[about.digest()])
+        return None
+
+    return export
+
+
 @pytest.fixture
-def execute(tmp_path):
-    """Carry out a run in this process, with one thread."""
+def execute(tmp_path, monkeypatch, baselines_kept, request):
+    """Carry out a run in this process, with one thread; pictures are drawn for tests that ask for `drawing`."""
     numbers = count()
+    monkeypatch.setattr("trimtab.workloads.compress.network.export_network", baselines_kept)
+    if "drawing" not in request.fixturenames:
+        monkeypatch.setattr(Run, "_draw", lambda _self, _report, _folder: None)
 
     def run(spec, emit=lambda _line: None, stop=None):
         folder = tmp_path / f"scratch-{next(numbers)}"
@@ -56,6 +86,11 @@ def execute(tmp_path):
         return Run(spec=spec, machine=this_machine(1), folder=folder, emit=emit, stop=stop or Stop()).execute()
 
     return run
+
+
+@pytest.fixture
+def drawing():
+    """Let `execute` draw the report, which takes a third of a short run."""
 
 
 @pytest.fixture

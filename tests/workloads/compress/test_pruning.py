@@ -275,16 +275,30 @@ def few(customer, tmp_path):
     return {"uri": (tmp_path / "few.npz").as_uri()}
 
 
-@pytest.mark.parametrize(("method", "share"), [("Structured", "50%"), ("Magnitude", "70%")])
-def test_gradual_pruning_goes_on_where_it_stopped(request_for, execute, few, tmp_path, method, share):
+@pytest.fixture
+def tower(tmp_path):
+    """A source of residual blocks from end to end."""
+    folder = tmp_path / "tower"
+    folder.mkdir()
+    (folder / "tower.py").write_text(TOWER)
+    scope: dict = {}
+    exec(TOWER, scope)
+    torch.manual_seed(0)
+    save_file(scope["build"]().state_dict(), folder / "model.safetensors")
+    return {"uri": folder.as_uri(), "entrypoint": "tower:build"}
+
+
+@pytest.mark.parametrize(("method", "share"), [("Structured", "50%"), ("Magnitude", "70%"), ("Layers", "70%")])
+def test_gradual_pruning_goes_on_where_it_stopped(request_for, execute, few, tower, tmp_path, method, share):
     """Stopped in two of its stages, it makes the bytes of an undisturbed run."""
 
     def spec(name):
-        step = {"prune": {"method": method, "sparsity": share, "schedule": "Gradual"}}
+        step = {"prune": {"method": method, "sparsity": share, "schedule": "Gradual", "epochs": 1}}
         return request_for(
             compression={"steps": [step]},
             output=(tmp_path / name).as_uri(),
             guardrail={"dataset": few, "mode": "Report"},
+            **({"source": tower} if method == "Layers" else {}),
         )
 
     looks = StopAt()
@@ -293,30 +307,20 @@ def test_gradual_pruning_goes_on_where_it_stopped(request_for, execute, few, tmp
         with pytest.raises(Interrupted):
             execute(spec("broken"), stop=StopAt(look))
     assert execute(spec("broken")).artifact.digest == whole.artifact.digest
+    (facts,) = facts_of(whole, tmp_path / "report")
+    assert facts["epochs"] == facts["stages"]
     if method == "Structured":
-        (facts,) = facts_of(whole, tmp_path / "report")
         assert facts["channelsRemovedPercent"] == pytest.approx(50, abs=3)
         assert facts["parametersAfter"] < facts["parametersBefore"] / 3
+    if method == "Layers":
+        assert (facts["layersBefore"], facts["layersAfter"], len(facts["removed"])) == (3, 1, 2)
 
 
-def test_layers_are_chosen_on_samples_that_do_not_judge(request_for, execute, tmp_path):
+def test_layers_are_chosen_on_samples_that_do_not_judge(request_for, execute, tower, few, tmp_path):
     """A network of residual blocks from end to end: one block fewer, recovered by training."""
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "tower.py").write_text(TOWER)
-
-    scope: dict = {}
-    exec(TOWER, scope)
-    torch.manual_seed(0)
-    save_file(scope["build"]().state_dict(), folder / "model.safetensors")
     steps = [{"prune": {"method": "Layers", "sparsity": "40%"}}, {"finetune": {"epochs": 1}}]
-    result = execute(
-        request_for(
-            source={"uri": folder.as_uri(), "entrypoint": "tower:build"},
-            compression={"steps": steps},
-            guardrail={"dataset": request_for().guardrail.dataset.wire(), "mode": "Report"},
-        )
-    )
+    guardrail = {"dataset": few, "mode": "Report"}
+    result = execute(request_for(source=tower, compression={"steps": steps}, guardrail=guardrail))
     prune, _ = facts_of(result, tmp_path / "report")
     assert (prune["layersBefore"], prune["layersAfter"]) == (3, 2)
     assert prune["parametersAfter"] < prune["parametersBefore"]

@@ -195,9 +195,19 @@ def test_training_needs_training_data(execute, request_for, customer, tmp_path):
             "spec.compression.steps[0].cluster: OpenVino stores looked-up weights in full",
         ),
         (
-            [{"prune": {"method": "Layers", "sparsity": "50%", "schedule": "Gradual"}}],
+            [{"prune": {"method": "Layers", "sparsity": "50%", "scope": "Global"}}],
             Reason.NOT_SUPPORTED,
-            "spec.compression.steps[0].prune.schedule: Gradual with method Layers is not supported by this version",
+            "spec.compression.steps[0].prune.scope: Global with method Layers is not supported by this version; leave",
+        ),
+        (
+            [{"prune": {"sparsity": "50%", "epochs": 3}}],
+            Reason.NOT_SUPPORTED,
+            "steps[0].prune.epochs: 3 with schedule OneShot, where nothing trains, is not supported by this version",
+        ),
+        (
+            [{"quantize": {"scheme": "INT8", "epochs": 3}}],
+            Reason.NOT_SUPPORTED,
+            "steps[0].quantize.epochs: 3 with method PostTraining, where nothing trains, is not supported by this",
         ),
         (
             [{"quantize": {"scheme": "BF16"}}],

@@ -326,6 +326,7 @@ def test_everything_may_lie_in_s3(request_for, execute, customer, monkeypatch):
         server.stop()
 
 
+@pytest.mark.usefixtures("drawing")
 def test_a_report_that_cannot_be_drawn_costs_no_model(request_for, execute, monkeypatch, tmp_path):
     """The artifact is published with the numbers, though the page is missing."""
 

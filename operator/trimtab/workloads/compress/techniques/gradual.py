@@ -27,7 +27,7 @@ Cutter = Callable[[nn.Module, float], tuple[nn.Module, Cut]]
 WEIGHT_STAGES = 6
 CHANNEL_STAGES = 3  # what is gone does not come back, and each stage traces the network anew
 EPOCHS = 1  # per stage
-LAST_EPOCHS = 4  # of the last one, to recover
+LAST_EPOCHS = 4  # of the last one, to recover, unless the step says otherwise
 RATE = 1e-3
 BATCH = 64
 _SEEDS_APART = 1009  # each stage sees the samples in an order of its own
@@ -40,9 +40,9 @@ def shares(share: float, stages: int) -> list[float]:
 
 
 def pruned_gradually(
-    network: nn.Module, share: float, stages: int, cutter: Cutter, context: Context
+    network: nn.Module, share: float, stages: int, last_epochs: int | None, cutter: Cutter, context: Context
 ) -> tuple[nn.Module, tuple[Cut, ...], dict[str, Any]]:
-    """Return a network without `share` of its weights or channels, trained all the while, its cuts, and facts.
+    """Return a network without `share` of its weights, channels or layers, trained all the while, its cuts, and facts.
 
     It learns from labels, or where there are none, from what the source says. A run that was stopped goes on in the
     stage where it was.
@@ -51,7 +51,7 @@ def pruned_gradually(
         Stalled: StepHadNoEffect, nothing went in any stage; else as `cutter` and `train` do.
         Interrupted: The run was asked to end; a checkpoint was saved.
     """
-    samples = context.data.training[context.field]
+    samples, recovery = context.data.training[context.field], last_epochs or LAST_EPOCHS
     loss_of = _loss(samples, context)
     resumed = _resumed(context)
     first, cuts = resumed or (0, [])
@@ -67,12 +67,12 @@ def pruned_gradually(
             network,
             samples,
             loss_of,
-            LAST_EPOCHS if last else EPOCHS,
+            recovery if last else EPOCHS,
             RATE,
             BATCH,
             _stage(context, stage, stages, cuts),
         )
-    facts = {"schedule": "Gradual", "stages": stages, "epochs": EPOCHS * (stages - 1) + LAST_EPOCHS}
+    facts = {"schedule": "Gradual", "stages": stages, "epochs": EPOCHS * (stages - 1) + recovery}
     return network, tuple(cuts), facts | {"samples": len(samples), "loss": round(loss, 4)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -57,6 +57,29 @@ def shallower(
         context.tick(len(skipped) / count, f"layer {len(skipped)} of {count} left out")
     facts = {"layersBefore": len(blocks), "layersAfter": len(blocks) - count}
     return copied, layers_cut(skipped), facts | {"removed": [b.name for b in skipped], "effects": effects}
+
+
+def without_layers(
+    network: nn.Module, gone: float, inputs: Inputs, context: Context, *, whole: nn.Module
+) -> tuple[nn.Module, Cut]:
+    """Return a copy of a part of `whole` in which a share `gone` of all its blocks is left out, and the cut.
+
+    Raises:
+        Stalled: StepHadNoEffect, that is no block more than were left out before.
+    """
+    every, left = repeated_blocks(whole, inputs), repeated_blocks(network, inputs)
+    more = min(round(len(every) * gone), len(every) - 1) - (len(every) - len(left))
+    if more < 1:
+        raise context.failed(Reason.STEP_HAD_NO_EFFECT, _none_went(gone, every))
+    smaller, cut, _ = shallower(network, more / len(left), inputs, context)
+    return smaller, cut
+
+
+def layers_facts(network: nn.Module, smaller: nn.Module, cuts: Sequence[Cut], inputs: Inputs) -> dict[str, Any]:
+    """Return how many blocks there were and are, and which are gone."""
+    before, after = len(repeated_blocks(network, inputs)), len(repeated_blocks(smaller, inputs))
+    gone = [name for cut in cuts for name, _ in cut["skipped"]]
+    return {"layersBefore": before, "layersAfter": after, "removed": gone}
 
 
 def repeated_blocks(network: nn.Module, inputs: Inputs) -> list[Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from trimtab.api.compression import Prune, PruneMethod, PruneSchedule, Scope
 from trimtab.api.quantities import fraction
@@ -12,7 +12,7 @@ from trimtab.workloads.compress.network import tensors_of
 from trimtab.workloads.compress.structure import Cut
 from trimtab.workloads.compress.techniques.channels import cost, pruned, units
 from trimtab.workloads.compress.techniques.gradual import CHANNEL_STAGES, WEIGHT_STAGES, pruned_gradually
-from trimtab.workloads.compress.techniques.layers import shallower
+from trimtab.workloads.compress.techniques.layers import layers_facts, shallower, without_layers
 from trimtab.workloads.compress.techniques.magnitude import sparser, sparsity_facts
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 
@@ -26,23 +26,27 @@ def prune(step: Prune, model: Model, context: Context) -> tuple[Model, dict[str,
     method, share = step.method or PruneMethod.STRUCTURED, fraction(step.sparsity)
     scope = step.scope or Scope.PER_LAYER
     facts: dict[str, Any] = {"method": method.value, "sparsity": step.sparsity}
-    if method is PruneMethod.LAYERS:
-        samples = tensors_of(context.data.calibration[context.field])
-        smaller, cut, more = shallower(network, share, samples, context)
+    if method is PruneMethod.LAYERS and step.schedule is not PruneSchedule.GRADUAL:
+        smaller, cut, more = shallower(network, share, _seen(context), context)
         return Model(network=smaller, cuts=(*model.cuts, cut)), facts | more | _costs(network, smaller, context)
 
     def cutter(current: nn.Module, gone: float) -> tuple[nn.Module, Cut]:
         if method is PruneMethod.MAGNITUDE:
             return sparser(current, gone, scope, context)
+        if method is PruneMethod.LAYERS:
+            return without_layers(current, gone, _seen(context), context, whole=network)
         return pruned(current, gone, scope, context, whole=network)
 
     if step.schedule is PruneSchedule.GRADUAL:
         stages = WEIGHT_STAGES if method is PruneMethod.MAGNITUDE else CHANNEL_STAGES
-        smaller, cuts, more = pruned_gradually(network, share, stages, cutter, context)
+        smaller, cuts, more = pruned_gradually(network, share, stages, step.epochs, cutter, context)
         facts |= more
     else:
         smaller, cut = cutter(network, share)
         cuts = (cut,)
+    if method is PruneMethod.LAYERS:
+        facts |= layers_facts(network, smaller, cuts, _seen(context)) | _costs(network, smaller, context)
+        return Model(network=smaller, cuts=(*model.cuts, *cuts)), facts
     if method is PruneMethod.MAGNITUDE:
         facts |= sparsity_facts(smaller)
     else:
@@ -50,6 +54,10 @@ def prune(step: Prune, model: Model, context: Context) -> tuple[Model, dict[str,
         facts |= {"channelsRemovedPercent": round(100 * (1 - after / before), 1)}
         facts |= _costs(network, smaller, context)
     return Model(network=smaller, cuts=(*model.cuts, *cuts)), facts
+
+
+def _seen(context: Context) -> dict[str, Tensor]:
+    return tensors_of(context.data.calibration[context.field])
 
 
 def _costs(network: nn.Module, smaller: nn.Module, context: Context) -> dict[str, Any]:

@@ -49,8 +49,8 @@ def aware(step: Quantize, model: Model, target: Path, context: Context) -> dict[
             Reason.STEP_HAD_NO_EFFECT,
             "0.0% of the weights can become int8: the network calls no Linear or Conv module; remove the step",
         )
-    samples = context.data.training[context.field]
-    last = train(rounding, samples, _loss(original, samples, context), EPOCHS, RATE, BATCH, within(context, 0.1, 0.9))
+    samples, epochs = context.data.training[context.field], step.epochs or EPOCHS
+    last = train(rounding, samples, _loss(original, samples, context), epochs, RATE, BATCH, within(context, 0.1, 0.9))
     plain = unrounded(rounding)
     export_network(plain, context.data.evaluation, exported, context.free)
     graph = onnx.load(exported)
@@ -62,7 +62,7 @@ def aware(step: Quantize, model: Model, target: Path, context: Context) -> dict[
     write_int8(graph, chosen, ranges | _learned(graph, modules), target, context)
     return {
         "method": "QuantizationAware",
-        "epochs": EPOCHS,
+        "epochs": epochs,
         "samples": len(samples),
         "loss": round(last, 4),
         "calibrationSamples": len(calibration),
