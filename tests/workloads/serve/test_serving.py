@@ -7,9 +7,7 @@ import contextlib
 import http.client
 import io
 import json
-import os
 import signal
-import sys
 
 import aiohttp
 import orjson
@@ -26,86 +24,6 @@ CONFIG = {
     "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
     "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
 }
-
-
-class Pod:
-    """A running `trimtab serve`; its log lines by event."""
-
-    def __init__(self, process):
-        self.process = process
-        self.port = 0
-        self.lines = []
-
-    async def logged(self, event):
-        """Read the log up to an event and return its line."""
-        while True:
-            raw = await asyncio.wait_for(self.process.stderr.readline(), 20)
-            assert raw, f"the pod ended before {event}: {self.lines}"
-            line = json.loads(raw)
-            self.lines.append(line)
-            if line["event"] == event:
-                return line
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    async def ended(self):
-        """Return the exit code."""
-        code = await asyncio.wait_for(self.process.wait(), 20)
-        rest = await self.process.stderr.read()
-        assert all(raw.startswith(b"{") for raw in rest.splitlines()), rest.decode()
-        self.lines += [json.loads(raw) for raw in rest.splitlines()]
-        return code
-
-
-@pytest.fixture
-async def launch(artifact, tmp_path):
-    """Start pods that end with the test."""
-    folder, digest = artifact
-    pods = []
-
-    async def start(*extra, uri=None, digest=digest, **environment):
-        options = {
-            "--model-name": "linear",
-            "--artifact-uri": uri or f"file://{folder}",
-            "--artifact-digest": digest,
-            "--revision": "linear-1",
-            "--host": "127.0.0.1",
-            "--port": "0",
-            "--threads": "1",
-            "--drain-delay": "300ms",
-        }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "trimtab", "serve", *(part for pair in options.items() for part in pair), *extra),
-            stderr=asyncio.subprocess.PIPE,
-            # What a killed pod leaves in its temporary folder goes with the test's.
-            env={
-                **os.environ,
-                "PYTHONPATH": "operator",
-                "TMPDIR": str(tmp_path),
-                "TERMINATION_MESSAGE_PATH": str(tmp_path / "end"),
-                **environment,
-            },
-        )
-        pods.append(process)
-        return Pod(process)
-
-    yield start
-    for process in pods:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        process._transport.close()
-
-
-@pytest.fixture
-async def pod(launch):
-    """A pod that is ready."""
-    running = await launch()
-    running.port = (await running.logged("server.started"))["port"]
-    await running.logged("server.ready")
-    return running
 
 
 @pytest.fixture

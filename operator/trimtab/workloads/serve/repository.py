@@ -175,12 +175,13 @@ class Repository:
         key = model.name, model.revision
         if model.state is State.READY:
             return None
-        return self._tasks.get(key) or self._track(model, self._load_or_say_why(model))
+        task = self._tasks.get(key)
+        # One that has ended stays here until the loop's next turn.
+        return task if task is not None and not task.done() else self._track(model, self._load_or_say_why(model))
 
     def _track(self, model: Model, loading: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         key = model.name, model.revision
         self._tasks[key] = task = self._loop.create_task(loading)
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return task
 
     async def _load_or_say_why(self, model: Model) -> None:
