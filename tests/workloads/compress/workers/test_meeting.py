@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trimtab.errors import NotYet
-from trimtab.workloads.compress.stopping import Interrupted, Stop
+from trimtab.workloads.compress.stopping import GroupEnded, Interrupted, Stop
 from trimtab.workloads.compress.workers.meeting import Meeting
 from trimtab.workloads.compress.workers.member import Member
 
@@ -60,7 +60,7 @@ def test_a_seat_is_taken_once(meeting_of):
     with ThreadPoolExecutor() as threads:
         leading, following = threads.submit(meeting_of(0).lead), threads.submit(meeting_of(1).follow)
         groups = [leading.result(60), following.result(60)]
-        with pytest.raises(NotYet, match="worker 0 did not let this one in within 1 s"):
+        with pytest.raises(GroupEnded, match="worker 0 did not let this one in within 1 s"):
             meeting_of(1, wait_s=1).follow()
         again = threads.submit(meeting_of(1).follow)
         new = [meeting_of(0).lead(), again.result(60)]
@@ -84,7 +84,7 @@ def test_workers_with_other_data_do_not_train_together(meeting_of):
 def test_nobody_waits_for_ever(meeting_of, index, message):
     """The message says what to look at; the Job tries again."""
     meeting = meeting_of(index, wait_s=0.6)
-    with pytest.raises(NotYet, match=rf"spec\.compression\.workers: {message}.* room for 2 pods.*NetworkPolicies"):
+    with pytest.raises(GroupEnded, match=rf"spec\.compression\.workers: {message}.* room for 2 pods.*NetworkPolicies"):
         (meeting.lead if index == 0 else meeting.follow)()
 
 

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from trimtab.api.conditions import Reason
 from trimtab.errors import NotYet
 from trimtab.store import open_store, write_manifest
-from trimtab.workloads.compress.stopping import Stop
+from trimtab.workloads.compress.stopping import GroupEnded, Stop
 from trimtab.workloads.compress.workers.group import Together
 from trimtab.workloads.compress.workers.member import Member
 
@@ -54,7 +54,8 @@ class Meeting:
         """Invite the other workers and return the group once all are here.
 
         Raises:
-            NotYet: RunPending, they do not come, or cannot connect. Interrupted: The run was asked to end.
+            GroupEnded: They do not come. NotYet: RunPending, they cannot connect.
+            Interrupted: The run was asked to end.
         """
         listener = socket.create_server((self.member.address, 0), family=_family(self.member.address))
         port = listener.getsockname()[1]
@@ -68,7 +69,8 @@ class Meeting:
         end = self.clock() + self.wait_s
         while missing := [seat for seat in seats if not store.check([seat])]:
             if self.clock() > end:
-                raise self._nobody(f"only {len(seats) - len(missing) + 1} of {self.member.workers} workers came")
+                came = len(seats) - len(missing) + 1
+                raise GroupEnded(self._unmet(f"only {came} of {self.member.workers} workers came"))
             self._pause()
         store.set("complete", word)
         return self._connected(store)
@@ -77,7 +79,8 @@ class Meeting:
         """Accept worker 0's invitation and return the group; None where no step is left that trains.
 
         Raises:
-            NotYet: RunPending, there is no invitation, or no connection. Interrupted: The run was asked to end.
+            GroupEnded: There is no invitation. NotYet: RunPending, worker 0 makes something else, or they cannot
+                connect. Interrupted: The run was asked to end.
         """
         end, refused = self.clock() + self.wait_s, set[str]()
         while self.clock() < end:
@@ -94,7 +97,7 @@ class Meeting:
                 else:
                     return self._connected(store)
             self._pause()
-        raise self._nobody("worker 0 did not let this one in")
+        raise GroupEnded(self._unmet("worker 0 did not let this one in"))
 
     def dismiss(self) -> None:
         """Tell workers that start from now on that they are not needed."""
@@ -131,7 +134,8 @@ class Meeting:
             mesh: Any = dist.PrefixStore("mesh", store)
             group = Together(gloo(mesh, member.index, member.workers, options), member)
         except RuntimeError as error:
-            raise self._nobody(f"they do not reach each other ({str(error).splitlines()[0][:200]})") from None
+            what = f"they do not reach each other ({str(error).splitlines()[0][:200]})"
+            raise NotYet(Reason.RUN_PENDING, self._unmet(what)) from None
         log.info("workers.met", index=member.index, workers=member.workers)
         return group
 
@@ -150,11 +154,10 @@ class Meeting:
         self.stop.wait(_LOOK_S)
         self.stop.check()
 
-    def _nobody(self, what: str) -> NotYet:
-        return NotYet(
-            Reason.RUN_PENDING,
+    def _unmet(self, what: str) -> str:
+        return (
             f"spec.compression.workers: {what} within {self.wait_s:g} s; see that there is room for "
-            f"{self.member.workers} pods, and that NetworkPolicies let pods of the run reach each other",
+            f"{self.member.workers} pods, and that NetworkPolicies let pods of the run reach each other"
         )
 
 
