@@ -3,6 +3,7 @@
 #   docker build --target operator -t trimtab/operator:0.1.0 .
 #   docker build --target compress -t trimtab/compress:0.1.0 .
 #   docker build --target serve    -t trimtab/serve:0.1.0 .
+#   docker build --target serve-torch -t trimtab/serve-torch:0.1.0 .   (for models compiled by AotInductor)
 #   docker build --target gateway  -t trimtab/gateway:0.1.0 .
 ARG PYTHON=3.11.13-slim-bookworm
 
@@ -23,6 +24,8 @@ FROM build AS build-compress
 RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[compress,s3]' && python -m compileall -q /opt/trimtab
 FROM build AS build-serve
 RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[serve,s3]' && python -m compileall -q /opt/trimtab
+FROM build AS build-serve-torch
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[serve,torch,s3]' && python -m compileall -q /opt/trimtab
 FROM build AS build-gateway
 RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[gateway]' && python -m compileall -q /opt/trimtab
 
@@ -37,10 +40,17 @@ FROM base AS operator
 COPY --from=build-operator /opt/trimtab /opt/trimtab
 CMD ["operator"]
 FROM base AS compress
+# AotInductor compiles C++; OpenVINO and ONNX Runtime need no compiler.
+USER root
+RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+USER 65532:65532
 COPY --from=build-compress /opt/trimtab /opt/trimtab
 CMD ["compress", "run"]
 FROM base AS serve
 COPY --from=build-serve /opt/trimtab /opt/trimtab
+CMD ["serve"]
+FROM base AS serve-torch
+COPY --from=build-serve-torch /opt/trimtab /opt/trimtab
 CMD ["serve"]
 FROM base AS gateway
 COPY --from=build-gateway /opt/trimtab /opt/trimtab

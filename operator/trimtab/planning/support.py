@@ -24,6 +24,11 @@ class Refusal(NamedTuple):
 
 
 SCHEMES = ("file", "s3")
+_COMPILED_FOR = {
+    Engine.ONNX_RUNTIME: CompileEngine.ONNX_RUNTIME,
+    Engine.OPEN_VINO: CompileEngine.OPEN_VINO,
+    Engine.TORCH: CompileEngine.AOT_INDUCTOR,
+}
 
 
 def refusals(spec: OptimizedModelSpec) -> list[Refusal]:
@@ -132,12 +137,7 @@ def _train(path: str, step: Step) -> Iterator[Refusal]:
             yield Refusal(f"{path}.distill.student.uri", student.uri, "use file:// or s3://")
 
 
-def _other(path: str, step: Step) -> Iterator[Refusal]:
-    if step.compile is not None and step.compile.engine is CompileEngine.AOT_INDUCTOR:
-        yield Refusal(f"{path}.compile.engine", step.compile.engine.value, "use OnnxRuntime or OpenVino")
-
-
-_STEP_CHECKS: tuple[Callable[[str, Step], Iterator[Refusal]], ...] = (_prune, _quantize, _train, _other)
+_STEP_CHECKS: tuple[Callable[[str, Step], Iterator[Refusal]], ...] = (_prune, _quantize, _train)
 
 
 def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
@@ -150,13 +150,12 @@ def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
 def _engine(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     """Refuse an engine that the recipe does not compile for; what a search will choose is not known yet."""
     wanted, compression = spec.serving.engine, spec.compression
-    if wanted is Engine.TORCH:
-        yield Refusal("spec.serving.engine", wanted.value, "use Auto")
-    elif wanted is not Engine.AUTO and compression.search is None:
-        compiled = [step.compile.engine.value for step in compression.steps or () if step.compile is not None]
-        engine = compiled[-1] if compiled else CompileEngine.ONNX_RUNTIME.value
-        if engine != wanted.value:
-            remedy = f"use Auto, or compression.steps with one compile: {{engine: {wanted}}}"
+    if wanted is not Engine.AUTO and compression.search is None:
+        compiled = [step.compile.engine for step in compression.steps or () if step.compile is not None]
+        engine = compiled[-1] if compiled else CompileEngine.ONNX_RUNTIME
+        needed = _COMPILED_FOR[wanted]
+        if engine is not needed:
+            remedy = f"use Auto, or compression.steps with one compile: {{engine: {needed}}}"
             yield Refusal("spec.serving.engine", f"{wanted} for a model compiled for {engine}", remedy)
 
 

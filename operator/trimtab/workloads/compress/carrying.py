@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from trimtab.workloads.compress.checkpoints import Line
-from trimtab.workloads.compress.compiled import compiled_in, copy_compiled
+from trimtab.workloads.compress.compiled import compiled_in, copy_compiled, is_code
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.network import tensors_of
@@ -80,7 +80,7 @@ class Carrier:
             model, report = run_step(placed, model, self._context(start, placed, index))
             reports.append(report)
             log.info("step.finished", step=report.title, seconds=round(self.clock() - began, 2), **report.facts)
-            if placed.trains or self.boundaries.due:
+            if (placed.trains or self.boundaries.due) and not is_code(model.compiled):
                 self._save(model, reports)
         return model, tuple(reports)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from trimtab.workloads.serve.cpus import processor
+
 _LIBRARIES = ("nncf", "numpy", "onnx", "onnxruntime", "openvino", "torch", "torch-pruning")
 
 
@@ -29,7 +31,7 @@ class Machine:
 
 def this_machine(threads: int | None, root: Path = Path("/")) -> Machine:
     """Look at /proc and the cgroup below `root`; `threads` overrides the CPU limit."""
-    cpu, flags = _cpu(root / "proc/cpuinfo")
+    cpu, flags = processor(root / "proc/cpuinfo")
     return Machine(
         cpu=cpu,
         threads=threads or usable_cpus(root),
@@ -49,16 +51,3 @@ def usable_cpus(root: Path = Path("/")) -> int:
     if quota == "max":
         return available
     return max(1, min(available, math.ceil(int(quota) / int(period))))
-
-
-def _cpu(path: Path) -> tuple[str, set[str]]:
-    """Return the model's name and the instruction sets of the first CPU."""
-    fields: dict[str, str] = {}
-    try:
-        for line in path.read_text().splitlines():
-            name, _, value = line.partition(":")
-            fields.setdefault(name.strip(), value.strip())
-    except OSError:
-        return "unknown", set()
-    flags = fields.get("flags") or fields.get("Features") or ""
-    return fields.get("model name", "unknown"), set(flags.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -17,6 +17,7 @@ from trimtab.workloads.compress.datasets import Samples
 from trimtab.workloads.compress.graph import name_by_scope, write_graph
 from trimtab.workloads.compress.quieting import quiet_libraries
 
+INPUT, OUTPUT = "input", "output"  # names in exported files, where the network has but one of them
 EXPORT_TOLERANCE = 1e-3  # of logits, relative and absolute: fused normalisation rounds differently
 
 
@@ -74,35 +75,69 @@ def export_network(
         Stalled: StepFailed, the network cannot be exported, or the export differs.
     """
     network.eval()
-    example = examples(samples, 2)
-    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)
-    dynamic = {name: {0: batch, **dict.fromkeys((free or {}).get(name, ()), length)} for name in example}
-    single = len(example) == 1
+    form = export_form(samples, free)
     try:
         with quiet_libraries():
             program: Any = torch.onnx.export(
                 network,
-                tuple(example.values()) if single else (),
-                kwargs=None if single else example,
+                form.args,
+                kwargs=form.kwargs or None,
                 dynamo=True,
-                dynamic_shapes=tuple(dynamic.values()) if single else dynamic,
-                input_names=["input"] if single else list(example),
-                output_names=["output"],
+                dynamic_shapes=form.dynamic,
+                input_names=list(form.inputs),
+                output_names=[OUTPUT],
                 verbose=False,
             )
     except Exception as error:
-        raise Stalled(
-            Reason.STEP_FAILED,
-            f"export: the network cannot be exported for any batch size ({first_line(error)}); avoid sizes and "
-            "branches that depend on the data",
-        ) from error
+        raise not_exported(error) from error
     model: onnx.ModelProto = program.model_proto
     name_by_scope(model)
     write_graph(model, path)
-    _require_parity(network, samples, path)
+    require_parity(network, samples, path)
 
 
-def _require_parity(network: nn.Module, samples: Samples, path: Path) -> None:
+class ExportForm(NamedTuple):
+    """How a network is called when it is exported."""
+
+    args: tuple[Tensor, ...]
+    """Zeros by position: of the only input."""
+    kwargs: dict[str, Tensor]
+    """Zeros by name: of several inputs."""
+    dynamic: Any
+    """The dimensions that take any size, as torch.export wants them."""
+    inputs: dict[str, tuple[int | str, ...]]
+    """Shapes by the exported names; sizes that are free have a name, and equal names mean equal sizes."""
+
+
+def export_form(samples: Samples, free: Mapping[str, Sequence[int]] | None = None) -> ExportForm:
+    """Return how to export for any number of such samples; `free` as in `export_network`."""
+    example = examples(samples, 2)
+    sizes = {name: torch.export.Dim(name, min=1) for name in ("batch", "length")}
+    named = {name: {0: "batch", **dict.fromkeys((free or {}).get(name, ()), "length")} for name in example}
+    dynamic = {name: {axis: sizes[size] for axis, size in axes.items()} for name, axes in named.items()}
+    shapes = {
+        name: tuple(named[name].get(axis, size) for axis, size in enumerate(zeros.shape))
+        for name, zeros in example.items()
+    }
+    if len(example) > 1:
+        return ExportForm((), example, dynamic, shapes)
+    return ExportForm(tuple(example.values()), {}, tuple(dynamic.values()), {INPUT: shapes.popitem()[1]})
+
+
+def not_exported(error: Exception) -> Stalled:
+    return Stalled(
+        Reason.STEP_FAILED,
+        f"export: the network cannot be exported for any batch size ({first_line(error)}); avoid sizes and branches "
+        "that depend on the data",
+    )
+
+
+def require_parity(network: nn.Module, samples: Samples, path: Path) -> None:
+    """Check that a network's file says the same as the network, for one sample and for several.
+
+    Raises:
+        Stalled: StepFailed, it does not.
+    """
     from trimtab.workloads.serve.engine import load_runner
 
     runner = load_runner(path, 1)
@@ -115,7 +150,7 @@ def _require_parity(network: nn.Module, samples: Samples, path: Path) -> None:
             worst = float(np.abs(np.asarray(found) - wanted).max())
             raise Stalled(
                 Reason.STEP_FAILED,
-                f"export: for {count} samples the ONNX file differs from the network by up to {worst:.3g}; something "
+                f"export: for {count} samples {path.name} differs from the network by up to {worst:.3g}; something "
                 "in it does not export faithfully",
             )
 

@@ -20,6 +20,7 @@ from trimtab.workloads.compress.checkpoints import SUFFIX, Checkpoints, Line, fo
 from trimtab.workloads.compress.data import Library, RunData, gather_data
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.original import find_original, write_original
+from trimtab.workloads.compress.preflight import require_means
 from trimtab.workloads.compress.progress import Reporter, Stage
 from trimtab.workloads.compress.recipe import PRESETS, PlacedStep, content_key, recipe
 from trimtab.workloads.compress.report import REPORT, REPORT_FOLDER
@@ -77,6 +78,7 @@ class Run:
         """
         fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
         steps = recipe(self.spec, source_is_graph=fetched.is_graph)
+        require_means(steps)
         library = Library(self._made("data"))
         search = self.spec.compression.search
         data = gather_data(self.spec.guardrail, space_steps(search) if search else steps, library)
@@ -294,7 +296,7 @@ class Run:
         import onnx
 
         from trimtab.workloads.compress import graph
-        from trimtab.workloads.compress.compiled import engine_of, size_of
+        from trimtab.workloads.compress.compiled import engine_of, required_of, size_of
         from trimtab.workloads.compress.judging import judge
         from trimtab.workloads.compress.report import Outcome, result_of
 
@@ -326,6 +328,7 @@ class Run:
         described = made.candidate if made.candidate.suffix == ".onnx" else made.baseline
         tensors = graph.tensors(onnx.load(described))
         config = {"engine": engine_of(made.candidate).value, **tensors, "classes": finding.classes}
+        config |= required_of(made.candidate)
         (folder / "config.json").write_text(json.dumps(config, indent=1))
         (apart / REPORT).write_text(json.dumps(report, indent=1))
         if made.search is not None:

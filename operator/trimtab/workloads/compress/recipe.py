@@ -26,6 +26,7 @@ from trimtab.errors import Stalled
 from trimtab.planning.support import refusals
 from trimtab.store import bytes_digest
 from trimtab.version import __version__
+from trimtab.workloads.compress.engines import require_aotinductor_takes
 from trimtab.workloads.compress.machine import Machine
 
 _INT8 = Step(quantize=Quantize(scheme=Scheme.INT8))
@@ -88,7 +89,7 @@ def recipe(spec: RunSpec, source_is_graph: bool) -> tuple[PlacedStep, ...]:
         Stalled: NotSupported or InvalidSpec, naming the field, its value and the remedy.
     """
     _refuse_unsupported(spec)
-    steps = _with_engine(_placed(spec.compression))
+    steps = _with_engine(_placed(spec.compression), source_is_graph)
     _require_training(spec.compression, steps)
     _require_cluster_stands_alone(steps)
     lowered = None
@@ -161,7 +162,7 @@ def _require_training(compression: Compression, steps: tuple[PlacedStep, ...]) -
         )
 
 
-def _with_engine(steps: tuple[PlacedStep, ...]) -> tuple[PlacedStep, ...]:
+def _with_engine(steps: tuple[PlacedStep, ...], source_is_graph: bool) -> tuple[PlacedStep, ...]:
     """Tell every step what the model will run in, and put the compile step last, wherever the user wrote it.
 
     Raises:
@@ -178,6 +179,8 @@ def _with_engine(steps: tuple[PlacedStep, ...]) -> tuple[PlacedStep, ...]:
     others = [placed for placed in steps if placed.step.compile is None]
     if engine is CompileEngine.OPEN_VINO:
         _require_openvino_takes(others)
+    if engine is CompileEngine.AOT_INDUCTOR:
+        require_aotinductor_takes(compiles[0], others, source_is_graph=source_is_graph)
     return tuple(replace(placed, engine=engine) for placed in (*others, *compiles))
 
 

@@ -14,7 +14,9 @@ from trimtab.workloads.serve.datatypes import NUMPY_TYPES
 
 CONFIG_FILE = "config.json"
 # By the name of the engine, as spec.serving.engine has it.
-MODEL_FILES = {Engine.ONNX_RUNTIME: "model.onnx", Engine.OPEN_VINO: "model.xml"}
+MODEL_FILES = {Engine.ONNX_RUNTIME: "model.onnx", Engine.OPEN_VINO: "model.xml", Engine.TORCH: "model.pt2"}
+# What a compile step calls an engine, where it is not the engine's own name.
+_COMPILED_AS = {Engine.TORCH: "AotInductor"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def require_engine(spec: ModelSpec, wanted: Engine) -> None:
         raise Stalled(
             Reason.INVALID_SPEC,
             f"spec.serving.engine: {wanted}, but the artifact was judged in {spec.engine} and only runs there; use "
-            f"Auto, or compress with a step compile for {wanted}",
+            f"Auto, or compress with a step compile for {_COMPILED_AS.get(wanted, wanted)}",
         )
 
 

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use, as its control group says."""
+"""What this process may compute with: CPUs, as its control group says, and their instructions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def available_cpus(cgroups: Path = CGROUPS) -> int:
@@ -34,3 +35,16 @@ def _quota(cgroups: Path) -> float | None:
     except (ValueError, ZeroDivisionError):  # "max": no limit
         return None
     return cpus if cpus > 0 else None
+
+
+def processor(cpuinfo: Path = CPUINFO) -> tuple[str, frozenset[str]]:
+    """Return the first CPU's model and instruction sets, in the kernel's words; ("unknown", nothing) where untold."""
+    fields: dict[str, str] = {}
+    try:
+        for line in cpuinfo.read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        return "unknown", frozenset()
+    flags = fields.get("flags") or fields.get("Features") or ""
+    return fields.get("model name", "unknown"), frozenset(flags.split())

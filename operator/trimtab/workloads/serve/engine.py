@@ -52,7 +52,13 @@ def load_runner(path: Path, threads: int) -> Runner:
         raise ValueError(f"{path.name} is for no engine; expected one of {', '.join(_LOADERS)}")
     if not path.is_file():
         raise Stalled(Reason.ARTIFACT_CORRUPT, f"there is no model at {path}; the artifact must hold {path.name}")
-    return _LOADERS[path.suffix](path, threads)
+    try:
+        return _LOADERS[path.suffix](path, threads)
+    except ModuleNotFoundError as error:
+        raise Stalled(
+            Reason.NOT_SUPPORTED,
+            f"{path.name} needs {error.name}, which this image does not have; set spec.serving.image to one that does",
+        ) from error
 
 
 # Each engine takes a quarter of a second or more to import: only the one that is needed is.
@@ -70,7 +76,13 @@ def _openvino(path: Path, threads: int) -> Runner:
     return OpenVinoRunner(path, threads)
 
 
-_LOADERS: dict[str, Callable[[Path, int], Runner]] = {".onnx": _onnx, ".xml": _openvino}
+def _torch(path: Path, threads: int) -> Runner:
+    from trimtab.workloads.serve.engine_torch import TorchRunner
+
+    return TorchRunner(path, threads)
+
+
+_LOADERS: dict[str, Callable[[Path, int], Runner]] = {".onnx": _onnx, ".xml": _openvino, ".pt2": _torch}
 
 
 def first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,18 @@ def _for_openvino(model: Model, context: Context) -> tuple[Model, dict[str, Any]
     return Model(compiled=target), {}
 
 
+def _for_aotinductor(model: Model, context: Context) -> tuple[Model, dict[str, Any]]:
+    """A library of the network's own kernels, with FP32 as it was trained."""
+    from trimtab.workloads.compress.aotinductor import compile_network
+
+    target = context.folder / f"compiled-{context.index}.pt2"
+    network = copy.deepcopy(context.network(model))
+    needs = compile_network(network, context.data.evaluation, target, context.free, "cpu")
+    return Model(compiled=target), {"instructions": needs["cpu"]["isa"]}
+
+
 _COMPILERS: dict[CompileEngine, Callable[[Model, Context], tuple[Model, dict[str, Any]]]] = {
     CompileEngine.ONNX_RUNTIME: _for_onnx_runtime,
     CompileEngine.OPEN_VINO: _for_openvino,
+    CompileEngine.AOT_INDUCTOR: _for_aotinductor,
 }
