@@ -33,6 +33,9 @@ _PARTS = {
     "compress": _Part("trimtab.cli.compress", "compress", "compress", "Compress a model and prove it."),
     "serve": _Part("trimtab.cli.serve", "serve", "serve", "Serve an artifact over the Open Inference Protocol."),
     "gateway": _Part("trimtab.cli.gateway", "gateway", "gateway", "Run HAProxy, or the agent that drives it."),
+    "simulate": _Part(
+        "trimtab.cli.simulate.command", "simulate", "compress", "Compare capacity policies on traces of real clouds."
+    ),
     "report": _Part("trimtab.cli.report", "report", "operator", "Fetch and show what came of a model's compression."),
     "crds": _Part("trimtab.cli.crds", "crds", None, "Write the CustomResourceDefinitions."),
 }

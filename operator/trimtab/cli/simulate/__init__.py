@@ -1,0 +1,1 @@
+"""The simulator behind `trimtab simulate`: the operator's own decisions on traces, their cost and violations."""

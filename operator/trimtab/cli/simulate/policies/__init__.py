@@ -1,0 +1,1 @@
+"""Policies to compare: each decides from what a controller in its place would see."""

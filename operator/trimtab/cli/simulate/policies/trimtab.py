@@ -1,0 +1,158 @@
+"""The operator's own policy: the functions that it runs, on snapshots made of what is simulated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from trimtab.api.base import CapacityType
+from trimtab.api.capacity import CapacityPool
+from trimtab.api.gateway import EndpointState, EndpointStats, ModelStats
+from trimtab.api.names import Key
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.status import OptimizedModelStatus
+from trimtab.cli.simulate.policies.seen import Seen, Service
+from trimtab.cli.simulate.world import Order, Replica
+from trimtab.planning import capacity, zoning
+from trimtab.planning.scaling import ScalingState, scale
+from trimtab.planning.settings import Settings
+from trimtab.planning.snapshot import PodView, Snapshot
+
+REVISION = "simulated"
+SETTINGS = Settings(compress_image="-", serve_image="-", gateway_image="-")
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The part of a model's `spec.capacity` that decides about cost and risk."""
+
+    on_demand_base: int = 1
+    spot_percent: int = 100
+    mode: str = "Balanced"
+    fallback: str = "OnDemand"
+    scale_down_delay: str = "5m"
+
+
+class Trimtab:
+    """One model of the operator's."""
+
+    def __init__(
+        self,
+        service: Service,
+        preferences: Preferences,
+        pools: tuple[CapacityPool, ...],
+        on_demand_hold_s: float = 120.0,
+    ) -> None:
+        self._service = service
+        self._spec = spec_of(service, preferences)
+        self._pools = pools
+        self._settings = replace(SETTINGS, on_demand_hold_s=on_demand_hold_s)
+        self._state = ScalingState()
+
+    def decide(self, seen: Seen) -> Order:
+        """Return what the operator would order."""
+        split = self._state.split
+        for event in seen.events:
+            split = capacity.on_event(split, event, seen.now)
+        doomed = sum(1 for one in seen.replicas if one.noticed)
+        wanted, self._state = scale(
+            self._snapshot(seen), self._spec, replace(self._state, split=split), len(seen.replicas) - doomed
+        )
+        good = [one.zone for one in seen.of(CapacityType.SPOT) if not one.noticed]
+        running = {zone: good.count(zone) for zone in seen.zones}
+        spot = zoning.placed(wanted.spot, running, self._state.split.zones, seen.now)
+        return Order(on_demand=wanted.on_demand, spot=spot)
+
+    def _snapshot(self, seen: Seen) -> Snapshot:
+        now = datetime.fromtimestamp(seen.now, UTC)
+        ready = [one for one in seen.replicas if one.ready_at <= seen.now]
+        return Snapshot(
+            key=Key("default", "simulated"),
+            uid="simulated",
+            generation=1,
+            spec=self._spec,
+            invalid=None,
+            status=OptimizedModelStatus(),
+            conditions=(),
+            settings=self._settings,
+            now=now,
+            pods=tuple(_pod(one, seen.now) for one in seen.replicas),
+            traffic=ModelStats(
+                in_flight=seen.load,
+                requests_total=seen.answered,
+                endpoints=[_endpoint(one, self._service) for one in ready[:1]],
+            ),
+            pools=self._pools,
+            doomed_nodes={
+                one.name: datetime.fromtimestamp(one.lost_at, UTC)
+                for one in seen.replicas
+                if one.noticed and one.lost_at is not None
+            },
+        )
+
+
+def _pod(one: Replica, now: float) -> PodView:
+    return PodView(
+        name=one.name,
+        revision=REVISION,
+        capacity_type=one.capacity_type,
+        node=one.name,
+        zone=one.zone or None,
+        ready=one.ready_at <= now,
+        terminating=False,
+        age_s=now - one.ordered_at,
+    )
+
+
+def _endpoint(one: Replica, service: Service) -> EndpointStats:
+    return EndpointStats(
+        address="",
+        pod=one.name,
+        revision=REVISION,
+        state=EndpointState.HEALTHY,
+        max_concurrency=int(service.capacity),
+    )
+
+
+def spec_of(service: Service, preferences: Preferences) -> OptimizedModelSpec:
+    """Return a spec with this service's bounds and these preferences."""
+    return OptimizedModelSpec.model_validate(
+        {
+            "source": {"uri": "file:///simulated"},
+            "compression": {"preset": "None"},
+            "guardrail": {"mode": "Disabled", "dataset": {"uri": "file:///simulated.npz"}},
+            "serving": {
+                "minReplicas": service.min_replicas,
+                "maxReplicas": service.max_replicas,
+                "scaling": {"target": int(service.capacity), "scaleDownDelay": preferences.scale_down_delay},
+            },
+            "capacity": {
+                "onDemandBase": preferences.on_demand_base,
+                "spotPercent": preferences.spot_percent,
+                "mode": preferences.mode,
+                "fallback": preferences.fallback,
+            },
+        }
+    )
+
+
+def pools_of(zones: tuple[str, ...], startup_s: float, notice_s: float) -> tuple[CapacityPool, ...]:
+    """Return one pool on demand and, where there are zones, one of spot nodes."""
+    kinds = [CapacityType.ON_DEMAND, *([CapacityType.SPOT] if zones else [])]
+    return tuple(
+        CapacityPool.model_validate(
+            {
+                "apiVersion": "trimtab.dev/v1alpha1",
+                "kind": "CapacityPool",
+                "metadata": {"name": kind.value.lower()},
+                "spec": {
+                    "capacityType": kind.value,
+                    "provider": {"labels": {"matchLabels": {"pool": kind.value.lower()}}},
+                    "zones": list(zones) if kind is CapacityType.SPOT else [],
+                    "startup": {"expected": f"{startup_s:.0f}s"},
+                    "interruption": {"notice": f"{notice_s:.0f}s"},
+                },
+            }
+        )
+        for kind in kinds
+    )

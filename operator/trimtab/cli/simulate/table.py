@@ -1,0 +1,48 @@
+"""What a comparison says, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trimtab.cli.simulate.experiment import Mean, Result
+
+_HEADER = ("policy", "cost", "x bound", "too few", "requests above", "launches/d", "turns/h", "spot")
+
+
+def as_text(results: Sequence[Result], heading: str) -> str:
+    """Return the table. Cost is a share of the peak's replicas on demand all day."""
+    rows = [_HEADER, *(_row(result) for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    lines = [
+        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+    return "\n".join([heading, "", lines[0], "-" * len(lines[0]), *lines[1:], "", _LEGEND])
+
+
+_LEGEND = (
+    "cost: share of what the peak's replicas on demand would cost all the time\n"
+    "x bound: times what a clairvoyant pays at least\n"
+    "too few: share of the time with fewer ready replicas than needed\n"
+    "requests above: share of the requests that arrived above what the ready replicas take at once\n"
+    "Each with half of its 95 % interval over the stretches."
+)
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    return (
+        result.policy,
+        _with_half(result.cost, 1, 3),
+        _with_half(result.over_bound, 1, 2),
+        _with_half(result.unavailable, 100, 3) + " %",
+        _with_half(result.overload, 100, 4) + " %",
+        f"{result.launches_per_day.value:.0f}",
+        f"{result.turns_per_hour.value:.1f}",
+        f"{result.spot_share.value:.0%}",
+    )
+
+
+def _with_half(mean: Mean, factor: float, digits: int) -> str:
+    if mean.half == float("inf"):
+        return f"{mean.value * factor:.{digits}f}"
+    return f"{mean.value * factor:.{digits}f}±{mean.half * factor:.{digits}f}"
