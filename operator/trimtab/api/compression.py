@@ -387,7 +387,7 @@ class Compression(ApiModel):
     target: Target = Target()
     """What the model is optimised for."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Pods that train together."""
+    """Pods that share the training, each with the resources of the Job; a batch stays as large as it was."""
     job: JobOptions = JobOptions()
     """How the Job runs."""
     output: Output | None = None
