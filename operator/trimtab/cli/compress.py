@@ -24,7 +24,7 @@ def compress() -> None:
 def run(spec: Path | None) -> None:
     """Carry out one run: progress and result on standard output, logs on standard error."""
     from trimtab.cli.logs import configure
-    from trimtab.workloads.compress.process import run_job
+    from trimtab.workloads.compress.process import run_guarded
     from trimtab.workloads.compress.workers.member import INDEX_ENVIRONMENT
 
     # A worker that is gone is our own news: torch would print where in its code it noticed.
@@ -33,7 +33,7 @@ def run(spec: Path | None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     configure()
     text = spec.read_text() if spec is not None else None
-    code = run_job(text, os.environ, lambda line: print(line, flush=True))
+    code = run_guarded(text, os.environ, lambda line: print(line, flush=True))
     if INDEX_ENVIRONMENT in os.environ:
         # One of several workers: threads of the group may wait for the others, and an ordinary exit waits for threads.
         sys.stderr.flush()

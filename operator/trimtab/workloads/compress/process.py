@@ -28,6 +28,7 @@ from trimtab.workloads.compress.exhaustion import exhaustion
 from trimtab.workloads.compress.machine import this_machine
 from trimtab.workloads.compress.pipeline import Run
 from trimtab.workloads.compress.stopping import GroupEnded, Interrupted, stop_on_signals
+from trimtab.workloads.compress.supervising import MOST_STARTS, Death, memory_limit, supervise
 from trimtab.workloads.compress.workers.member import member_of
 
 MESSAGE_PATH = "TERMINATION_MESSAGE_PATH"
@@ -61,6 +62,34 @@ def run_job(text: str | None, environment: Mapping[str, str], emit: Callable[[st
     _leave(message, environment.get(MESSAGE_PATH, _DEFAULT_MESSAGE_PATH))
     log.info("run.ended", exit_code=code, reason=result.reason, reused=result.reused)
     return code
+
+
+def run_guarded(text: str | None, environment: Mapping[str, str], emit: Callable[[str], None]) -> int:
+    """Carry out a run as `run_job` does; one that searches in a process of its own, which may die of a trial."""
+    request = text if text is not None else environment.get(RUN_ENVIRONMENT)
+    if not _searches(request):
+        return run_job(request, environment, emit)
+
+    def gave_up(death: Death) -> int:
+        fault = "memory" if death.for_memory else f"signal {death.number}"
+        message = (
+            f"spec.compression.job.resources: the search was ended {MOST_STARTS} times, the last time for {fault}; "
+            "raise requests and limits of memory, or give a space of fewer steps"
+        )
+        reason, code = (Reason.RUN_OUT_OF_MEMORY, EXIT_INPUT) if death.for_memory else (Reason.RUN_FAILED, EXIT_BUG)
+        told = fitted(RunResult(reason=reason, message=message))
+        emit(told)
+        _leave(told, environment.get(MESSAGE_PATH, _DEFAULT_MESSAGE_PATH))
+        return code
+
+    return supervise(lambda: run_job(request, environment, emit), memory_limit(), gave_up)
+
+
+def _searches(request: str | None) -> bool:
+    try:
+        return request is not None and RunSpec.model_validate_json(request).compression.search is not None
+    except ValidationError:
+        return False  # the run tells it in full
 
 
 def _crashed(error: Exception) -> tuple[RunResult, int]:
