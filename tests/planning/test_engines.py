@@ -28,13 +28,14 @@ def found(compression, engine):
     [
         ({"preset": "Fast"}, "Auto"),
         ({"preset": "Fast"}, "OnnxRuntime"),
+        ({"preset": "Fast"}, "OpenVino"),
         (OPENVINO, "Auto"),
         (OPENVINO, "OpenVino"),
         (SEARCH, "OpenVino"),
     ],
 )
 def test_an_engine_that_fits_is_taken(compression, engine):
-    """Auto always fits; a search may still choose any."""
+    """Auto always fits; a preset keeps to what is asked for, and a search may still choose any."""
     assert found(compression, engine) == []
 
 
@@ -42,7 +43,7 @@ def test_an_engine_that_fits_is_taken(compression, engine):
     ("compression", "engine", "message"),
     [
         (
-            {"preset": "Fast"},
+            {"preset": "None"},
             "OpenVino",
             "OpenVino for a model compiled for OnnxRuntime is not supported by this version; use Auto, or compression",
         ),

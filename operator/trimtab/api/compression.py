@@ -294,7 +294,7 @@ class Step(ApiModel):
 
 
 class Preset(StrEnum):
-    """Recipes that we chose: None only exports, Fast quantizes, Balanced and Smallest prune, distill and quantize."""
+    """None only exports, Fast quantizes, Balanced and Smallest also prune what can learn and let it recover."""
 
     NONE = "None"
     FAST = "Fast"

@@ -13,6 +13,7 @@ from pydantic import Field
 from trimtab.api.base import ApiModel
 from trimtab.api.compression import Compression, Source
 from trimtab.api.guardrail import Guardrail
+from trimtab.api.serving import Engine
 from trimtab.api.status import ArtifactStatus, GuardrailStatus
 
 RUN_ENVIRONMENT = "TRIMTAB_RUN"
@@ -45,6 +46,8 @@ class RunSpec(ApiModel):
     """How; presets are resolved in the Job, which sees the source."""
     guardrail: Guardrail
     """What to prove."""
+    engine: Engine = Engine.AUTO
+    """What is to serve the result; a preset keeps to it."""
     output: str
     """URI of the folder that gets a folder per artifact."""
     allow_code: bool = False

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from trimtab.api.compression import Preset
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Guardrail, GuardrailMode, OnFail, OnInconclusive, Verdict
 from trimtab.api.names import run_name, short_hash
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.runs import RunResult, RunSpec
+from trimtab.api.serving import Engine
 from trimtab.api.status import GuardrailStatus, OptimizedModelStatus, RevisionStatus, RunPhase, RunStatus
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning.settings import Settings
@@ -31,7 +33,14 @@ def run_key(spec: OptimizedModelSpec, output: str) -> str:
         "rerun": spec.rerun.reason if spec.rerun else "",
         "version": __version__,
     }
+    if _chooses_engine(spec) and spec.serving.engine is not Engine.AUTO:
+        parts["engine"] = spec.serving.engine.value
     return short_hash(json.dumps(parts, sort_keys=True))
+
+
+def _chooses_engine(spec: OptimizedModelSpec) -> bool:
+    """Whether the recipe is a preset's, which keeps to the engine that is to serve."""
+    return spec.compression.preset not in {None, Preset.NONE}
 
 
 def output_uri(spec: OptimizedModelSpec, settings: Settings) -> str:
@@ -61,6 +70,7 @@ def run_spec(snapshot: Snapshot, spec: OptimizedModelSpec) -> RunSpec:
         source=spec.source,
         compression=spec.compression,
         guardrail=spec.guardrail,
+        engine=spec.serving.engine if _chooses_engine(spec) else Engine.AUTO,
         output=output,
         allow_code=snapshot.settings.allows_code(snapshot.key.namespace),
     )

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from trimtab.api.capacity import CapacityPoolSpec
-from trimtab.api.compression import CompileEngine, Device, PruneMethod, PruneSchedule, QuantizeMethod, Scheme, Step
+from trimtab.api.compression import (
+    CompileEngine,
+    Device,
+    Preset,
+    PruneMethod,
+    PruneSchedule,
+    QuantizeMethod,
+    Scheme,
+    Step,
+)
 from trimtab.api.guardrail import GuardrailMode, OnFail
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.serving import Engine, ScalingMetric
@@ -148,9 +157,10 @@ def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
 
 
 def _engine(spec: OptimizedModelSpec) -> Iterator[Refusal]:
-    """Refuse an engine that the recipe does not compile for; what a search will choose is not known yet."""
+    """Refuse an engine that the steps do not compile for; a preset keeps to it, and a search may yet choose any."""
     wanted, compression = spec.serving.engine, spec.compression
-    if wanted is not Engine.AUTO and compression.search is None:
+    keeps = compression.preset not in {None, Preset.NONE} and wanted is not Engine.TORCH
+    if wanted is not Engine.AUTO and compression.search is None and not keeps:
         compiled = [step.compile.engine for step in compression.steps or () if step.compile is not None]
         engine = compiled[-1] if compiled else CompileEngine.ONNX_RUNTIME
         needed = _COMPILED_FOR[wanted]

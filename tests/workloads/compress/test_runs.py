@@ -9,6 +9,7 @@ import boto3
 import numpy as np
 import onnx
 import pytest
+import yaml
 from moto.server import ThreadedMotoServer
 
 from trimtab.api.conditions import Reason
@@ -17,6 +18,8 @@ from trimtab.api.runs import Progress, RunResult, RunSpec
 from trimtab.errors import Stalled
 from trimtab.store import file_sha256, folder_digest, join, open_artifact
 from trimtab.workloads.compress.checkpoints import SUFFIX
+from trimtab.workloads.compress.machine import this_machine
+from trimtab.workloads.compress.recipe import content_key, recipe
 from trimtab.workloads.compress.report import REPORT_FOLDER, read_report
 from trimtab.workloads.compress.stopping import Interrupted, Stop
 from trimtab.workloads.serve.artifact import read_spec
@@ -108,6 +111,7 @@ def test_the_artifact_can_be_served_and_keeps_no_secrets(balanced, customer, tmp
         "report.json",
         "report.html",
         "report.png",
+        "recipe.yaml",
         "manifest.json",
     }
     page = (tmp_path / "report" / "report.html").read_text()
@@ -124,6 +128,23 @@ def test_the_report_tells_what_each_step_did(balanced, tmp_path):
     assert prune["macsAfter"] < prune["macsBefore"] / 3
     assert quantize["weightsInt8Percent"] == 100.0
     assert quantize["macsInt8Percent"] == 100.0
+
+
+def test_what_a_preset_chose_can_be_pasted_back(balanced, customer, tmp_path):
+    """recipe.yaml as steps is the same run, and so finds the artifact; the report says why these steps."""
+    _, spec, _, result = balanced
+    open_artifact(join(result.artifact.uri, REPORT_FOLDER), None, tmp_path)
+    pasted = {"steps": yaml.safe_load((tmp_path / "recipe.yaml").read_text()), "target": {"threads": 1}}
+    again = RunSpec.model_validate_json(json.dumps(spec | {"compression": pasted}))
+    placed = recipe(again, source_is_graph=False)
+    machine = this_machine(1)
+    digests = read_report(tmp_path)["data"]
+    key = content_key(again, placed, folder_digest(customer[0]), digests, machine)
+    assert result.artifact.uri.endswith(key)
+    why = "\n".join(read_report(tmp_path)["why"])
+    assert "the source is a convolutional network" in why
+    assert "in 12 passes over 997 training samples" in why
+    assert "Why these steps" in (tmp_path / "report.html").read_text()
 
 
 def test_an_equal_request_reuses_the_artifact(balanced, execute):

@@ -125,6 +125,19 @@ def gather_data(guardrail: Guardrail, steps: tuple[PlacedStep, ...], library: Li
     return RunData(evaluation, training, calibration, tuple(dict.fromkeys(warnings)), guardrail)
 
 
+def training_at_hand(guardrail: Guardrail, library: Library) -> int:
+    """Return how many training samples come with the guardrail's data set.
+
+    Raises:
+        Stalled: The data set is missing or unusable. NotYet: StoreUnreachable.
+    """
+    if guardrail.dataset.split == TRAIN_SPLIT:
+        return 0
+    labels = guardrail.metric.needs_labels and guardrail.mode is not GuardrailMode.DISABLED
+    found = library.open(guardrail.dataset.uri, GUARDRAIL_FIELD).samples(TRAIN_SPLIT, labels=labels)
+    return len(found) if found is not None else 0
+
+
 def _require_labels_of(guardrail: Guardrail, samples: Samples) -> None:
     """Check that the labels are of the kind that the metric needs."""
     if guardrail.mode is GuardrailMode.DISABLED or guardrail.metric not in _OF_CLASSES or samples.y is None:

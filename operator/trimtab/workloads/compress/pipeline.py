@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from trimtab.api.compression import Preset
 from trimtab.api.runs import RunResult, RunSpec
 from trimtab.planning.runs import passed
 from trimtab.store import complete_artifact, join, publish_artifact, write_manifest
 from trimtab.workloads.compress.checkpoints import SUFFIX, Checkpoints, Line, forget_checkpoints
-from trimtab.workloads.compress.data import Library, RunData, gather_data
+from trimtab.workloads.compress.data import Library, RunData, gather_data, training_at_hand
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.original import find_original, write_original
 from trimtab.workloads.compress.preflight import require_means
+from trimtab.workloads.compress.presets import Chosen, Observed, steps_of
 from trimtab.workloads.compress.progress import Reporter, Stage
-from trimtab.workloads.compress.recipe import PRESETS, PlacedStep, content_key, recipe
+from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
 from trimtab.workloads.compress.report import REPORT, REPORT_FOLDER
 from trimtab.workloads.compress.search.space import space_steps
 from trimtab.workloads.compress.search.summary import RECIPE
@@ -80,6 +82,8 @@ class Run:
         steps = recipe(self.spec, source_is_graph=fetched.is_graph)
         require_means(steps)
         library = Library(self._made("data"))
+        chosen = self._preset(fetched, library)
+        steps = recipe(self.spec, fetched.is_graph, chosen.steps)
         search = self.spec.compression.search
         data = gather_data(self.spec.guardrail, space_steps(search) if search else steps, library)
         students = self._students(steps)
@@ -91,7 +95,7 @@ class Run:
         reused = self._reused(uri)
         if reused is not None:
             return reused
-        origin = Origin(key, uri, fetched.digest, library.digests)
+        origin = Origin(key, uri, fetched.digest, library.digests, chosen.reasons)
         with ExitStack() as owned:
             if search is None:
                 made = self._compress(fetched, students, steps, data, origin, owned)
@@ -102,6 +106,27 @@ class Run:
         result = self._publish(made, origin)
         forget_checkpoints(self.spec.output, self.spec.model, OUTPUT_FIELD)
         return result
+
+    def _preset(self, fetched: FetchedSource, library: Library) -> Chosen:
+        """Let a preset choose its steps."""
+        preset = self.spec.compression.preset
+        if preset is None or preset is Preset.NONE:
+            return Chosen((), ())
+        return steps_of(preset, self._observed(fetched, library))
+
+    def _observed(self, fetched: FetchedSource, library: Library) -> Observed:
+        """Look at source and data as far as presets ask."""
+        from trimtab.workloads.compress.families import kind_of
+
+        kind = kind_of(fetched)
+        return Observed(
+            family=kind.family,
+            weights=kind.weights,
+            trainable=not fetched.is_graph,
+            training_samples=training_at_hand(self.spec.guardrail, library),
+            labelled=self.spec.guardrail.metric.needs_labels,
+            engine=self.spec.engine,
+        )
 
     def _reused(self, uri: str) -> RunResult | None:
         from trimtab.workloads.compress.report import read_report, result_of
@@ -179,6 +204,7 @@ class Run:
         from trimtab.workloads.compress.search.memory import remembers
         from trimtab.workloads.compress.search.running import SearchRun
 
+        looked_at = self._observed(fetched, library)
         start = self._start(fetched, data, owned)
         reporter.begin(1)
         guardrail = self.spec.guardrail
@@ -195,7 +221,7 @@ class Run:
             checkpoints=lambda name: self._checkpoints(origin, name),
             carrier=self._carrier,
             write=self._candidate,
-            presets=tuple(PRESETS.values()),
+            presets=tuple(steps_of(preset, looked_at).steps for preset in Preset),
             reporter=reporter,
             stop=self.stop,
             clock=self.clock,
@@ -318,6 +344,7 @@ class Run:
             samples=len(data.evaluation),
             warnings=data.warnings,
             recipe=made.recipe,
+            reasons=origin.reasons,
             search=made.search,
         )
         report = outcome.document()
@@ -331,8 +358,8 @@ class Run:
         config |= required_of(made.candidate)
         (folder / "config.json").write_text(json.dumps(config, indent=1))
         (apart / REPORT).write_text(json.dumps(report, indent=1))
-        if made.search is not None:
-            (apart / RECIPE).write_text(made.search["steps"])
+        chosen = made.search["steps"] if made.search is not None else report["recipeYaml"]
+        (apart / RECIPE).write_text(chosen)
         self._draw(report, apart)
         write_manifest(apart)
         original = None
@@ -389,3 +416,5 @@ class Origin:
     uri: str
     source_digest: str
     data_digests: dict[str, str]
+    reasons: tuple[str, ...]
+    """Why a preset chose its steps."""

@@ -9,12 +9,9 @@ from typing import Any
 from trimtab.api.compression import (
     CompileEngine,
     Compression,
-    Distill,
     Preset,
-    Prune,
     PruneMethod,
     PruneSchedule,
-    Quantize,
     QuantizeMethod,
     Scheme,
     Step,
@@ -29,14 +26,6 @@ from trimtab.version import __version__
 from trimtab.workloads.compress.engines import require_aotinductor_takes
 from trimtab.workloads.compress.machine import Machine
 
-_INT8 = Step(quantize=Quantize(scheme=Scheme.INT8))
-PRESETS: dict[Preset, tuple[Step, ...]] = {
-    Preset.NONE: (),
-    Preset.FAST: (_INT8,),
-    # Pruning takes most channels' worth of weights, distillation brings the accuracy back, int8 divides by four again.
-    Preset.BALANCED: (Step(prune=Prune(sparsity="50%")), Step(distill=Distill(epochs=10)), _INT8),
-    Preset.SMALLEST: (Step(prune=Prune(sparsity="75%")), Step(distill=Distill(epochs=20)), _INT8),
-}
 OPENVINO_SCHEMES = (Scheme.INT8, Scheme.INT8_WEIGHT_ONLY, Scheme.INT4_WEIGHT_ONLY, Scheme.FP16)
 _TRAINING = ("finetune", "distill")
 _LOWERING = ("quantize", "cluster")
@@ -82,14 +71,14 @@ class PlacedStep:
         return self.learns or self.step.technique == "prune"
 
 
-def recipe(spec: RunSpec, source_is_graph: bool) -> tuple[PlacedStep, ...]:
-    """Return the steps of a run in order.
+def recipe(spec: RunSpec, source_is_graph: bool, preset: tuple[Step, ...] = ()) -> tuple[PlacedStep, ...]:
+    """Return the steps of a run in order; `preset` are those that the spec's preset stands for.
 
     Raises:
         Stalled: NotSupported or InvalidSpec, naming the field, its value and the remedy.
     """
     _refuse_unsupported(spec)
-    steps = _with_engine(_placed(spec.compression), source_is_graph)
+    steps = _with_engine(_placed(spec.compression, preset), source_is_graph)
     _require_training(spec.compression, steps)
     _require_cluster_stands_alone(steps)
     lowered = None
@@ -134,17 +123,15 @@ def content_key(
     return bytes_digest(json.dumps(parts, sort_keys=True).encode()).removeprefix("sha256:")[:16]
 
 
-def _placed(compression: Compression) -> tuple[PlacedStep, ...]:
+def _placed(compression: Compression, steps: tuple[Step, ...]) -> tuple[PlacedStep, ...]:
     if compression.steps is not None:
         return tuple(
             PlacedStep(step, f"spec.compression.steps[{index}].{step.technique}", index)
             for index, step in enumerate(compression.steps)
         )
-    preset = compression.preset or Preset.NONE
-    field = f"spec.compression.preset: {preset}"
+    field = f"spec.compression.preset: {compression.preset or Preset.NONE}"
     return tuple(
-        PlacedStep(step, f"{field}, step {index + 1} ({step.technique})", index)
-        for index, step in enumerate(PRESETS[preset])
+        PlacedStep(step, f"{field}, step {index + 1} ({step.technique})", index) for index, step in enumerate(steps)
     )
 
 
@@ -238,8 +225,8 @@ def _untrainable(placed: PlacedStep) -> Stalled:
         )
     return Stalled(
         Reason.NOT_SUPPORTED,
-        f"{placed.field}: an ONNX source cannot be pruned or trained; use preset None or Fast or a quantize step, or "
-        "give the model as Python code with model.safetensors",
+        f"{placed.field}: an ONNX source cannot be pruned or trained; use a preset or a quantize step, or give the "
+        "model as Python code with model.safetensors",
     )
 
 

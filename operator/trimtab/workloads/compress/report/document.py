@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from trimtab.api.runs import RunResult, RunSpec
 from trimtab.api.status import ArtifactStatus, GuardrailStatus
 from trimtab.version import __version__
 from trimtab.workloads.compress.machine import Machine
+from trimtab.workloads.compress.search.summary import recipe_yaml
 
 if TYPE_CHECKING:
     from trimtab.workloads.compress.judging import Finding
@@ -39,6 +38,8 @@ class Outcome:
     samples: int
     warnings: tuple[str, ...]
     recipe: tuple[PlacedStep, ...]
+    reasons: tuple[str, ...] = ()
+    """Why a preset chose the recipe."""
     search: dict[str, Any] | None = None
     """What a search tried and chose; None for a given recipe."""
 
@@ -56,7 +57,8 @@ class Outcome:
             "steps": [
                 {"title": step.title, "technique": step.technique, "facts": dict(step.facts)} for step in self.steps
             ],
-            "recipeYaml": yaml.safe_dump([placed.step.wire() for placed in self.recipe], sort_keys=False),
+            "recipeYaml": recipe_yaml([placed.step.wire() for placed in self.recipe]),
+            "why": list(self.reasons),
             "seeds": [placed.seed for placed in self.recipe],
             "guardrail": self.finding.guardrail.wire() if self.finding.guardrail else None,
             "maxDrop": self.spec.guardrail.max_drop,

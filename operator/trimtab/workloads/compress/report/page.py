@@ -134,7 +134,10 @@ def _without_ranking(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _recipe(report: Report) -> str:
     chosen = (report.get("search") or {}).get("steps") or report["recipeYaml"]
-    return f"<h2>Recipe</h2><p class=note>As spec.compression.steps.</p><pre>{escape(chosen.strip())}</pre>"
+    why = "".join(f"<li>{escape(reason)}</li>" for reason in report.get("why") or ())
+    because = f"<p>Why these steps:</p><ul>{why}</ul>" if why else ""
+    note = "<p class=note>As spec.compression.steps.</p>"
+    return f"<h2>Recipe</h2>{because}{note}<pre>{escape(chosen.strip())}</pre>"
 
 
 def _warnings(warnings: Iterable[str]) -> str:
