@@ -89,7 +89,7 @@ def test_a_passed_run_rolls_out(a_snapshot: Any, make: Any) -> None:
     world = a_snapshot(runs=(run(make, JobPhase.COMPLETE, result=make.result()),))
     found, _ = plan(world, Memory())
     name = found.status["candidateRevision"]["name"]
-    assert deployments(found) == {"trimtab-gateway": 1, f"{name}-od": 1}
+    assert deployments(found) == {"trimtab-gateway": 2, f"{name}-od": 1}
     assert found.status["traffic"]["revisions"] == [{"revision": name, "weight": 100}]
     assert kstatus(found.status, 1) == "InProgress"
 
@@ -260,13 +260,13 @@ def test_an_interrupted_spot_node(served: Any, after: Any, make: Any) -> None:
     )
     world = replace(world, spec=spec, pools=pools, pods=pods, deployments=views)
     calm, memory = plan(world, memory)
-    assert deployments(calm) == {"trimtab-gateway": 1, f"{name}-od": 1, f"{name}-spot": 2}
+    assert deployments(calm) == {"trimtab-gateway": 2, f"{name}-od": 1, f"{name}-spot": 2}
 
     until = world.now + timedelta(seconds=12)
     world = after(world, calm.status, doomed_nodes={"spot-a": until}, traffic=make.traffic(name, name))
     hit, memory = plan(world, memory)
     assert hit.status["traffic"]["avoidNodes"] == ["spot-a"]
-    assert deployments(hit) == {"trimtab-gateway": 1, f"{name}-od": 2, f"{name}-spot": 3}
+    assert deployments(hit) == {"trimtab-gateway": 2, f"{name}-od": 2, f"{name}-spot": 3}
     assert any(isinstance(a, Annotate) and a.pod == "s1" and DELETION_COST in a.annotations for a in hit.actions)
     assert Delete("v1", "Pod", "default", "s1") not in hit.actions
     assert kstatus(hit.status, 1) == "Current", "spot churn above the floor is no news for GitOps"
@@ -330,7 +330,7 @@ def test_one_capacity_type_takes_over_before_the_other_goes(served: Any, make: A
         world, spec=spec, pools=pools, deployments=(on_demand,), pods=pods, traffic=make.traffic(*[name] * 4)
     )
     moving, memory = plan(world, memory)
-    assert deployments(moving) == {"trimtab-gateway": 1, f"{name}-od": 4, f"{name}-spot": 3}
+    assert deployments(moving) == {"trimtab-gateway": 2, f"{name}-od": 4, f"{name}-spot": 3}
 
     spot = DeploymentView(f"{name}-spot", name, CapacityType.SPOT, 3, 3)
     pods += tuple(pod(f"spot{i}", name, capacity_type=CapacityType.SPOT) for i in range(3))
@@ -338,7 +338,7 @@ def test_one_capacity_type_takes_over_before_the_other_goes(served: Any, make: A
     unknown, _ = plan(replace(world, traffic=None), memory)
     assert deployments(unknown)[f"{name}-od"] == 4, "a silent gateway has admitted nobody"
     moved, _ = plan(replace(world, traffic=make.traffic(*[name] * 7)), memory)
-    assert deployments(moved) == {"trimtab-gateway": 1, f"{name}-od": 1, f"{name}-spot": 3}
+    assert deployments(moved) == {"trimtab-gateway": 2, f"{name}-od": 1, f"{name}-spot": 3}
 
 
 def test_what_serves_is_kept_whole_while_something_new_fails(served: Any, make: Any) -> None:

@@ -53,13 +53,16 @@ def stop(directory: Path, delay: float, patience: float) -> None:
 @click.option("--host", required=True, envvar="POD_IP", help="Address to listen on: the pod's own.")
 @click.option("--port", type=int, default=GATEWAY_PORT, show_default=True, help="Where HAProxy takes requests.")
 @click.option("--stats-port", type=int, default=GATEWAY_STATS_PORT, show_default=True, help="Where the agent reports.")
+@click.option("--gateways", type=click.IntRange(1, 100), default=1, show_default=True, help="Pods of this gateway.")
 @click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the pod's account.")
-def agent(directory: Path, namespace: str, host: str, port: int, stats_port: int, kubeconfig: Path | None) -> None:
+def agent(
+    directory: Path, namespace: str, host: str, port: int, stats_port: int, gateways: int, kubeconfig: Path | None
+) -> None:
     """Drive HAProxy from models and EndpointSlices, and report its traffic."""
     from trimtab.cli import logs
     from trimtab.workloads.gateway.configuration import Listener
     from trimtab.workloads.gateway.service import serve
 
     logs.configure()
-    listener = Listener(host, port, namespace)
+    listener = Listener(host, port, namespace, gateways)
     asyncio.run(serve(directory, listener, stats_port, str(kubeconfig) if kubeconfig else None))

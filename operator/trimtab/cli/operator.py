@@ -33,6 +33,13 @@ def _namespaces(_: click.Context, __: click.Parameter, value: str) -> frozenset[
 @click.option("--serve-image", default=f"trimtab/serve:{__version__}", show_default=True)
 @click.option("--gateway-image", default=f"trimtab/gateway:{__version__}", show_default=True)
 @click.option(
+    "--gateway-replicas",
+    type=click.IntRange(1, 10),
+    default=2,
+    show_default=True,
+    help="Pods of each namespace's gateway.",
+)
+@click.option(
     "--url-template",
     default="http://{name}.{namespace}.svc.cluster.local",
     show_default=True,
@@ -61,6 +68,7 @@ def operator(
     compress_image: str,
     serve_image: str,
     gateway_image: str,
+    gateway_replicas: int,
     url_template: str,
     on_demand_hold: float,
     node_hold: float,
@@ -78,6 +86,7 @@ def operator(
         compress_image=compress_image,
         serve_image=serve_image,
         gateway_image=gateway_image,
+        gateway_replicas=gateway_replicas,
         artifacts_uri=artifacts_uri,
         allow_code_namespaces=allow_code_namespaces,
         url_template=url_template,

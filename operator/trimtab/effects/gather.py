@@ -208,12 +208,14 @@ class Gatherer:
         )
 
     async def _stats(self, key: Key) -> GatewayStats | None:
-        addresses = [
-            ip
+        pods = [
+            pod
             for pod in self._world.gateways.get(key.namespace, ())
-            if (ip := (pod.get("status") or {}).get("podIP")) and not pod["metadata"].get("deletionTimestamp")
+            if (pod.get("status") or {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
         ]
-        return await self._signals.sample(key.namespace, addresses)
+        # One that no Service leads to, because it boots or its node is lost, must not silence the others.
+        asked = [pod for pod in pods if is_in_service(pod)] or pods
+        return await self._signals.sample(key.namespace, [pod["status"]["podIP"] for pod in asked])
 
     async def _runs(self, key: Key) -> tuple[RunView, ...]:
         jobs = list(self._world.jobs.get(key, ()))  # the index changes while a log is read

@@ -43,6 +43,7 @@ CLUSTER_ROLES = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterrole
 CLUSTER_ROLE_BINDINGS = Kind(
     "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
+BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 ENDPOINT_SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 CRDS = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 NODE_GROUPS = Kind("local.trimtab.dev/v1", "NodeGroup", "nodegroups", namespaced=False)

@@ -15,6 +15,8 @@ class Settings:
     """Image of serving pods, unless a model names its own."""
     gateway_image: str
     """Image of the gateway's two containers."""
+    gateway_replicas: int = 2
+    """Pods of each gateway: one may go without a request failing."""
     artifacts_uri: str | None = None
     """Where artifacts go, unless a model says otherwise."""
     allow_code_namespaces: frozenset[str] = frozenset()

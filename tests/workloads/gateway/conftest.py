@@ -105,6 +105,7 @@ class World:
     agent: Agent | None = None
     task: asyncio.Task | None = None
     proxy: Proxy | None = None
+    until_seconds: float = PATIENCE_SECONDS
 
     # what the cluster says
 
@@ -128,7 +129,7 @@ class World:
         del self.models["default", name]
         self.wake()
 
-    def endpoint(self, model, replica, revision="r1", *, ready=True, terminating=False, node="n1"):
+    def endpoint(self, model, replica, revision="r1", *, ready=True, terminating=False, node="n1", wake=None):
         """Say how an endpoint is; a terminating one is serving and not ready, as Kubernetes has it."""
         self.placed.setdefault((model, revision), {})[replica.address] = {
             "addresses": [replica.host],
@@ -140,13 +141,13 @@ class World:
             "nodeName": node,
             "targetRef": {"kind": "Pod", "name": replica.pod},
         }
-        self._slice(model, revision)
+        self._slice(model, revision, wake)
 
-    def forget_endpoint(self, model, replica, revision="r1"):
+    def forget_endpoint(self, model, replica, revision="r1", *, wake=None):
         del self.placed[model, revision][replica.address]
-        self._slice(model, revision)
+        self._slice(model, revision, wake)
 
-    def _slice(self, model, revision):
+    def _slice(self, model, revision, wake):
         self.slices["default", f"{model}-{revision}"] = {
             "metadata": {
                 "name": f"{model}-{revision}",
@@ -156,11 +157,11 @@ class World:
             "ports": [{"name": "http", "port": 8080}],
             "endpoints": list(self.placed[model, revision].values()),
         }
-        self.wake()
+        self.wake(wake)
 
-    def wake(self):
+    def wake(self, model=None):
         if self.agent:
-            self.agent.wake()
+            self.agent.wake(model)
 
     # processes
 
@@ -209,7 +210,7 @@ class World:
 
     async def until(self, question, what="it"):
         """Ask until the answer is true; each look is a real observation of a real process."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self.until_seconds
         while True:
             if self.task and self.task.done():
                 self.task.result()

@@ -14,7 +14,7 @@ from trimtab.cli import main
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
 from trimtab.workloads.gateway import proxy
-from trimtab.workloads.gateway.concurrency import max_concurrency
+from trimtab.workloads.gateway.concurrency import max_concurrency, shares
 from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
 from trimtab.workloads.gateway.latency import buckets_text
 from trimtab.workloads.gateway.proxy import await_configuration, haproxy_binary
@@ -121,3 +121,17 @@ def test_any_metadata(metadata):
     """Whatever JSON a replica answers, it is a number that HAProxy takes or a ValueError."""
     with contextlib.suppress(ValueError):
         assert 1 <= max_concurrency(metadata) <= 100_000
+
+
+@pytest.mark.parametrize(
+    ("gateways", "limit", "share"),
+    [
+        pytest.param(1, 16, 16, id="alone"),
+        pytest.param(2, 16, 9, id="a half and one more"),
+        pytest.param(3, 16, 7, id="a third, rounded up, and one more"),
+        pytest.param(2, 1, 1, id="never more than it takes"),
+    ],
+)
+def test_gateways_share_what_a_replica_takes(gateways, limit, share):
+    """All of them together send about as much as the replica takes at once."""
+    assert shares({"10.0.0.1:8080": limit}, gateways) == {"10.0.0.1:8080": share}

@@ -79,6 +79,7 @@ def operator_settings(folder: Path) -> dict[str, str]:
         "TRIMTAB_ARTIFACTS_URI": (folder / "artifacts").as_uri(),
         "TRIMTAB_ALLOW_CODE_NAMESPACES": NAMESPACE,
         "TRIMTAB_URL_TEMPLATE": "http://{clusterIP}:8080",
+        "TRIMTAB_GATEWAY_REPLICAS": "1",  # a laptop's cores are for the replicas
         "TRIMTAB_ON_DEMAND_HOLD": "20s",
         "TRIMTAB_NODE_HOLD": "8s",
     }

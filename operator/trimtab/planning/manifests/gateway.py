@@ -1,4 +1,4 @@
-"""One gateway per namespace with models: HAProxy and its agent, kept alive by the models together."""
+"""The gateway of a namespace with models: some pods of HAProxy and its agent, kept alive by the models together."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ _RATHER_NOT_SPOT: Manifest = {
         "matchExpressions": [{"key": CAPACITY_TYPE_LABEL, "operator": "NotIn", "values": [CapacityType.SPOT.label]}]
     },
 }
+# One lost node should not take them all.
+_RATHER_APART: Manifest = {
+    "weight": 100,
+    "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(GATEWAY)}},
+}
 _SHARED_MOUNT: Manifest = {"name": "gateway", "mountPath": _DIRECTORY}
 
 
@@ -60,6 +65,12 @@ def gateway(namespace: str, owners: Sequence[Owner], settings: Settings) -> tupl
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": GATEWAY},
             "subjects": [{"kind": "ServiceAccount", "name": GATEWAY, "namespace": namespace}],
         },
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": meta,
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(GATEWAY)}},
+        },
         _deployment(namespace, meta, settings),
     )
 
@@ -85,7 +96,7 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
         "kind": "Deployment",
         "metadata": meta,
         "spec": {
-            "replicas": 1,
+            "replicas": settings.gateway_replicas,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "selector": {"matchLabels": selector(GATEWAY)},
             "template": {
@@ -96,7 +107,8 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                     "enableServiceLinks": False,  # variables named after Services would fall among our own
                     "securityContext": pods.POD_SECURITY,
                     "affinity": {
-                        "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_NOT_SPOT]}
+                        "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_NOT_SPOT]},
+                        "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_APART]},
                     },
                     "containers": [
                         {
@@ -124,6 +136,7 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                                 "--host=$(POD_IP)",
                                 f"--port={GATEWAY_PORT}",
                                 f"--stats-port={GATEWAY_STATS_PORT}",
+                                f"--gateways={settings.gateway_replicas}",
                             ],
                             "env": [pods.POD_IP, *pods.SCRATCH_ENV],
                             "ports": [{"name": "stats", "containerPort": GATEWAY_STATS_PORT}],

@@ -19,7 +19,7 @@ import structlog
 
 from trimtab.api.gateway import GatewayStats, RevisionStats
 from trimtab.planning.traffic import ModelTraffic, desired_traffic, model_of, retouched
-from trimtab.workloads.gateway.concurrency import Concurrency
+from trimtab.workloads.gateway.concurrency import Concurrency, shares
 from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
 from trimtab.workloads.gateway.difference import Difference, difference, routes_of
 from trimtab.workloads.gateway.failures import Failures
@@ -111,8 +111,8 @@ class Agent:
             elif touched:
                 self._traffic = retouched(self._traffic, touched, self._models, self._slices)
                 self._limits = self._concurrency.limits(self._traffic)
-                self._since |= touched
                 async with self._lock:
+                    self._since |= touched
                     if await self._shift(touched):
                         asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._due.set)
                     else:
@@ -127,7 +127,7 @@ class Agent:
             return False
         try:
             seen = await self._proxy.read_slots(slots.values(), routes_of(slots))
-            await self._apply(difference(items, slots, seen, self._limits))
+            await self._apply(difference(items, slots, seen, self._shares()))
         except ProxyUnavailable:
             return False
         return True
@@ -188,7 +188,8 @@ class Agent:
 
     async def _round(self) -> float:
         """Take one step; return after how many seconds to look again unless something changes first."""
-        self._since.clear()
+        async with self._lock:  # what is under way would be seen half done
+            self._since.clear()
         try:
             seen = await self._read()
             self._say(up=True)
@@ -219,7 +220,7 @@ class Agent:
             self._remember(seen, slots)
             # What changed while we looked was taken care of meanwhile: what we saw of it is out of date.
             fresh = tuple(item for item in traffic if item.model not in self._since or item.route not in self._routes)
-            complete, leaving = await self._apply(difference(fresh, slots, seen, self._limits))
+            complete, leaving = await self._apply(difference(fresh, slots, seen, self._shares()))
             self._routes = slots
         await self._store(traffic, slots, seen.slots)
         return _LOOK_SECONDS if complete and not leaving and not self._since else _LEAVING_SECONDS
@@ -247,12 +248,15 @@ class Agent:
     async def _store(
         self, traffic: tuple[ModelTraffic, ...], slots: Mapping[str, str], prepared: Iterable[str]
     ) -> None:
-        names, limits = tuple(prepared), self._limits
+        names, limits = tuple(prepared), self._shares()
 
         def write() -> None:
             self._proxy.store(configuration(self._listener, traffic, slots, names, limits), map_text(slots))
 
         await asyncio.to_thread(write)  # with 1,000 models it takes longer than a change may wait
+
+    def _shares(self) -> dict[str, int]:
+        return shares(self._limits, self._listener.gateways)
 
     def _say(self, *, up: bool, error: str = "") -> None:
         if up != self._up:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from math import ceil
 from typing import Any
 
 import aiohttp
@@ -70,6 +71,16 @@ class Concurrency:
                 await asyncio.sleep(delay)
         del self._asking[key]
         self._changed(model)
+
+
+def shares(limits: Mapping[str, int], gateways: int) -> dict[str, int]:
+    """Return how many requests each of several gateways may have at a replica at once.
+
+    One more than its part: load is never spread evenly over gateways, and the runtime queues what is too much.
+    """
+    if gateways == 1:
+        return dict(limits)
+    return {address: min(limit, ceil(limit / gateways) + 1) for address, limit in limits.items()}
 
 
 def max_concurrency(metadata: Any) -> int:

@@ -76,11 +76,13 @@ _ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where the gateway takes requests, and for which namespace."""
+    """Where the gateway takes requests, for which namespace, and how many of it there are."""
 
     host: str
     port: int
     namespace: str
+    gateways: int = 1
+    """Pods of this gateway, all of which send requests to the same replicas."""
 
     @property
     def bind(self) -> str:

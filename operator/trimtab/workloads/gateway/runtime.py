@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -22,8 +23,16 @@ log = structlog.get_logger(__name__)
 # The socket answers within a millisecond; the margin is for a machine that stands still.
 _TIMEOUT_SECONDS = 5.0
 _DONE = {"", "New server registered.", "Server deleted."}
+_LOT = 50
 # A deleted server's last connections close within seconds; it is asked again.
 _LATER = "still has connections attached"
+
+
+def batched(commands: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yield commands in lots that fit into one line of HAProxy's."""
+    left = iter(commands)
+    while lot := tuple(islice(left, _LOT)):
+        yield lot
 
 
 class ProxyUnavailable(NotYet):
@@ -88,14 +97,14 @@ class Proxy:
             ProxyUnavailable: It does not answer.
         """
         complete = True
-        for command in commands:
-            answer = (await self._ask(ADMIN_SOCKET, command)).strip()
-            if answer in _DONE:
-                log.debug("proxy.changed", command=command)
-                continue
-            complete = False
-            if _LATER not in answer:
-                log.warning("proxy.refused", command=command, answer=answer)
+        for several in batched(commands):
+            # One connection for all of them: a rise is three commands, and a connection costs as much as a command.
+            answer = await self._ask(ADMIN_SOCKET, ";".join(several))
+            log.debug("proxy.changed", commands=several)
+            refused = [line for line in answer.splitlines() if line.strip() not in _DONE]
+            complete &= not refused
+            if any(_LATER not in line for line in refused):
+                log.warning("proxy.refused", commands=several, answers=refused)
         return complete
 
     async def reload(self) -> None:
