@@ -324,15 +324,15 @@ class Search(ApiModel):
     objective: Objective
     """What to make best: the latency of one sample, bytes, or the time of a batch of 32."""
     strategy: Strategy | None = None
-    """Bayesian unless said otherwise: cheap recipes, then short trainings, then what a model of both proposes."""
+    """Bayesian unless said otherwise: presets and cheap recipes, short trainings, shares in between, then a model's."""
     trials: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Recipes to try at most, besides exporting alone; 24 unless set."""
     timeout: Duration | None = None
-    """Time for the trials at most, looked at between them; 25m unless set."""
+    """Time for finding it at most: a trial in flight is stopped, and the best so far wins; 25m unless set."""
     space: Annotated[list[Step], Field(max_length=32)] | None = None
     """Steps to combine, in order, each or not; shares and clusters also at 0.5 and 1.5 times. Ours unless set."""
     folds: Annotated[int, Field(ge=2, le=20)] | None = None
-    """Compare recipes on so many parts of the training split in turn; on one quarter of it unless set."""
+    """Compare recipes on so many parts of the training split in turn; else on samples that the source has not seen."""
 
 
 class Device(StrEnum):
