@@ -173,6 +173,14 @@ class HintPair(ApiModel):
     """Layer of the student."""
 
 
+class Precision(StrEnum):
+    """Number formats of training: BF16 is mixed precision, whose weights and losses stay FP32."""
+
+    AUTO = "Auto"
+    FP32 = "FP32"
+    BF16 = "BF16"
+
+
 class Distill(ApiModel):
     """Train the smaller model on the original's predictions."""
 
@@ -188,6 +196,8 @@ class Distill(ApiModel):
     """Weight of the teacher against the labels, 0 to 1; 0.7 unless set."""
     hints: Annotated[list[HintPair], Field(max_length=32)] | None = None
     """Internal representations to match as well."""
+    precision: Precision | None = None
+    """FP32 unless set; Auto trains in BF16 where the CPU has it and batches are large enough to gain by it."""
     learning_rate: DecimalString | None = None
     """Step size of AdamW; 0.004 unless set, 0.0003 for networks with attention."""
     batch_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
@@ -222,6 +232,8 @@ class Finetune(ApiModel):
     """Step size of AdamW; 0.001 unless set."""
     batch_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Samples per step; 64 unless set."""
+    precision: Precision | None = None
+    """FP32 unless set; Auto trains in BF16 where the CPU has it and batches are large enough to gain by it."""
     augment: Annotated[list[Augment], Field(max_length=3)] | None = None
     """Random changes to images [channels, height, width]: up to 15 degrees, crops of 80% and more, mirroring."""
 

@@ -93,6 +93,7 @@ class Carrier:
             teacher=start.network,
             student=start.students.get(placed.field),
             reduce_range=self.machine.reduce_range,
+            bf16=self.machine.bf16,
             engine=placed.engine,
             field=placed.field,
             seed=placed.seed,

@@ -22,6 +22,8 @@ class Machine:
     vnni: bool
     """Whether int8 products are summed in 32 bits; without it two products can overflow 16 bits."""
     libraries: dict[str, str]
+    bf16: bool = False
+    """Whether it multiplies in BF16 by instructions of its own; without them that is emulated, many times slower."""
 
     @property
     def reduce_range(self) -> bool:
@@ -37,6 +39,8 @@ def this_machine(threads: int | None, root: Path = Path("/")) -> Machine:
         threads=threads or usable_cpus(root),
         # Arm has its dot product in every server CPU of the last years and lists it as asimddp.
         vnni=bool(flags & {"avx512_vnni", "avx_vnni", "asimddp"}),
+        # Arm lists its instructions for BF16 as bf16.
+        bf16=bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}),
         libraries={name: metadata.version(name) for name in _LIBRARIES},
     )
 

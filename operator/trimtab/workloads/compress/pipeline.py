@@ -80,7 +80,7 @@ class Run:
         """
         fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
         steps = recipe(self.spec, source_is_graph=fetched.is_graph)
-        require_means(steps)
+        require_means(steps, self.machine)
         library = Library(self._made("data"))
         chosen = self._preset(fetched, library)
         steps = recipe(self.spec, fetched.is_graph, chosen.steps)

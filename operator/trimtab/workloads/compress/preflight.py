@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trimtab.api.compression import CompileEngine
+from trimtab.api.compression import CompileEngine, Precision
+from trimtab.api.conditions import Reason
+from trimtab.errors import Stalled
+from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.recipe import PlacedStep
 
 
-def require_means(steps: Sequence[PlacedStep]) -> None:
+def require_means(steps: Sequence[PlacedStep], machine: Machine) -> None:
     """Check that this image and CPU have what the steps need.
 
     Raises:
         Stalled: NotSupported, naming the field, what is missing and the remedy.
     """
     for placed in steps:
+        if placed.precision is Precision.BF16 and not machine.bf16:
+            raise Stalled(
+                Reason.NOT_SUPPORTED,
+                f"{placed.field}.precision: BF16, but this CPU ({machine.cpu}) has no instructions for it and would "
+                "take many times longer; use Auto, or let the Job run on nodes with AVX512_BF16 or AMX "
+                "(spec.compression.job.pool)",
+            )
         if placed.step.compile is not None and placed.engine is CompileEngine.AOT_INDUCTOR:
             from trimtab.workloads.compress.aotinductor import require_compiler
 

@@ -9,6 +9,7 @@ from typing import Any
 from trimtab.api.compression import (
     CompileEngine,
     Compression,
+    Precision,
     Preset,
     PruneMethod,
     PruneSchedule,
@@ -47,6 +48,12 @@ class PlacedStep:
         quantize = self.step.quantize
         aware = quantize is not None and quantize.method is QuantizeMethod.QUANTIZATION_AWARE
         return gradual or aware or self.step.technique in _TRAINING
+
+    @property
+    def precision(self) -> Precision | None:
+        """What the step trains in, where the user says so."""
+        training = self.step.finetune or self.step.distill
+        return training.precision if training is not None else None
 
     @property
     def looks(self) -> bool:
@@ -116,7 +123,10 @@ def content_key(
         "guardrail": promise.wire() | {"dataset": spec.guardrail.dataset.model_copy(update={"uri": ""}).wire()},
         "salt": spec.salt,
     }
+    if any(placed.precision is Precision.AUTO for placed in steps):
+        parts["bf16"] = machine.bf16
     if spec.compression.search is not None:
+        parts["bf16"] = machine.bf16  # its own space may train so
         parts["search"] = spec.compression.search.wire()
     if spec.compression.workers > 1:  # sums in another order end in other bits
         parts["workers"] = spec.compression.workers

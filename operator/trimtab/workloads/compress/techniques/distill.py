@@ -21,6 +21,7 @@ from trimtab.workloads.compress.structure import Cut, foreign_cut, has_attention
 from trimtab.workloads.compress.techniques.hints import Hinted
 from trimtab.workloads.compress.techniques.layers import shallower
 from trimtab.workloads.compress.techniques.losses import Loss, label_loss, teacher_loss
+from trimtab.workloads.compress.techniques.precision import facts_of, is_mixed
 from trimtab.workloads.compress.techniques.prune import pruned
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 from trimtab.workloads.compress.techniques.training import train
@@ -55,10 +56,13 @@ def distill(step: Distill, model: Model, context: Context) -> tuple[Model, dict[
     epochs, pace = step.epochs or EPOCHS, _pace(step, student)
     facts = {"epochs": epochs, "samples": len(samples), "temperature": temperature, "alpha": alpha, **made}
     facts |= {"learningRate": pace.rate, "batchSize": pace.batch}
+    mixed = is_mixed(step.precision, student, samples, pace.batch, context)
+    facts |= facts_of(mixed=mixed)
     if step.hints:
-        facts |= _train_with_hints(student, step.hints, samples, loss, epochs, pace, context)
+        facts |= _train_with_hints(student, step.hints, samples, loss, epochs, pace, context, mixed=mixed)
     else:
-        facts["loss"] = round(train(student, samples, loss, epochs, pace.rate, pace.batch, context), 4)
+        last = train(student, samples, loss, epochs, pace.rate, pace.batch, context, mixed=mixed)
+        facts["loss"] = round(last, 4)
     return Model(network=student, cuts=cuts), facts
 
 
@@ -81,6 +85,8 @@ def _train_with_hints(
     epochs: int,
     pace: _Pace,
     context: Context,
+    *,
+    mixed: bool,
 ) -> dict[str, Any]:
     """Train the student on its answers and on what its inner layers say; return facts for the report."""
     hinted = Hinted(student, _teacher(context), hints, tensors_of(samples.first(2)), context)
@@ -92,7 +98,7 @@ def _train_with_hints(
         return loss(outputs, chosen) + apart
 
     try:
-        total = train(hinted, samples, both, epochs, pace.rate, pace.batch, context)
+        total = train(hinted, samples, both, epochs, pace.rate, pace.batch, context, mixed=mixed)
     finally:
         hinted.close()
     return {"loss": round(total, 4), "hints": hinted.pairs, "hintDistance": round(float(last["distance"]), 4)}

@@ -9,6 +9,7 @@ from trimtab.api.compression import Finetune
 from trimtab.api.conditions import Reason
 from trimtab.workloads.compress.techniques.augment import augmentation
 from trimtab.workloads.compress.techniques.losses import label_loss
+from trimtab.workloads.compress.techniques.precision import facts_of, is_mixed
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 from trimtab.workloads.compress.techniques.training import train
 
@@ -29,6 +30,7 @@ def finetune(step: Finetune, model: Model, context: Context) -> tuple[Model, dic
     network = copy.deepcopy(context.network(model))
     epochs, rate, batch = step.epochs or EPOCHS, float(step.learning_rate or RATE), step.batch_size or BATCH
     change = augmentation(step.augment or (), samples, context)
-    last = train(network, samples, loss, epochs, rate, batch, context, change)
-    facts = {"epochs": epochs, "samples": len(samples), "loss": round(last, 4)}
+    mixed = is_mixed(step.precision, network, samples, batch, context)
+    last = train(network, samples, loss, epochs, rate, batch, context, change, mixed=mixed)
+    facts = {"epochs": epochs, "samples": len(samples), "loss": round(last, 4), **facts_of(mixed=mixed)}
     return Model(network=network, cuts=model.cuts), facts | ({"augment": list(step.augment)} if step.augment else {})

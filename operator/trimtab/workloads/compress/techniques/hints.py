@@ -157,7 +157,7 @@ def _kept(into: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any],
     def keep(_layer: nn.Module, _inputs: Any, output: Any) -> None:
         first = output[0] if isinstance(output, tuple | list) and output else output
         if isinstance(first, Tensor) and first.is_floating_point():
-            # A copy, since the layer behind may change it in place.
-            into[name] = first.clone()
+            # A copy, since the layer behind may change it in place; distances are told in FP32 at least.
+            into[name] = first.to(torch.promote_types(first.dtype, torch.float32), copy=True)
 
     return keep

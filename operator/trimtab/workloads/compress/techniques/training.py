@@ -32,12 +32,14 @@ def train(
     batch: int,
     context: Context,
     change: Change = unchanged,
+    *,
+    mixed: bool = False,
 ) -> float:
     """Train in place with AdamW, the rate warmed up and then lowered along a cosine; return the last epoch's loss.
 
     With several workers each of them calls this with its own copy of the network: batches, and what they change, are
     those of one worker. The order of the samples follows from the context's seed; `change` is applied to each batch of
-    inputs. `network` is in evaluation mode afterwards.
+    inputs; `mixed` lets the network compute in BF16. `network` is in evaluation mode afterwards.
 
     Raises:
         Stalled: StepFailed, the loss is no number any more; StepHadNoEffect, no weight changed; InvalidSpec, the
@@ -63,7 +65,9 @@ def train(
             at.keep()
             part = at.part(chosen)
             some = change({name: x[part] for name, x in inputs.items()})
-            at.advance(loss_of(forward(network, some), part), len(part) / len(chosen))
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                outputs = forward(network, some)
+            at.advance(loss_of(outputs.float() if mixed else outputs, part), len(part) / len(chosen))
         mean = float(at.total) / per_epoch
         if not torch.isfinite(at.total):
             raise context.failed(
