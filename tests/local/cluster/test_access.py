@@ -2,53 +2,23 @@
 
 import asyncio
 import base64
-import json
 import os
 import pty
 import shutil
 import ssl
-import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
 import yaml
+from containers import kubectl, official, started
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
 ECHO = "while read line; do echo got $line; done; echo end"
-
-
-async def kubectl(embedded, *args, stdin=None, seconds=20, more=()):
-    """Run kubectl on the cluster; returns code, stdout and stderr."""
-    process = await asyncio.create_subprocess_exec(
-        "kubectl",
-        *args,
-        env={**os.environ, "KUBECONFIG": str(embedded.cluster.kubeconfig_path), **dict(more)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(stdin), seconds)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, out.decode(), err.decode()
-
-
-async def started(embedded, command="sleep 600", **container):
-    mounts = {"volumeMounts": [{"name": "w", "mountPath": "/files"}]}
-    env = [{"name": "A", "value": "1"}, {"name": "WHERE", "value": "/files"}]
-    embedded.run_pod(
-        "p",
-        command,
-        container={**mounts, "env": env, **container},
-        spec={"volumes": [{"name": "w", "emptyDir": {}}], "terminationGracePeriodSeconds": 1},
-    )
-    await embedded.pod("p", "Running")
 
 
 @needs_kubectl
@@ -195,66 +165,6 @@ async def test_attach_joins_the_container(embedded):
     assert await embedded.log("p") == "got one\ngot two\nend\n"
 
 
-@needs_kubectl
-@pytest.mark.parametrize(
-    "path",
-    [
-        "services/web/proxy/",
-        "services/web:80/proxy/",
-        "services/web:http/proxy/",
-        "pods/web:8080/proxy/",
-        "pods/web/proxy/",
-    ],
-)
-async def test_the_api_server_passes_requests_on(embedded, path):
-    """What `kubectl proxy` and `get --raw` reach a server by."""
-    await a_web_server(embedded)
-    code, out, err = await kubectl(embedded, "get", "--raw", f"/api/v1/namespaces/default/{path}some/thing?x=1")
-    if path == "services/web/proxy/":
-        assert 'no endpoints available for service "web"' in err  # the port has a name: it must be given
-    else:
-        assert (code, out) == (0, "/some/thing?x=1" * 20_000), err
-
-
-@needs_kubectl
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("services/web:81/proxy/", 'no service port 81 found for service "web"'),
-        ("services/gone:80/proxy/", 'services "gone" not found'),
-        ("services/a:b:c/proxy/", 'invalid service request "a:b:c"'),
-        ("pods/web:9/proxy/", "error trying to reach service: dial tcp 127."),
-    ],
-)
-async def test_requests_that_cannot_be_passed_on(embedded, path, words):
-    """The reason is the API server's."""
-    await a_web_server(embedded)
-    code, _, err = await kubectl(embedded, "get", "--raw", f"/api/v1/namespaces/default/{path}")
-    assert code == 1
-    assert words in err
-
-
-async def official(embedded, script):
-    """Run a script with the official client, in a process of its own: it leaves sockets open."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        OFFICIAL + script,
-        str(embedded.cluster.kubeconfig_path),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 0, err.decode()
-    return json.loads(out)
-
-
-OFFICIAL = """
-import json, sys
-from kubernetes import client, config
-from kubernetes.stream import portforward, stream
-api = client.CoreV1Api(config.new_client_from_config(sys.argv[1]))
-"""
 STREAMS = """
 command = ["sh", "-c", "read x; echo out $x; echo err >&2; exit 5"]
 answer = stream(api.connect_get_namespaced_pod_exec, "p", "default", command=command,
@@ -263,21 +173,13 @@ answer.write_stdin("hello\\n")
 answer.run_forever(timeout=10)
 print(json.dumps([answer.read_stdout(), answer.read_stderr(), answer.returncode]))
 """
+
+
 NO_UPGRADE = """
 try:
     api.connect_get_namespaced_pod_exec("p", "default", command=["ls"], stdout=True)
 except client.ApiException as error:
     print(json.dumps([error.status, json.loads(error.body)["message"]]))
-"""
-FORWARDS = """
-forwarding = portforward(api.connect_get_namespaced_pod_portforward, "web", "default", ports="8080")
-connection = forwarding.socket(8080)
-connection.setblocking(True)
-connection.sendall(b"GET /x HTTP/1.0\\r\\n\\r\\n")
-seen = b""
-while piece := connection.recv(65_536):
-    seen += piece
-print(json.dumps([len(seen.partition(b"\\r\\n\\r\\n")[2])]))
 """
 
 
@@ -293,12 +195,6 @@ async def test_a_request_that_wants_no_upgrade_is_refused(embedded):
     assert await official(embedded, NO_UPGRADE) == [400, "Upgrade request required"]
 
 
-async def test_the_official_client_forwards_ports(embedded):
-    """It has channels per port, where kubectl has streams."""
-    await a_web_server(embedded)
-    assert await official(embedded, FORWARDS) == [40_000]
-
-
 def running(command_line):
     found = []
     for entry in Path("/proc").iterdir():
@@ -310,122 +206,6 @@ def running(command_line):
             if content.startswith(command_line.encode()):
                 found.append(int(entry.name))
     return found
-
-
-ANSWERS = """
-import http.server, os
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = (self.headers.get("X-Said", "") + self.path).encode() * 20_000
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_): pass
-http.server.ThreadingHTTPServer((os.environ["IP"], 8080), Answer).serve_forever()
-"""
-
-
-async def a_web_server(embedded):
-    ip = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    embedded.create(
-        "services",
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "web"},
-            "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
-        },
-    )
-    embedded.create(
-        "pods",
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "web", "labels": {"app": "web"}},
-            "spec": {
-                "terminationGracePeriodSeconds": 1,
-                "containers": [
-                    {
-                        "name": "main",
-                        "image": "python:3",
-                        "args": ["-c", ANSWERS],
-                        "env": [ip],
-                        "ports": [{"name": "http", "containerPort": 8080}],
-                        "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1},
-                    }
-                ],
-            },
-        },
-    )
-
-    def ready():
-        conditions = embedded.get("pods", "web")["status"].get("conditions") or ()
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-    await embedded.until(ready)
-
-
-@needs_kubectl
-@pytest.mark.parametrize("websockets", ["true", "false"])
-@pytest.mark.parametrize("target", ["pod/web", "svc/web"])
-async def test_port_forward(embedded, target, websockets):
-    """Connections reach the pod, several at once, through a WebSocket and through SPDY of its own."""
-    await a_web_server(embedded)
-    process = await asyncio.create_subprocess_exec(
-        "kubectl",
-        "port-forward",
-        target,
-        ":8080" if target == "pod/web" else ":80",
-        env={
-            **os.environ,
-            "KUBECONFIG": str(embedded.cluster.kubeconfig_path),
-            "KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets,
-        },
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
-        port = int(line.split(b" -> ")[0].rpartition(b":")[2])
-        url = f"http://127.0.0.1:{port}"
-        async with aiohttp.ClientSession() as http:
-
-            async def ask(path):
-                async with http.get(url + path) as response:
-                    return await response.text()
-
-            paths = [f"/{n}" for n in range(8)]
-            assert await asyncio.gather(*(ask(p) for p in paths)) == [p * 20_000 for p in paths]
-    finally:
-        process.kill()
-        await process.wait()
-
-
-@needs_kubectl
-@pytest.mark.parametrize("websockets", ["true", "false"])
-async def test_a_port_nobody_listens_on(embedded, websockets):
-    """kubectl prints why."""
-    await started(embedded)
-    environment = {"KUBECONFIG": str(embedded.cluster.kubeconfig_path), "KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets}
-    process = await asyncio.create_subprocess_exec(
-        "kubectl",
-        "port-forward",
-        "p",
-        ":9",
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
-        port = int(line.split(b" -> ")[0].rpartition(b":")[2])
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        words = await asyncio.wait_for(process.stderr.readline(), 20)
-        writer.close()
-        assert b"error forwarding port 9 to pod p: failed to connect to 127." in words
-    finally:
-        process.kill()
-        await process.wait()
 
 
 @needs_kubectl
@@ -440,29 +220,12 @@ async def test_exec_through_spdy(embedded):
     assert err == "oh\ncommand terminated with exit code 3\n"
 
 
-async def test_a_node_port_is_open_on_the_node(embedded):
-    """Every node has the cluster's first address, and the port is open there."""
-    await a_web_server(embedded)
-    service = embedded.get("services", "web")
-    embedded.registry.update("services", {**service, "spec": {**service["spec"], "type": "NodePort"}})
-    port = embedded.get("services", "web")["spec"]["ports"][0]["nodePort"]
-    address = embedded.get("pods", "web")["status"]["hostIP"]
-
-    async def answer():
-        async with aiohttp.ClientSession() as http, http.get(f"http://{address}:{port}/x") as response:
-            return await response.text()
-
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                assert await answer() == "/x" * 20_000
-                return
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.05)
-
-
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+
 SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
+
+
 HANDSHAKE = {**UPGRADE, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
 
 
