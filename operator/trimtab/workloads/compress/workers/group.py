@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -188,10 +189,11 @@ class Together:
 
     def _wait(self, work: Any, stop: Stop | None = None) -> None:
         while True:
+            ended = work.is_completed()
             try:
                 work.wait(_LOOK)
-            except RuntimeError as error:
-                if work.is_completed():
+            except RuntimeError as error:  # until it has ended, that of this look only
+                if ended:
                     raise GroupEnded(f"{self._member} lost another worker: {_first_line(error)}") from None
             else:
                 return
@@ -265,4 +267,5 @@ def smallest_batch(workers: int) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]
+    """Return what gloo says without the place in its code."""
+    return re.sub(r"^\[\S+\] ", "", str(error).strip().splitlines()[0])[:200]
