@@ -7,6 +7,7 @@ import json
 import os
 import sys
 
+import aiohttp
 import numpy as np
 import onnx
 import pytest
@@ -137,3 +138,10 @@ async def launch(artifact, tmp_path):
 async def pod(launch):
     """A pod that is ready."""
     return await (await launch()).ready()
+
+
+@pytest.fixture
+async def client():
+    """An HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session

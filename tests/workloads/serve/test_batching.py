@@ -200,3 +200,43 @@ async def test_an_output_that_is_not_per_row_is_an_error_and_no_mix_up():
 def test_a_pod_is_given_the_batch_that_runs_and_the_one_that_fills(max_batch, welcome):
     """The rest waits at the gateway, for whichever pod is free first."""
     assert max_concurrency(max_batch) == welcome
+
+
+async def test_a_request_whose_time_is_over_hears_that_while_the_engine_works(start):
+    """Nobody waits for a batch whose answer comes too late."""
+    engine, now = Engine(), [0.0]
+    engine.gate.clear()
+    batcher = start(engine, clock=lambda: now[0])
+    first, hasty, patient = Request([[1]]), Request([[2]]), Request([[3]])
+    batcher.submit(first)
+    await asyncio.to_thread(engine.started.acquire)
+    hasty.deadline = 0.01
+    batcher.submit(hasty)
+    batcher.submit(patient)
+    now[0] = 0.02
+    assert str(await hasty.outcome) == "the request's time was over before it ran"
+    assert not first.outcome.done()
+    engine.gate.set()
+    assert (await patient.outcome)[0].tolist() == [[6.0]]
+
+
+async def test_jobs_wait_for_an_engine_and_end_in_the_one_they_began_in(start):
+    """Loading and swapping lose nothing."""
+    old, new = Engine(), Engine()
+    batcher = start(old)
+    batcher.detach()
+    early = Request([[1]])
+    batcher.submit(early)
+    await asyncio.sleep(0)
+    assert not early.outcome.done()
+    old.gate.clear()
+    batcher.attach(old)
+    await asyncio.to_thread(old.started.acquire)
+    batcher.attach(new)
+    late = Request([[2]])
+    batcher.submit(late)
+    old.gate.set()
+    await asyncio.gather(early.outcome, late.outcome)
+    assert (old.sizes, new.sizes) == ([1], [1])
+    await batcher.quiet()
+    assert batcher.idle

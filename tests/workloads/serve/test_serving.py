@@ -9,7 +9,6 @@ import io
 import json
 import signal
 
-import aiohttp
 import orjson
 import pytest
 
@@ -24,13 +23,6 @@ CONFIG = {
     "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
     "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
 }
-
-
-@pytest.fixture
-async def client():
-    """An HTTP client."""
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def test_a_model_is_served(pod, client):

@@ -145,10 +145,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # An offer, not a demand: answered as plain HTTP/1.1. What follows would be in the other protocol.
-            if self._pending:
-                self._pending[-1].closes = True
-            self._refused = True
+            self._refused = True  # what follows would be in the other protocol
         except httptools.HttpParserError as error:
             if not self._refused:
                 self._refuse(400, f"not a valid HTTP/1.1 request: {error}")
@@ -244,7 +241,10 @@ class Connection(asyncio.Protocol):
         self._current = None
         if exchange is None or self._refused:
             return
-        exchange.closes = not self._parser.should_keep_alive()
+        self._refused = (
+            self._parser.should_upgrade()
+        )  # an offer: answered as plain HTTP/1.1, and nothing read behind it
+        exchange.closes = self._refused or not self._parser.should_keep_alive()
         self._since = self._owner.time()
         self._pending.append(exchange)
         if len(self._pending) >= self._limits.pipelined:
