@@ -22,9 +22,9 @@ from tools.making import Made
 TOOLS: dict[str, tuple[str, ...]] = {
     "plain": ("eager", "onnxruntime", "openvino"),
     "ort": ("static", "dynamic"),
-    "nncf_openvino": ("quantize", "accuracy-control"),
+    "nncf": ("quantize", "accuracy-control"),
     "inc": ("static", "tuned"),
-    "torchao_tool": ("weight-only", "dynamic", "pt2e"),
+    "torchao": ("weight-only", "dynamic", "pt2e"),
     "ours": ("candidate-0", "fast", "balanced", "smallest", "search-latency", "search-throughput"),
 }
 REFERENCE = "plain-eager"

@@ -35,7 +35,7 @@ def torchao(path: Path, model: Path, threads: int) -> Answer:
     """Quantize again and compile: what torch.compile makes is not stored."""
     import source
     import torch
-    from tools.torchao_tool import quantized
+    from tools.torchao import quantized
 
     torch.set_num_threads(threads)
     return _called(torch.compile(quantized(source.network(model), path.stem), dynamic=False))

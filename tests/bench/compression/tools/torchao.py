@@ -10,6 +10,8 @@ import torch
 from samples import Data, batches, rows
 from torch import nn
 from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
 from tools.making import CALIBRATION, Made, Runtime
 
@@ -36,9 +38,6 @@ def quantized(network: nn.Module, variant: str) -> nn.Module:
 
 
 def _exported(network: nn.Module, data: Data, into: Path) -> Made:
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
-
     example = {name: array.copy() for name, array in rows(data.train, 0, 2).items()}
     shapes = source.dynamic_shapes(example)
     program = torch.export.export(network, source.tensors(example), dynamic_shapes=shapes).module()
