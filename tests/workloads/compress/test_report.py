@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from trimtab.api.guardrail import Guardrail
 from trimtab.workloads.compress.report.charts import charts
 from trimtab.workloads.compress.report.evidence import MOST_CLASSES, MOST_POINTS, Outputs, evidence
+from trimtab.workloads.compress.report.gaps import unmeasured
 from trimtab.workloads.compress.report.page import page
 from trimtab.workloads.compress.report.rendering import png, svg
 
@@ -43,7 +44,11 @@ def a_report():
         "data": {"file:///data.npz": "d"},
         "bytes": 10,
         "steps": [
-            {"title": "quantize", "technique": "quantize", "facts": {"sensitivity": [["layer.1", 0.5], ["l" * 60, 2]]}}
+            {
+                "title": "quantize",
+                "technique": "quantize",
+                "facts": {"sensitivity": [["layer.1", 0.5], ["l" * 60, 2]], "bytesAfter": 12},
+            }
         ],
         "recipeYaml": "- quantize:\n    scheme: INT8\n",
         "seeds": [0],
@@ -158,6 +163,7 @@ def test_every_plot_is_whole_xml(a_report):
         "Confusion after",
         "Outputs before",
         "Outputs after",
+        "Size by step",
         "Search",
         "Sensitivity: quantize",
     ]
@@ -217,3 +223,46 @@ def test_the_interval_is_inside_the_plot(a_report):
     low, high = axes.get_xlim()
     assert low < 0
     assert high > 5
+
+
+def test_embeddings_are_placed_together():
+    """Both models' in one picture: what did not move stays, groups stay apart; again, it is the same picture."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, 60)
+    before = np.eye(16)[labels] * 8 + draw.normal(size=(60, 16))
+    found = evidence(Outputs(before, before + 1e-6, labels), a_guardrail("Accuracy"))["neighbours"]
+    one, other = (np.array(found[name]) for name in ("baseline", "candidate"))
+    assert one.shape == (60, 2)
+    apart = np.linalg.norm(one - other, axis=1)
+    middles = np.array([one[labels == group].mean(axis=0) for group in range(3)])
+    assert np.median(apart) < np.linalg.norm(middles[0] - middles[1]) / 3
+    nearest = np.linalg.norm(one[:, None] - middles, axis=2).argmin(axis=1)
+    assert (nearest == labels).mean() > 0.95
+    assert found == evidence(Outputs(before, before + 1e-6, labels), a_guardrail("Accuracy"))["neighbours"]
+    few = scores(classes=4)
+    assert evidence(Outputs(few[1], few[1], few[0]), a_guardrail("Accuracy"))["neighbours"] is None
+
+
+def test_sizes_go_down_step_by_step(a_report):
+    """From the original to what is delivered; a report of before says nothing of it and draws nothing."""
+    assert "Size by step" in [chart.title for chart in charts(a_report)]
+    del a_report["steps"][0]["facts"]["bytesAfter"]
+    assert "Size by step" not in [chart.title for chart in charts(a_report)]
+
+
+def test_what_was_not_measured_is_said(a_report):
+    """As far as it can be told from the report; the page lists it."""
+    told = unmeasured(a_report)
+    assert "Latency of batches: single samples were timed." in told
+    assert "Other machines than c with 1 threads, and load by others on it." in told
+    assert "Recipes beyond the 6 trials of this search." in told
+    assert not any("sensitive" in sentence for sentence in told), "a step looked at its layers"
+    a_report["search"] |= {"objective": "Throughput", "trials": [{"outcome": "Failed"}, {"outcome": "CutOff"}]}
+    a_report["steps"] = [{"title": "prune", "facts": {}}, {"title": "distill", "facts": {}}]
+    a_report["guardrail"] = None
+    told = unmeasured(a_report)
+    assert told[0] == "Whether the model is still right: the guardrail is disabled."
+    assert "batches of 32 were timed against candidate 0 while searching only" in told[1]
+    assert "What each step alone costs in accuracy: only all of them together were judged." in told
+    assert "How sensitive single layers are: no step of this recipe looks at them one by one." in told
+    assert told[-3].endswith("of this search, of which 1 could not be made, 1 cut off by the timeout.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from trimtab.workloads.compress.checkpoints import Line
-from trimtab.workloads.compress.compiled import compiled_in, copy_compiled, is_code
+from trimtab.workloads.compress.compiled import compiled_in, copy_compiled, is_code, size_of
 from trimtab.workloads.compress.data import RunData
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.network import tensors_of
@@ -78,6 +78,7 @@ class Carrier:
             self.reporter.begin(index + 1)
             began = self.clock()
             model, report = run_step(placed, model, self._context(start, placed, index))
+            report = report._replace(facts={**report.facts, "bytesAfter": _bytes_of(model)})
             reports.append(report)
             log.info("step.finished", step=report.title, seconds=round(self.clock() - began, 2), **report.facts)
             if (placed.trains or self.boundaries.due) and not is_code(model.compiled):
@@ -135,3 +136,12 @@ class Carrier:
         origin = start.students[cuts[0]["step"]] if cuts and cuts[0]["kind"] == FOREIGN else start.network
         network = restore_network(origin, cuts, saved.folder / NETWORK, example)
         return Model(network=network.eval(), cuts=cuts), reports
+
+
+def _bytes_of(model: Model) -> int:
+    """Return the size of a model: of its weights while it is a network, of its files then."""
+    if model.compiled is not None:
+        return size_of(model.compiled)
+    if model.graph is not None:
+        return model.graph.stat().st_size
+    return sum(tensor.nbytes for tensor in model.network.state_dict().values()) if model.network is not None else 0

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from trimtab.api.quantities import human_bytes
+
 Report = dict[str, Any]
 INK = "#6a7381"  # readable on white and on black
 BEFORE, AFTER, LIMIT = "#8c959f", "#2f81d6", "#d1444b"
@@ -45,7 +47,8 @@ class Chart:
 def charts(report: Report) -> list[Chart]:
     """Return the plots that a report has the numbers for, in reading order."""
     pairs = [*_of_guardrail(report), *_of_latency(report), *_of_confusion(report), *_of_projection(report)]
-    return [*pairs, *_of_errors(report), *_of_search(report), *_of_sensitivity(report)]
+    rest = [*_of_errors(report), *_of_sizes(report), *_of_search(report), *_of_sensitivity(report)]
+    return [*pairs, *_of_neighbours(report), *rest]
 
 
 def _of_guardrail(report: Report) -> list[Chart]:
@@ -168,11 +171,46 @@ def _of_projection(report: Report) -> list[Chart]:
     return [Chart(f"Outputs {when}", 3.2, _points_of(projection, name), note) for name, when in _WHEN.items()]
 
 
+def _of_neighbours(report: Report) -> list[Chart]:
+    places = (report["evidence"] or {}).get("neighbours")
+    if not places:
+        return []
+    coloured = ", coloured by label" if places["groups"] else ""
+    note = f"The same samples by t-SNE: near is alike, and a place means the same in both pictures{coloured}."
+    return [Chart(f"Neighbours {when}", 3.2, _points_of(places, name), note) for name, when in _WHEN.items()]
+
+
 def _of_errors(report: Report) -> list[Chart]:
     errors = (report["evidence"] or {}).get("errors")
     if not errors:
         return []
     return [Chart("Errors", 2.6, lambda axes: _errors(axes, errors), f"Samples by {errors['what']}.")]
+
+
+def _of_sizes(report: Report) -> list[Chart]:
+    after = [(step["title"], step["facts"].get("bytesAfter")) for step in report["steps"]]
+    if not after or not all(size for _, size in after):
+        return []
+    bars = [("original", report["source"]["bytes"]), *after, ("as delivered", report["bytes"])]
+    note = "The model after each step: its weights while it is a network, its file then; pale is what the step took."
+    return [Chart("Size by step", 0.8 + 0.3 * len(bars), lambda axes: _waterfall(axes, bars), note)]
+
+
+def _waterfall(axes: Axes, bars: list[tuple[str, int]]) -> None:
+    places = list(range(len(bars)))[::-1]
+    sizes = [size for _, size in bars]
+    before = [sizes[0], *sizes[:-1]]
+    colours = [BEFORE, *[AFTER] * (len(bars) - 2), _VERDICT["Passed"]]
+    axes.barh(places, [max(one - other, 0) for one, other in zip(before, sizes, strict=True)], left=sizes,
+              color=AFTER, alpha=0.25, height=0.6)  # fmt: skip
+    axes.barh(places, sizes, color=colours, height=0.6)
+    for place, one, size in zip(places, before, sizes, strict=True):
+        axes.annotate(human_bytes(size), (max(one, size), place), xytext=(4, 0), textcoords="offset points",
+                      va="center", fontsize=7)  # fmt: skip
+    axes.set_yticks(places, [_shortened(name) for name, _ in bars])
+    axes.set(xticks=[], xlim=(0, max(sizes) * 1.22))
+    axes.spines[["bottom"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
 
 
 _WHEN = {"baseline": "before", "candidate": "after"}

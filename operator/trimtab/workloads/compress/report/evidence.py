@@ -16,6 +16,9 @@ from trimtab.workloads.compress.metrics import classes_of, score_intervals
 
 MOST_CLASSES = 12  # a larger table is read by nobody
 MOST_POINTS = 300  # in the projection: more blur into each other, and into a large page
+_MOST_NEIGHBOURS = 200  # t-SNE takes a second for so many
+_FEWEST_NEIGHBOURS = 12
+_EMBEDDING = 16  # numbers per sample from which on they are one
 _BINS = 24
 _DIGITS = 4  # of coordinates and times
 
@@ -33,7 +36,7 @@ class Outputs:
 
 
 def evidence(outputs: Outputs, guardrail: Guardrail) -> dict[str, Any]:
-    """Return plain JSON: intervals of the scores, a confusion matrix or a histogram of errors, and a projection.
+    """Return plain JSON: intervals of the scores, a confusion matrix or a histogram of errors, and projections.
 
     What cannot be told from such outputs is null.
 
@@ -54,6 +57,7 @@ def evidence(outputs: Outputs, guardrail: Guardrail) -> dict[str, Any]:
         "confusion": confused,
         "errors": None if confused else _errors(outputs),
         "projection": _projection(outputs),
+        "neighbours": _neighbours(outputs),
     }
 
 
@@ -122,25 +126,63 @@ def _projection(outputs: Outputs) -> dict[str, Any] | None:
     """Return both models' outputs on the two main axes of the baseline's, so that the pictures can be compared."""
     from sklearn.decomposition import PCA
 
-    chosen = np.unique(np.linspace(0, len(outputs.baseline) - 1, MOST_POINTS).astype(int))
-    pair = [
-        np.asarray(one[chosen], np.float64).reshape(len(chosen), -1) for one in (outputs.baseline, outputs.candidate)
-    ]
-    before, after = pair
-    if (
-        before.shape != after.shape
-        or min(before.shape) < 3
-        or not np.isfinite(np.stack(pair)).all()
-        or np.ptp(before) == 0
-    ):
+    chosen = _some(outputs, MOST_POINTS)
+    pair = _flat(outputs, chosen)
+    if pair is None:
         return None
+    before, after = pair
     axes = PCA(n_components=2, svd_solver="full").fit(before)
-    labels = outputs.labels
-    groups = None if labels is None or Task.of(labels) is not Task.CLASSES or labels.ndim != 1 else labels[chosen]
     return {
         "method": "PCA",
         "explained": [float(f"{share:.4g}") for share in axes.explained_variance_ratio_],
-        "groups": None if groups is None else groups.tolist(),
+        "groups": _groups(outputs, chosen),
         "baseline": axes.transform(before).round(_DIGITS).tolist(),
         "candidate": axes.transform(after).round(_DIGITS).tolist(),
     }
+
+
+def _neighbours(outputs: Outputs) -> dict[str, Any] | None:
+    """Return embeddings of both models placed by t-SNE at once: what is alike is near, whichever model says it.
+
+    Scores of a few classes are no embeddings: two axes show them well enough.
+
+    Source: van der Maaten, Hinton, "Visualizing Data using t-SNE", JMLR 9 (2008) 2579.
+    """
+    from sklearn.manifold import TSNE
+
+    chosen = _some(outputs, _MOST_NEIGHBOURS)
+    pair = _flat(outputs, chosen)
+    if pair is None or pair[0].shape[1] < _EMBEDDING or len(chosen) < _FEWEST_NEIGHBOURS:
+        return None
+    placing = TSNE(n_components=2, perplexity=min(30.0, len(chosen) / 4), init="pca", random_state=0, max_iter=500)
+    places = placing.fit_transform(np.concatenate(pair)).astype(np.float64).round(_DIGITS)
+    return {
+        "method": "t-SNE",
+        "groups": _groups(outputs, chosen),
+        "baseline": places[: len(chosen)].tolist(),
+        "candidate": places[len(chosen) :].tolist(),
+    }
+
+
+def _some(outputs: Outputs, most: int) -> Array:
+    return np.unique(np.linspace(0, len(outputs.baseline) - 1, most).astype(int))
+
+
+def _flat(outputs: Outputs, chosen: Array) -> tuple[Array, Array] | None:
+    """Return some outputs of both as [N, numbers]; None where they do not compare or nothing varies."""
+    before, after = (
+        np.asarray(one[chosen], np.float64).reshape(len(chosen), -1) for one in (outputs.baseline, outputs.candidate)
+    )
+    if before.shape != after.shape or min(before.shape) < 3:
+        return None
+    if not np.isfinite(before).all() or not np.isfinite(after).all() or np.ptp(before) == 0:
+        return None
+    return before, after
+
+
+def _groups(outputs: Outputs, chosen: Array) -> list[int] | None:
+    labels = outputs.labels
+    if labels is None or Task.of(labels) is not Task.CLASSES or labels.ndim != 1:
+        return None
+    groups: list[int] = labels[chosen].tolist()
+    return groups

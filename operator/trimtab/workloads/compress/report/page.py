@@ -11,6 +11,7 @@ import numpy as np
 from trimtab.api.guardrail import Metric
 from trimtab.api.quantities import human_bytes
 from trimtab.workloads.compress.report.charts import Chart, charts
+from trimtab.workloads.compress.report.gaps import unmeasured
 from trimtab.workloads.compress.report.rendering import svg
 from trimtab.workloads.compress.report.text import facts_sentence, headline
 
@@ -46,6 +47,7 @@ def page(report: Report) -> str:
         _charts(charts(report)),
         _steps(report["steps"]),
         _recipe(report),
+        _gaps(report),
         _origin(report),
     ]
     return (
@@ -143,6 +145,11 @@ def _recipe(report: Report) -> str:
 def _warnings(warnings: Iterable[str]) -> str:
     told = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     return f"<h2>Warnings</h2><ul>{told}</ul>" if told else ""
+
+
+def _gaps(report: Report) -> str:
+    told = "".join(f"<li>{escape(sentence)}</li>" for sentence in unmeasured(report))
+    return f"<h2>Not measured</h2><ul>{told}</ul>"
 
 
 def _origin(report: Report) -> str:
