@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from trimtab.workloads.serve import loading
+from trimtab.workloads.serve import loading, mapped
 from trimtab.workloads.serve.mapped import ALIGNMENT, NotOnnx, aligned, references
 
 
@@ -82,8 +82,9 @@ def test_what_is_no_model_is_refused(data):
 @pytest.fixture
 def large(tmp_path, monkeypatch):
     """Return an artifact that counts as large."""
-    monkeypatch.setattr(loading, "_STAGED_BYTES", 1000)
-    (tmp_path / "model.onnx").write_bytes(aligned(memoryview(model_of([100, 300, 100, 5]).SerializeToString())))
+    monkeypatch.setattr(mapped, "_LARGE_MODEL_BYTES", 1000)
+    (tmp_path / "model.onnx").write_bytes(model_of([100, 300, 100, 5]).SerializeToString())
+    mapped.align_weights(tmp_path / "model.onnx")
     tensors = [("inputs", "x0", 100), ("outputs", "x3", 5)]
     config = {field: [{"name": n, "datatype": "FP32", "shape": [-1, size]}] for field, n, size in tensors}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -93,8 +94,8 @@ def large(tmp_path, monkeypatch):
 def test_a_mapped_model_answers_as_the_loaded_one(large):
     """Up to the last digits: other kernels add in another order."""
     x = np.random.default_rng(1).normal(size=(4, 100)).astype(np.float32)
-    mapped, loaded = loading.load_mapped(large, 1), loading.load_fetched(large, 1, 4)
-    np.testing.assert_allclose(mapped({"x0": x})[0], loaded({"x0": x})[0], rtol=1e-4, atol=1e-5)
+    first, full = loading.load_mapped(large, 1), loading.load_fetched(large, 1, 4)
+    np.testing.assert_allclose(first({"x0": x})[0], full({"x0": x})[0], rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_mapped_is_loaded_as_ever(large):

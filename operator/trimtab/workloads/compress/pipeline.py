@@ -30,6 +30,7 @@ from trimtab.workloads.compress.search.space import space_steps
 from trimtab.workloads.compress.search.summary import RECIPE
 from trimtab.workloads.compress.sources.fetching import FetchedSource, fetch_source
 from trimtab.workloads.compress.stopping import Stop
+from trimtab.workloads.serve.mapped import align_weights
 
 if TYPE_CHECKING:
     from trimtab.api.compression import Search
@@ -169,6 +170,7 @@ class Run:
         if self.member is not None and not self.member.leads:
             return None
         candidate = self._candidate(model, start, data, self._made("artifact"))
+        align_weights(candidate)
         return Made(start.graph, candidate, steps, reports, data, reporter, len(steps) + 1)
 
     def _part(self, steps: tuple[PlacedStep, ...], origin: Origin) -> Part | None:

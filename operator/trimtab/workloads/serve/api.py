@@ -23,7 +23,11 @@ from trimtab.workloads.serve.openapi import document, page
 from trimtab.workloads.serve.refusals import Refused
 from trimtab.workloads.serve.repository import Repository
 
-PLATFORMS = {Engine.ONNX_RUNTIME: "onnxruntime_onnx", Engine.OPEN_VINO: "openvino_ir"}
+PLATFORMS = {
+    Engine.ONNX_RUNTIME: "onnxruntime_onnx",
+    Engine.OPEN_VINO: "openvino_ir",
+    Engine.TORCH: "pytorch_aotinductor",
+}
 EXTENSIONS = ["binary_tensor_data", "model_repository", "parameters"]
 _REPOSITORY = b"/v2/repository/"
 Route = Callable[[Exchange], None]

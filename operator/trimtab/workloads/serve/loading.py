@@ -15,14 +15,12 @@ from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.artifact import CONFIG_FILE, ModelSpec, TensorSpec, read_spec, require_engine
 from trimtab.workloads.serve.datatypes import Feeds, Run, zeros
-from trimtab.workloads.serve.mapped import references
+from trimtab.workloads.serve.mapped import is_large, references
 
 if TYPE_CHECKING:
     from trimtab.workloads.serve.engine import Runner
 
 log = structlog.get_logger("trimtab.serve")
-
-_STAGED_BYTES = 8 * 1024 * 1024  # a smaller model is loaded as soon as it would be mapped
 
 
 class Fetched(NamedTuple):
@@ -96,7 +94,7 @@ def load_mapped(found: Fetched, threads: int) -> Run | None:
     It is there many times sooner than one whose weights are repacked for speed, and slower with every batch: something
     to answer with until that one is loaded.
     """
-    if found.spec.engine is not Engine.ONNX_RUNTIME or found.bytes < _STAGED_BYTES:
+    if found.spec.engine is not Engine.ONNX_RUNTIME or not is_large(found.bytes):
         return None
     from trimtab.workloads.serve.engine_onnx import MappedOnnxRunner
 

@@ -8,6 +8,7 @@ that a small model is made whose large tensors refer to the bytes of the file it
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 _GRAPH, _INITIALIZER = 7, 5
@@ -15,6 +16,9 @@ _RAW_DATA, _DOC_STRING, _EXTERNAL_DATA, _DATA_LOCATION = 9, 12, 13, 14
 _BYTES = 2  # wire type of everything that has a length
 ALIGNMENT = 64  # a cache line, and the widest vector register
 _LEAST_BYTES = 16 * 1024  # smaller tensors are cheaper to copy than to map
+
+
+_LARGE_MODEL_BYTES = 8 * 1024 * 1024  # a smaller model is loaded as soon as it would be mapped
 
 
 class NotOnnx(ValueError):  # noqa: N818 - what was found
@@ -38,6 +42,17 @@ class _Tensor(NamedTuple):
     """Its other fields."""
     data: memoryview
     offset: int
+
+
+def is_large(model_bytes: int) -> bool:
+    """Whether a model is worth mapping."""
+    return model_bytes >= _LARGE_MODEL_BYTES
+
+
+def align_weights(path: Path) -> None:
+    """Write an ONNX file anew with its weights in line, where it is one, and large; it stays the same model."""
+    if path.suffix == ".onnx" and is_large(path.stat().st_size):
+        path.write_bytes(aligned(memoryview(path.read_bytes())))
 
 
 def references(model: memoryview, file_name: str) -> bytes | None:
