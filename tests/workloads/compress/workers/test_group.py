@@ -26,7 +26,7 @@ def shared(tmp_path_factory):
         for index in range(2)
     ]
     try:
-        assert [process.wait(120) for process in processes] == [0, 0]
+        assert [process.wait(240) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -28,7 +28,7 @@ from trimtab.workloads.compress.workers.group import Together
 from trimtab.workloads.compress.workers.member import Member
 
 _WAIT_S = 600.0  # for the others: pods may need nodes that are yet to come
-_LOOK_S = 0.5
+_LOOK_S = 1.0  # 64 workers ask the store 64 times a second
 _ANSWER = timedelta(seconds=10)  # of worker 0, when another one calls
 _MESH = timedelta(minutes=1)  # until all are connected to each other
 _FILE = "invitation.json"
