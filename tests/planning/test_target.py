@@ -61,7 +61,7 @@ def test_a_new_model_gets_one_job(a_snapshot: Any, make: Any) -> None:
             "spec.compression.steps[0].quantize.scheme: BF16",
         ),
         ({"serving": {"prefetch": True}}, "NotSupported", "spec.serving.prefetch"),
-        ({"serving": {"minReplicas": 0}}, "NotSupported", "spec.serving.minReplicas: 0"),
+        ({"serving": {"minReplicas": 0}}, "NotSupported", "spec.serving.scaling.idleAfter: minReplicas 0 without it"),
         ({"capacity": {"pools": ["gold"]}}, "NoPool", "spec.capacity.pools: gold: no such CapacityPool"),
         ({"reoptimize": {"schedule": "0 0 * * *"}}, "NotSupported", "spec.reoptimize"),
     ],

@@ -245,3 +245,18 @@ def test_one_model_anew_is_all_anew(names, touched, replicas):
         after[touched] = a_model(touched, balancing={"sessionAffinity": {"header": "X-A"}})
         slices[touched] = a_slice(*(an_endpoint(number) for number in range(replicas)), model=touched)
     assert retouched(traffic, {touched}, after, slices) == desired_traffic(after.values(), slices.values())
+
+
+def test_a_model_that_may_sleep_has_somebody_to_wait_with():
+    """Without a replica the agent holds its requests, once there is a revision; with one it does not."""
+    model = a_model(shares={"r1": 0}, balancing={"sessionAffinity": {"header": "X-A"}})
+    model["spec"]["serving"] |= {"minReplicas": 0, "scaling": {"idleAfter": "1m"}}
+    (asleep,) = desired_traffic([model], [])
+    (hold,) = asleep.endpoints
+    assert (hold.server, hold.address, hold.weight) == ("hold_", "unix@hold.digits.sock", 1)
+    assert (asleep.sleeps, asleep.revisions) == (True, ())
+    model["status"]["traffic"]["revisions"][0]["weight"] = 100
+    awake = desired_traffic([model], [a_slice(an_endpoint(1))])
+    assert [[e.pod for e in item.endpoints] for item in awake] == [["p1"], ["p1"]]
+    new = desired_traffic([a_model(shares={}) | {"spec": model["spec"]}], [])[0]
+    assert new.endpoints == (), "no revision, no use in waiting"

@@ -64,6 +64,7 @@ class Reason:
     # Serving
     SERVING = "Serving"
     SERVING_ORIGINAL = "ServingOriginal"  # onFail ServeOriginal: the guardrail was missed, the original serves
+    ASLEEP = "Asleep"  # scaled to zero: the next request starts a replica
     NO_REVISION = "NoRevision"  # nothing has been rolled out yet
     NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica, or is not Ready itself
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"

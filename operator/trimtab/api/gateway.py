@@ -72,6 +72,8 @@ class ModelStats(ApiModel):
     """Of them with a 5xx answer or none."""
     latency_ms_average: float = 0.0
     """Mean total time of the last 1,024 requests."""
+    wake_seconds: float | None = None
+    """From the request that last woke the model, which had no replica, to the first byte of its answer."""
     endpoints: list[EndpointStats] = Field(default_factory=list)
     """Every replica that the gateway knows."""
     revisions: dict[str, RevisionStats] = Field(default_factory=dict)

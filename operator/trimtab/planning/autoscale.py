@@ -148,8 +148,8 @@ def desired(
     if why := signals.missing(signal, now, config.panic_window):
         state = replace(state, replicas=ordered, peaks=_seen(state, ordered, ordered, config, now))
         return Desired(ordered, f"{why}: holding {ordered}", held=True), state
-    if config.idle_after is not None and config.sleeps and ordered:
-        quiet = signals.quiet_for(signal, now)
+    if config.idle_after is not None and config.sleeps:
+        quiet = signals.quiet_for(signal, now)  # also while it sleeps: the windows still hold what it was like before
         if quiet >= config.idle_after:
             return _decided(0, f"no request for {quiet:.0f} s", config, state, ordered, now)
     need, state = _need(signal, config, state, ordered, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from trimtab.api.conditions import ROLLED_OUT, Reason, find, moment, timestamp
+from trimtab.api.conditions import Reason, moment, timestamp
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import seconds
 from trimtab.api.status import RevisionStatus, RolloutStatus
@@ -13,6 +13,9 @@ from trimtab.errors import Stalled
 from trimtab.planning import canary as canaries
 from trimtab.planning.canary import Move, Window
 from trimtab.planning.snapshot import Snapshot
+
+_SUSPENDED = "spec.suspend: true"
+_ASLEEP = "asleep: it goes on with the next requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ def course_of(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: Candidate
     state = _state(snapshot, spec, candidate)
     canary = spec.serving.rollout.canary if candidate.active is not None else None
     if spec.suspend:
-        return _paused(snapshot, candidate, state)
+        return _paused(snapshot, candidate, state, _SUSPENDED)
+    if canary is not None and candidate.wanted == 0:
+        return _paused(snapshot, candidate, state, _ASLEEP)
     if canary is None or candidate.active is None:
         return _within_deadline(snapshot, spec, candidate, Course(state), moment(state.progressed_at))
     needed = canaries.replicas_for(canary, state.steps_passed, candidate.wanted)
@@ -99,8 +104,7 @@ def _state(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: Candidate) -
             remaining=candidate.left,
             progressed_at=now,
         )
-    past = find(snapshot.conditions, ROLLED_OUT)
-    resumed = past is not None and past.reason == Reason.SUSPENDED
+    resumed = known.analysis in {_SUSPENDED, _ASLEEP}
     further = candidate.admitted > known.admitted or candidate.left < known.remaining
     return known.model_copy(
         update={
@@ -127,17 +131,15 @@ def _after(now: datetime, state: RolloutStatus, move: Move) -> RolloutStatus:
     )
 
 
-def _paused(snapshot: Snapshot, candidate: Candidate, state: RolloutStatus) -> Course:
+def _paused(snapshot: Snapshot, candidate: Candidate, state: RolloutStatus, why: str) -> Course:
     """Return a rollout that stays where it is; a canary's step begins anew when it goes on."""
     ordered = sum(view.replicas for view in snapshot.deployments if view.revision == candidate.revision.name)
     in_canary = state.steps_passed < state.steps
     known = snapshot.status.rollout
     # The time that passes is not written down: `_state` sees that the rollout was paused.
     at = known.progressed_at if known is not None and known.revision == state.revision else state.progressed_at
-    state = state.model_copy(update={"since": None, "analysis": "", "progressed_at": at})
-    return Course(
-        state, most=ordered, weight=state.weight if in_canary else None, least_weight=state.weight, note="paused"
-    )
+    state = state.model_copy(update={"since": None, "analysis": why, "progressed_at": at})
+    return Course(state, most=ordered, weight=state.weight if in_canary else None, least_weight=state.weight, note=why)
 
 
 def _within_deadline(

@@ -58,6 +58,7 @@ def scale(
         max_replicas=spec.serving.max_replicas,
         capacity_per_replica=float(capacity_per_replica(spec, snapshot.traffic)),
         scale_down_delay=delay,
+        idle_after=seconds(spec.serving.scaling.idle_after) if spec.serving.scaling.idle_after else None,
         stable_window=min(signals.WINDOW_S, max(delay, _SHORTEST_WINDOW_S)),
     )
     decision, autoscaler = autoscale.desired(signal, config, state.autoscaler, ordered, now)

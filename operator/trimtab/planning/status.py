@@ -86,7 +86,7 @@ def _conditions(
     problem: TrimtabError | None,
 ) -> tuple[Condition, ...]:
     findings = [
-        _available(snapshot, serving),
+        _available(snapshot, serving, wanted),
         _optimized(target),
         _guardrail(snapshot, target),
         _rolled_out(serving, problem),
@@ -114,13 +114,13 @@ def _ready(target: Target, available: Finding) -> Finding:
     """Return that all is as the spec asks; where the original serves, nobody may take it for a compressed model."""
     revision = target.revision
     if revision is None or not revision.original:
-        return Finding(c.READY, "True", Reason.SERVING, available.message)
+        return Finding(c.READY, "True", available.reason, available.message)
     why = f"{revision.guardrail.message}; " if revision.guardrail else ""
     message = f"{why}{available.message}, uncompressed, as spec.guardrail.onFail: ServeOriginal asks"
     return Finding(c.READY, "True", Reason.SERVING_ORIGINAL, message)
 
 
-def _available(snapshot: Snapshot, serving: Serving | None) -> Finding:
+def _available(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None) -> Finding:
     active = serving.active if serving else snapshot.status.active_revision
     candidate = serving.candidate if serving else snapshot.status.candidate_revision
     if active is None and candidate is None:
@@ -133,6 +133,9 @@ def _available(snapshot: Snapshot, serving: Serving | None) -> Finding:
     if count and not snapshot.gateway_ready:
         message = f"no gateway pod is Ready, so no request gets through; see the pods of the Deployment {GATEWAY}"
         return Finding(c.AVAILABLE, "False", Reason.NO_ENDPOINTS, message)
+    if wanted is not None and wanted.replicas == 0 and active is not None:
+        message = f"{name} is asleep: the next request starts a replica"
+        return Finding(c.AVAILABLE, "True", Reason.ASLEEP, message)
     if count:
         return Finding(c.AVAILABLE, "True", Reason.SERVING, f"{name} serves")
     trouble = next((pod.trouble for pod in snapshot.pods if pod.trouble), None)

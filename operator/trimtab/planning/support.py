@@ -174,13 +174,15 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     yield from _engine(spec)
     if serving.accelerator is not None:
         yield Refusal("spec.serving.accelerator", serving.accelerator.resource, "leave it out")
-    if serving.min_replicas == 0:
-        yield Refusal("spec.serving.minReplicas", "0 (scale to zero)", "use 1")
+    if serving.min_replicas == 0 and serving.scaling.idle_after is None:
+        remedy = "set it: after so long without a request there is no replica"
+        yield Refusal("spec.serving.scaling.idleAfter", "minReplicas 0 without it", remedy)
     if serving.prefetch:
         yield Refusal("spec.serving.prefetch", "true", "use false")
     if serving.scaling.metric is not ScalingMetric.CONCURRENCY:
         yield Refusal("spec.serving.scaling.metric", serving.scaling.metric.value, "use Concurrency")
-    if serving.scaling.idle_after is not None:
-        yield Refusal("spec.serving.scaling.idleAfter", serving.scaling.idle_after, "leave it out")
+    if serving.scaling.idle_after is not None and serving.min_replicas > 0:
+        remedy = "set minReplicas to 0, or leave it out"
+        yield Refusal("spec.serving.scaling.idleAfter", f"minReplicas {serving.min_replicas} with it", remedy)
     if serving.rollout.max_surge == 0 and serving.rollout.max_unavailable == 0:
         yield Refusal("spec.serving.rollout", "maxSurge 0 with maxUnavailable 0", "allow one of them, or nothing moves")

@@ -26,11 +26,21 @@ class Duty(StrEnum):
     STANDBY = "Standby"  # ready, but its revision has no share of the traffic: checked, never chosen
     DRAIN = "Drain"
     STARTING = "Starting"
+    HOLD = "Hold"  # no replica at all: the agent itself, which keeps requests until there is one
+
+
+# As a server in HAProxy, where the agent holds requests.
+HOLD_SERVER = "hold_"
+
+
+def holding_socket(model: str) -> str:
+    """Return the socket on which the agent holds a model's requests, in the directory that it shares with HAProxy."""
+    return f"hold.{model}.sock"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One replica; `weight` is above 0 exactly when it is Active."""
+    """One replica; `weight` is above 0 exactly when it is Active (or Hold, which is no replica)."""
 
     address: str
     pod: str
@@ -42,11 +52,13 @@ class Endpoint:
     @property
     def admitted(self) -> bool:
         """Whether HAProxy is to have it as a server when it starts."""
-        return self.duty in {Duty.ACTIVE, Duty.STANDBY}
+        return self.duty in {Duty.ACTIVE, Duty.STANDBY, Duty.HOLD}
 
     @property
     def server(self) -> str:
         """Its name in HAProxy, which counts by revision; a name may hold no brackets."""
+        if self.duty is Duty.HOLD:
+            return HOLD_SERVER
         return f"{self.address.replace('[', '').replace(']', '')}_{self.revision}"
 
 
@@ -76,6 +88,8 @@ class ModelTraffic:
     policy: Policy
     retries: int
     endpoints: tuple[Endpoint, ...]
+    sleeps: bool = False
+    """Whether it may have no replica: requests wait for the first one then."""
     header: str = ""
     """In lower case: requests with it go to the endpoint that its value says, all others by the policy."""
 
@@ -87,7 +101,7 @@ class ModelTraffic:
     @property
     def revisions(self) -> tuple[str, ...]:
         """Return the revisions that have replicas."""
-        return tuple(sorted({endpoint.revision for endpoint in self.endpoints}))
+        return tuple(sorted({endpoint.revision for endpoint in self.endpoints if endpoint.revision}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +198,23 @@ def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> It
     if len(set(weights.values())) > 1:
         # The fewest connections know no shares: idle servers are all equal to it, whatever their weights.
         policy = Policy.ROUND_ROBIN
+    sleeps = serving.get("minReplicas") == 0 and bool((serving.get("scaling") or {}).get("idleAfter"))
+    held = sleeps and bool(shares) and not chosen
+    hold = Endpoint(f"unix@{holding_socket(name)}", "", "", "", Duty.HOLD, 1)
     plain = ModelTraffic(
         model=name,
         policy=policy,
         retries=int(balancing.get("retries", LoadBalancing().retries)),
-        endpoints=tuple(
+        sleeps=sleeps,
+        endpoints=((hold,) if held else ())
+        + tuple(
             _endpoint(endpoint, active.get(endpoint.address, 0), avoided)
             for endpoint in sorted(seen, key=lambda endpoint: endpoint.address)
         ),
     )
     yield plain
-    if affinity := balancing.get("sessionAffinity"):
+    affinity = balancing.get("sessionAffinity")
+    if affinity and not held:  # asleep, there is one queue for all
         endpoints = _spread(plain.endpoints)
         yield replace(plain, policy=Policy.ROUND_ROBIN, header=str(affinity["header"]).lower(), endpoints=endpoints)
 

@@ -109,13 +109,16 @@ class World:
 
     # what the cluster says
 
-    def model(self, name, policy="RoundRobin", *, retries=None, shares=None, avoid=(), affinity=None):
+    def model(self, name, policy="RoundRobin", *, retries=None, shares=None, avoid=(), affinity=None, sleeps=False):
         balancing = {"policy": policy} | ({} if retries is None else {"retries": retries})
         balancing |= {} if affinity is None else {"sessionAffinity": {"header": affinity}}
         shares = {"r1": 100} if shares is None else shares
         self.models["default", name] = {
             "metadata": {"name": name, "namespace": "default"},
-            "spec": {"serving": {"loadBalancing": balancing}},
+            "spec": {
+                "serving": {"loadBalancing": balancing}
+                | ({"minReplicas": 0, "scaling": {"idleAfter": "1m"}} if sleeps else {})
+            },
             "status": {
                 "traffic": {
                     "revisions": [{"revision": revision, "weight": weight} for revision, weight in shares.items()],

@@ -170,9 +170,10 @@ servers = st.dictionaries(
         a_server, weight=st.integers(0, 3), limit=st.sampled_from([2, 8]), status=st.sampled_from(["UP", "MAINT"])
     ),
 )
+replicas_duties = st.sampled_from([duty for duty in Duty if duty is not Duty.HOLD])
 wanted_endpoints = st.lists(
-    st.builds(an_endpoint, st.integers(1, 4), st.sampled_from(Duty)), unique_by=lambda e: e.address, max_size=4
-)
+    st.builds(an_endpoint, st.integers(1, 4), replicas_duties), unique_by=lambda e: e.address, max_size=4
+) | st.just([Endpoint("unix@hold.digits.sock", "", "", "", Duty.HOLD, 1)])
 
 
 @given(servers, wanted_endpoints, st.dictionaries(st.integers(1, 4).map("10.0.0.{}:8080".format), st.integers(1, 9)))

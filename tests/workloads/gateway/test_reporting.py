@@ -191,4 +191,4 @@ def test_prometheus_text():
     assert 'trimtab_gateway_redispatches_total{model="digits"} 2' in lines
     assert 'trimtab_gateway_endpoints{model="digits",state="Healthy"} 1' in lines
     announced = [line for line in lines if line.startswith("# TYPE")]
-    assert len(announced) == len(set(announced)) == 12
+    assert len(announced) == len(set(announced)) == 13

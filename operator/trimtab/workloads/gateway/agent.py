@@ -23,6 +23,7 @@ from trimtab.workloads.gateway.concurrency import Concurrency, shares
 from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
 from trimtab.workloads.gateway.difference import Difference, difference, routes_of
 from trimtab.workloads.gateway.failures import Failures
+from trimtab.workloads.gateway.holding import Holder
 from trimtab.workloads.gateway.latency import with_failures
 from trimtab.workloads.gateway.observed import Observed
 from trimtab.workloads.gateway.runtime import Proxy, ProxyUnavailable
@@ -78,6 +79,7 @@ class Agent:
         # Slots that a model has left, until their last request is through.
         self._former: dict[str, str] = {}
         self._failures = Failures()
+        self._holder = Holder(proxy.path)
         self._up: bool | None = None
 
     def wake(self, model: str | None = None) -> None:
@@ -96,6 +98,7 @@ class Agent:
                 group.create_task(self._look_on())
         finally:
             await self._concurrency.close()
+            await self._holder.close()
 
     async def _follow(self) -> None:
         """Take each change to HAProxy at once where that needs no look at everything."""
@@ -107,10 +110,12 @@ class Agent:
                 self._everything = False
                 self._traffic = desired_traffic(self._models.values(), self._slices.values())
                 self._limits = self._concurrency.limits(self._traffic)
+                await self._holder.follow(self._traffic)
                 self._due.set()
             elif touched:
                 self._traffic = retouched(self._traffic, touched, self._models, self._slices)
                 self._limits = self._concurrency.limits(self._traffic)
+                await self._holder.follow(self._traffic)
                 async with self._lock:
                     self._since |= touched
                     if await self._shift(touched):
@@ -164,7 +169,7 @@ class Agent:
         return await asyncio.to_thread(lambda: prometheus(self._report(seen, revisions, now), seen))
 
     def _report(self, seen: Observed | None, revisions: Mapping[str, RevisionStats] | None, now: float) -> GatewayStats:
-        return report(self._traffic or (), seen, self._limits, self._former, now, revisions)
+        return report(self._traffic or (), seen, self._limits, self._former, now, revisions, dict(self._holder.wakes))
 
     async def _revisions(self) -> dict[str, RevisionStats] | None:
         names = {name for item in self._traffic or () for name in item.revisions}

@@ -39,7 +39,7 @@ class Concurrency:
                 wanted.add(key)
                 if key in self._limits:
                     known[endpoint.address] = self._limits[key]
-                elif endpoint.admitted and key not in self._asking:
+                elif endpoint.admitted and endpoint.pod and key not in self._asking:
                     self._asking[key] = asyncio.create_task(self._ask(key, item.model))
         for key in self._limits.keys() - wanted:
             del self._limits[key]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from trimtab.planning.traffic import ModelTraffic, route_of
+from trimtab.planning.traffic import HOLD_SERVER, ModelTraffic, route_of
 from trimtab.workloads.gateway import latency
 from trimtab.workloads.gateway.difference import DEFAULT_LIMIT, MAP_FILE, routes_of, server_definition
 from trimtab.workloads.gateway.observed import ANY_MODEL
@@ -72,6 +72,11 @@ _ERRORS = {
     503: "no replica can take the request now: none is ready, or all stayed busy for 30 s",
     504: "the replica did not answer within 60 s",
 }
+
+
+# A queue is for bursts and for a model's first replica; longer than this it only makes answers late.
+_WAITING = 1000
+_FULL = f"{_WAITING} requests wait for a replica already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,7 @@ frontend traffic
     http-request return status 404 {_JSON} lf-string "{unknown}" if !known named
     http-request return status 404 {_JSON} string "{unnamed}" if !known
 {latency.RESPONSE_RULES.rstrip()}
+    http-response set-status 503 if {{ status 504 }} {{ srv_name {HOLD_SERVER} }}
     use_backend %[var(txn.slot)]
 """.lstrip()
 
@@ -174,6 +180,7 @@ def _backend(slot: str, item: ModelTraffic | None, limits: Mapping[str, int]) ->
         *(f"    {line}" for line in profile.balance),
         f"    retries {profile.retries}",
         "    option httpchk GET /v2/health/ready",
+        f'    http-request return status 503 {_JSON} string "{_error(_FULL)}" {_AGAIN} if {{ queue ge {_WAITING} }}',
     ]
     for endpoint in item.endpoints if item else ():
         if endpoint.admitted:

@@ -11,13 +11,15 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from trimtab.planning.traffic import Endpoint, ModelTraffic
+from trimtab.planning.traffic import HOLD_SERVER, Duty, Endpoint, ModelTraffic
 from trimtab.workloads.gateway.observed import ANY_MODEL, Observed, Server, Slot
 
 MAP_FILE = "models.map"
 
 # Requests that a replica takes at once before it told us.
 DEFAULT_LIMIT = 8
+# Of requests to a model that sleeps the agent holds one; the queue has the others.
+HOLD_LIMIT = 1
 
 _IDS = 2**31 - 1
 
@@ -45,6 +47,8 @@ def routes_of(slots: Mapping[str, str]) -> dict[str, str]:
 
 def server_definition(endpoint: Endpoint, limit: int) -> str:
     """Return address and options of a server, as in `server <name> …` and `add server <backend>/<name> …`."""
+    if endpoint.duty is Duty.HOLD:
+        return f"{endpoint.address} weight {endpoint.weight} maxconn {HOLD_LIMIT} pool-max-conn 0"
     # Its place on a hash's ring follows from its id: the same for every gateway, and after every restart.
     number = zlib.crc32(endpoint.server.encode()) % _IDS + 1
     return f"{endpoint.address} weight {endpoint.weight} maxconn {limit} {_SERVER_OPTIONS} id {number}"
@@ -68,7 +72,8 @@ def difference(
         for endpoint in item.endpoints:
             path = f"{slot}/{endpoint.server}"
             server = actual.get(endpoint.server)
-            rise += _rise(path, endpoint, server, limits.get(endpoint.address))
+            limit = HOLD_LIMIT if endpoint.duty is Duty.HOLD else limits.get(endpoint.address)
+            rise += _rise(path, endpoint, server, limit, woken=HOLD_SERVER in actual)
             if endpoint.weight == 0 and server is not None and server.weight > 0:
                 fall.append(f"set server {path} weight 0")
         wanted = {endpoint.server for endpoint in item.endpoints}
@@ -85,13 +90,16 @@ def difference(
     return Difference(commands, leaving)
 
 
-def _rise(path: str, endpoint: Endpoint, server: Server | None, limit: int | None) -> Iterator[str]:
+def _rise(path: str, endpoint: Endpoint, server: Server | None, limit: int | None, *, woken: bool) -> Iterator[str]:
     """Yield what a server needs to take requests (or, on standby, to be checked)."""
     if server is None:
         if endpoint.admitted:
             yield f"add server {path} {server_definition(endpoint, limit or DEFAULT_LIMIT)}"
-            yield f"enable health {path}"
+            if endpoint.duty is not Duty.HOLD:
+                yield f"enable health {path}"
             yield f"enable server {path}"
+            if woken:  # requests wait in the queue, and a new server does not look there by itself
+                yield f"set maxconn server {path} {limit or DEFAULT_LIMIT}"
         return
     if limit is None:
         limit = server.limit or DEFAULT_LIMIT
@@ -100,7 +108,8 @@ def _rise(path: str, endpoint: Endpoint, server: Server | None, limit: int | Non
     if limit != server.limit or (endpoint.weight > 0 and server.weight == 0):
         yield f"set maxconn server {path} {limit}"
     if server.in_maintenance and endpoint.admitted:
-        yield f"enable health {path}"
+        if endpoint.duty is not Duty.HOLD:
+            yield f"enable health {path}"
         yield f"enable server {path}"
 
 

@@ -47,6 +47,10 @@ class Proxy:
         # Through the descriptor the path is short wherever the directory is: a socket's path has 107 bytes at most.
         self._handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
 
+    def path(self, name: str) -> Path:
+        """Return a short path of a socket in the directory."""
+        return Path(f"/proc/self/fd/{self._handle}") / name
+
     def close(self) -> None:
         os.close(self._handle)
 
@@ -170,8 +174,7 @@ class Proxy:
     async def _ask(self, socket: str, command: str) -> str:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
-                path = f"/proc/self/fd/{self._handle}/{socket}"
-                reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
+                reader, writer = await asyncio.open_unix_connection(self.path(socket), limit=1 << 20)
                 try:
                     writer.write(command.encode() + b"\n")
                     writer.write_eof()  # the master's socket waits for more otherwise

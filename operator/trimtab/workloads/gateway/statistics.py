@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from trimtab.api.gateway import (
     EndpointState,
@@ -25,11 +26,13 @@ def report(
     former: Mapping[str, str],
     now: float,
     revisions: Mapping[str, RevisionStats] | None = None,
+    wakes: Mapping[str, float] = MappingProxyType({}),
 ) -> GatewayStats:
     """Return the report; without HAProxy it says so and has no numbers.
 
     `limits` is address → requests at once; `former` slot → route for slots that a model has left: their requests
-    still count as its own. `now` is Unix time in seconds, `revisions` what each was given, where that was asked for.
+    still count as its own. `now` is Unix time in seconds, `revisions` what each was given, where that was asked for,
+    `wakes` seconds from the request that woke a model to its answer.
     """
     if seen is None:
         return GatewayStats(time=now, proxy_up=False)
@@ -40,6 +43,7 @@ def report(
             [seen.slots[slot] for slot in _others(item.model, seen, former)],
             limits,
             {name: revisions[name] for name in item.revisions if name in revisions} if revisions else {},
+            wakes.get(item.model),
         )
         for item in traffic
         if not item.header
@@ -60,6 +64,7 @@ def _model(
     former: list[Slot],
     limits: Mapping[str, int],
     revisions: dict[str, RevisionStats],
+    wake_seconds: float | None,
 ) -> ModelStats:
     everything = [slot, *former]
     return ModelStats(
@@ -82,8 +87,10 @@ def _model(
                 max_concurrency=limits.get(endpoint.address, 0),
             )
             for endpoint in item.endpoints
+            if endpoint.pod
         ],
         revisions=revisions,
+        wake_seconds=wake_seconds,
     )
 
 
@@ -125,6 +132,10 @@ def _lines(stats: GatewayStats, seen: Observed | None) -> Iterator[str]:
         "request_duration_seconds": (
             "Mean time of the last 1,024 requests.",
             [(key, model.latency_ms_average / 1000) for key, model in models.items()],
+        ),
+        "wake_seconds": (
+            "Time from the request that last woke the model to its answer.",
+            [(key, model.wake_seconds) for key, model in models.items() if model.wake_seconds is not None],
         ),
         "endpoints": ("Replicas by state.", list(_endpoints(stats))),
     }
