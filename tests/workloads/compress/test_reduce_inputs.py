@@ -6,14 +6,20 @@ import warnings
 import numpy as np
 import onnx
 import pytest
+import skops.io
 import torch
 from safetensors.torch import save_model
 from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from stops import StopAt
 from torch import nn
 
 from trimtab.api.conditions import Reason
+from trimtab.api.guardrail import Verdict
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.inputs import fold, insert_reduction
 from trimtab.workloads.compress.stopping import Interrupted
@@ -151,7 +157,7 @@ def test_pictures_are_no_table(request_for, execute):
 
 
 def test_graphs_cannot_learn_again(request_for, execute, a_graph, a_dataset, tmp_path):
-    """A scikit-learn or ONNX source says where its reduction belongs."""
+    """An ONNX source says what could."""
     data = a_dataset(tmp_path / "data.npz", a_graph(tmp_path / "model.onnx"))
     spec = request_for(
         source={"uri": (tmp_path / "model.onnx").as_uri()},
@@ -161,4 +167,70 @@ def test_graphs_cannot_learn_again(request_for, execute, a_graph, a_dataset, tmp
     with pytest.raises(Stalled) as caught:
         execute(spec)
     assert caught.value.reason == Reason.NOT_SUPPORTED
-    assert "put the reduction into the estimator's own Pipeline" in caught.value.message
+    assert "give the scikit-learn estimator itself as skops file, or a network as code" in caught.value.message
+
+
+@pytest.fixture
+def estimator_for(tumours, request_for, tmp_path):
+    """Build a request that reduces the inputs of an estimator fitted to the tumours."""
+
+    def build(estimator, *steps, name="out", **guardrail):
+        if not (tmp_path / "model.skops").exists():
+            with np.load(tumours[1]) as arrays:
+                fitted = estimator.fit(arrays["x_train"], arrays["y_train"])
+            skops.io.dump(fitted, tmp_path / "model.skops")
+        return request_for(
+            source={"uri": (tmp_path / "model.skops").as_uri()},
+            compression={"steps": list(steps)},
+            guardrail={"dataset": {"uri": tumours[1].as_uri()}, "maxDrop": "10pp", **guardrail},
+            output=(tmp_path / name).as_uri(),
+            allowCode=False,
+        )
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("estimator", "method", "components", "kept"),
+    [
+        (make_pipeline(StandardScaler(), LogisticRegression()), "PCA", "90%", 7),
+        (RandomForestClassifier(n_estimators=10), "SelectKBest", "30%", 9),
+    ],
+)
+def test_estimators_are_fitted_anew(estimator_for, execute, tmp_path, estimator, method, components, kept):
+    """Fewer inputs, as accurate, and always the same: a forest without a seed gets the step's."""
+    step = {"reduceInputs": {"method": method, "components": components}}
+    result = execute(estimator_for(estimator, step))
+    assert result.guardrail.verdict is Verdict.PASSED, result.guardrail.message
+    (report,) = (tmp_path / "out" / "digits").glob("*/report/report.json")
+    facts = json.loads(report.read_text())["steps"][0]["facts"]
+    assert (facts["inputsBefore"], facts["inputsAfter"]) == (30, kept)
+    assert execute(estimator_for(estimator, step, name="again")).artifact.digest == result.artifact.digest
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason", "message"),
+    [
+        (
+            [{"reduceInputs": {"method": "SelectKBest", "components": "100%"}}],
+            Reason.STEP_HAD_NO_EFFECT,
+            "components 100% keeps 30 of 30 inputs; lower components, or remove the step",
+        ),
+        (
+            [{"quantize": {"scheme": "FP16"}}, {"reduceInputs": {"method": "PCA", "components": "90%"}}],
+            Reason.INVALID_SPEC,
+            "spec.compression.steps[1].reduceInputs: comes after other steps, but fits the estimator",
+        ),
+        (
+            [{"finetune": {"epochs": 1}}],
+            Reason.NOT_SUPPORTED,
+            "spec.compression.steps[0].finetune: an ONNX source cannot be pruned or trained",
+        ),
+    ],
+)
+def test_what_estimators_cannot_do(estimator_for, execute, steps, reason, message):
+    """Field, what is wrong, and the remedy."""
+    with pytest.raises(Stalled) as caught:
+        execute(estimator_for(LogisticRegression(max_iter=5000), *steps))
+    assert caught.value.reason == reason
+    assert message in caught.value.message

@@ -41,6 +41,8 @@ class Start:
     """The source as ONNX."""
     students: Mapping[str, nn.Module] = field(default_factory=dict)
     """Networks that users gave for distill steps, by the step's field."""
+    estimator: Any = None
+    """The source where it is one of scikit-learn, which can be fitted anew."""
 
     @property
     def model(self) -> Model:
@@ -93,6 +95,7 @@ class Carrier:
             free=start.free,
             teacher=start.network,
             student=start.students.get(placed.field),
+            estimator=start.estimator,
             reduce_range=self.machine.reduce_range,
             bf16=self.machine.bf16,
             engine=placed.engine,

@@ -10,7 +10,17 @@ from pathlib import Path
 
 from trimtab.workloads.serve.cpus import processor
 
-_LIBRARIES = ("nncf", "numpy", "onnx", "onnxruntime", "openvino", "torch", "torch-pruning")
+_LIBRARIES = (
+    "nncf",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "scikit-learn",
+    "skl2onnx",
+    "torch",
+    "torch-pruning",
+)
 
 
 @dataclass(frozen=True, slots=True)

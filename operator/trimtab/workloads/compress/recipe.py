@@ -78,8 +78,12 @@ class PlacedStep:
         return self.learns or self.step.technique == "prune"
 
 
-def recipe(spec: RunSpec, source_is_graph: bool, preset: tuple[Step, ...] = ()) -> tuple[PlacedStep, ...]:
+def recipe(
+    spec: RunSpec, source_is_graph: bool, preset: tuple[Step, ...] = (), *, refits: bool = False
+) -> tuple[PlacedStep, ...]:
     """Return the steps of a run in order; `preset` are those that the spec's preset stands for.
+
+    `refits` tells that the source is an estimator, which a first step may fit anew to fewer inputs.
 
     Raises:
         Stalled: NotSupported or InvalidSpec, naming the field, its value and the remedy.
@@ -89,7 +93,10 @@ def recipe(spec: RunSpec, source_is_graph: bool, preset: tuple[Step, ...] = ()) 
     _require_training(spec.compression, steps)
     _require_cluster_stands_alone(steps)
     lowered = None
-    for placed in steps:
+    for index, placed in enumerate(steps):
+        if refits and placed.step.reduce_inputs is not None:
+            _require_first(placed, index)
+            continue
         if placed.needs_network and source_is_graph:
             raise _untrainable(placed)
         if placed.needs_network and lowered is not None:
@@ -226,12 +233,20 @@ def _require_openvino_takes(steps: list[PlacedStep]) -> None:
             )
 
 
+def _require_first(placed: PlacedStep, index: int) -> None:
+    if index > 0:
+        raise Stalled(
+            Reason.INVALID_SPEC,
+            f"{placed.field}: comes after other steps, but fits the estimator of the source anew; put it first",
+        )
+
+
 def _untrainable(placed: PlacedStep) -> Stalled:
     if placed.step.technique == "reduceInputs":
         return Stalled(
             Reason.NOT_SUPPORTED,
-            f"{placed.field}: what is behind fewer inputs has to learn again, which an ONNX or scikit-learn source "
-            "cannot; put the reduction into the estimator's own Pipeline and fit that, or give a network as code",
+            f"{placed.field}: what is behind fewer inputs has to learn again, which an ONNX source cannot; give the "
+            "scikit-learn estimator itself as skops file, or a network as code",
         )
     return Stalled(
         Reason.NOT_SUPPORTED,

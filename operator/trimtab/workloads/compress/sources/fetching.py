@@ -45,6 +45,11 @@ class FetchedSource:
         """Whether it cannot be trained."""
         return self.format in {SourceFormat.ONNX, SourceFormat.SKLEARN}
 
+    @property
+    def refits(self) -> bool:
+        """Whether it is an estimator, which can be fitted anew to fewer inputs."""
+        return self.format is SourceFormat.SKLEARN
+
 
 def fetch_source(source: Source, allow_code: bool, into: Path) -> FetchedSource:
     """Copy a source, check its digest, and tell what it is.

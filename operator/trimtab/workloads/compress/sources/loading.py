@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from onnx import ModelProto
 from torch import nn
@@ -24,6 +25,8 @@ class LoadedSource:
     graph: ModelProto | None = None
     free: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Dimensions of a network's inputs that take any size, besides the first."""
+    estimator: Any = None
+    """What the graph came from, where that is scikit-learn."""
 
     @property
     def required_network(self) -> nn.Module:
@@ -42,7 +45,8 @@ def load_source(fetched: FetchedSource, samples: Samples, owned: ExitStack) -> L
         case SourceFormat.ONNX:
             return LoadedSource(graph=read_source_graph(fetched.file, fetched.folder, fetched.uri))
         case SourceFormat.SKLEARN:
-            return LoadedSource(graph=sklearn.load_estimator(fetched.file, fetched.uri, samples))
+            estimator = sklearn.read_estimator(fetched.file, fetched.uri)
+            return LoadedSource(graph=sklearn.graph_of(estimator, fetched.uri, samples), estimator=estimator)
         case SourceFormat.HUGGING_FACE:
             network, free = huggingface.load_folder(fetched.folder, fetched.uri)
             return LoadedSource(network=network, free=free)

@@ -17,20 +17,24 @@ _TREE = "sklearn.tree._tree.Tree"
 _TYPES = {"float32": "FloatTensorType", "float64": "DoubleTensorType", "int64": "Int64TensorType"}
 
 
-def load_estimator(path: Path, uri: str, samples: Samples) -> ModelProto:
+def graph_of(estimator: Any, uri: str, samples: Samples) -> ModelProto:
     """Return an estimator as a graph: probabilities of the classes, or the numbers that it predicts.
 
     Raises:
-        Stalled: SourceInvalid, the file holds types that could run code, or cannot be converted.
+        Stalled: SourceInvalid, it cannot be converted.
     """
-    estimator = _read(path, uri)
     if len(samples.inputs) != 1:
         raise invalid_source(f"{uri}: an estimator takes one table x, not {', '.join(samples.inputs)}")
     x = next(iter(samples.inputs.values()))
     return _converted(estimator, uri, x)
 
 
-def _read(path: Path, uri: str) -> Any:
+def read_estimator(path: Path, uri: str) -> Any:
+    """Return the estimator that a skops file holds.
+
+    Raises:
+        Stalled: SourceInvalid, the file holds types that could run code, or is none.
+    """
     from skops.io import get_untrusted_types, load
 
     try:
@@ -62,6 +66,7 @@ def _converted(estimator: Any, uri: str, x: np.ndarray[Any, Any]) -> ModelProto:
     try:
         model: ModelProto = convert_sklearn(
             estimator,
+            name="estimator",  # a random one unless set
             initial_types=[("x", kind([None, x.shape[1]]))],
             options=options,
             target_opset={"": 20, "ai.onnx.ml": 3},

@@ -22,6 +22,7 @@ from trimtab.workloads.compress.inputs import Reduction, fold, insert_reduction
 from trimtab.workloads.compress.network import forward, tensors_of
 from trimtab.workloads.compress.structure import inputs_cut
 from trimtab.workloads.compress.techniques.channels import cost
+from trimtab.workloads.compress.techniques.refit import refitted
 from trimtab.workloads.compress.techniques.registry import Context, Model, technique
 
 
@@ -29,10 +30,14 @@ from trimtab.workloads.compress.techniques.registry import Context, Model, techn
 def reduce_inputs(step: ReduceInputs, model: Model, context: Context) -> tuple[Model, dict[str, Any]]:
     """Return the network with a first layer that looks at fewer inputs; a training step behind it recovers the rest.
 
+    An estimator of scikit-learn is fitted anew.
+
     Raises:
         Stalled: DatasetInvalid, the samples are no table, or have no labels to select by. StepFailed, the network does
             not begin with a linear layer. StepHadNoEffect, all inputs are kept, or the projection costs more.
     """
+    if context.estimator is not None:
+        return refitted(step, model, context)
     network, samples = context.network(model), context.data.training[context.field]
     name, seen = _first_layer(network, tensors_of(samples), context)
     share, selects = fraction(step.components), step.method is ReduceMethod.SELECT_K_BEST

@@ -84,6 +84,8 @@ class Context:
 
     student: nn.Module | None = None
     """The network that the user gave to learn in this step."""
+    estimator: Any = None
+    """The source where it is one of scikit-learn."""
     bf16: bool = False
     """Whether the CPU computes in BF16."""
     group: Group = made_by(default_factory=Alone)
