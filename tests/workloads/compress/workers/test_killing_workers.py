@@ -69,13 +69,13 @@ def said(tmp_path, index):
     return json.loads((tmp_path / f"message-{index}").read_text())
 
 
-def test_killed_workers_make_the_same_artifact(workers_of, request_for, execute, tmp_path):
+def test_killed_workers_make_the_same_artifact(workers_of, tmp_path):
     """SIGTERM to one, SIGKILL to the other: both end soon, and the next ones end with the bytes of undisturbed ones."""
     for worker in (undisturbed := workers_of("whole")):
         worker.communicate(timeout=200)
     assert [worker.returncode for worker in undisturbed] == [EXIT_OK, EXIT_OK], (tmp_path / "log-0").read_text()
     assert said(tmp_path, 1)["message"] == "worker 1 of 2 has done its part; worker 0 goes on"
-    together = said(tmp_path, 0)["guardrail"]
+    assert abs(float(said(tmp_path, 0)["guardrail"]["drop"])) < 0.01, "as accurate as the original"
 
     codes, seconds = kill_in("finetune", workers_of("killed"), 1, signal.SIGTERM)
     assert codes == [EXIT_GROUP_ENDED, EXIT_INTERRUPTED]
@@ -95,7 +95,3 @@ def test_killed_workers_make_the_same_artifact(workers_of, request_for, execute,
     assert "finetune" not in steps, "what was finished is not done again"
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert not list(tmp_path.glob("killed/digits/*-checkpoints"))
-
-    alone = execute(request_for(compression={"steps": STEPS, "target": {"threads": 1}}))
-    assert abs(float(together["candidate"]) - float(alone.guardrail.candidate)) < 0.01, "one worker is as accurate"
-    assert alone.artifact.uri.rpartition("/")[2] not in {p.name for p in (tmp_path / "whole/digits").iterdir()}
