@@ -8,6 +8,7 @@ from typing import NamedTuple
 from trimtab.api.capacity import CapacityPoolSpec
 from trimtab.api.compression import (
     CompileEngine,
+    Compression,
     Device,
     Preset,
     PruneMethod,
@@ -101,6 +102,20 @@ def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
         yield Refusal("spec.compression.workers", f"{compression.workers} with a search", remedy)
     for index, step in enumerate(compression.steps or ()):
         yield from _step(f"spec.compression.steps[{index}]", step)
+    yield from _bf16(compression)
+
+
+def _bf16(compression: Compression) -> Iterator[Refusal]:
+    """Refuse BF16 where no engine would compute in it; a search may leave out the step that makes it one."""
+    engines = [step.compile.engine for step in compression.steps or () if step.compile is not None]
+    for index, step in enumerate(compression.steps or ()):
+        if step.quantize is not None and step.quantize.scheme is Scheme.BF16 and CompileEngine.OPEN_VINO not in engines:
+            remedy = "add a step compile: {engine: OpenVino}, or use FP16: ONNX Runtime has no BF16 kernels for CPUs"
+            yield Refusal(f"spec.compression.steps[{index}].quantize.scheme", "BF16 without OpenVino", remedy)
+    for index, step in enumerate(compression.search.space or () if compression.search else ()):
+        if step.quantize is not None and step.quantize.scheme is Scheme.BF16:
+            path = f"spec.compression.search.space[{index}].quantize.scheme"
+            yield Refusal(path, "BF16 in a search", "give it in steps, with compile: {engine: OpenVino}")
 
 
 def step_refusals(path: str, step: Step) -> list[Refusal]:
@@ -128,9 +143,6 @@ def _quantize(path: str, step: Step) -> Iterator[Refusal]:
     if step.quantize is None:
         return
     scheme, method = step.quantize.scheme, step.quantize.method
-    if scheme is Scheme.BF16:
-        remedy = "use FP16, which stores as little and rounds less; no engine here computes in BF16 on x86"
-        yield Refusal(f"{path}.quantize.scheme", scheme.value, remedy)
     if method is QuantizeMethod.QUANTIZATION_AWARE and scheme is not Scheme.INT8:
         yield Refusal(f"{path}.quantize.method", f"{method} with scheme {scheme}", "use scheme INT8, or PostTraining")
     if step.quantize.epochs is not None and method is not QuantizeMethod.QUANTIZATION_AWARE:

@@ -213,7 +213,7 @@ def test_training_needs_training_data(execute, request_for, customer, tmp_path):
         (
             [{"quantize": {"scheme": "BF16"}}],
             Reason.NOT_SUPPORTED,
-            "spec.compression.steps[0].quantize.scheme: BF16 is not supported by this version; use FP16",
+            "spec.compression.steps[0].quantize.scheme: BF16 without OpenVino is not supported by this version; add a",
         ),
         (
             [{"quantize": {"scheme": "FP16", "method": "QuantizationAware"}}],

@@ -16,7 +16,8 @@ from trimtab.errors import Stalled
 from trimtab.workloads.compress.coverage import Coverage
 
 _WEIGHTED = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"})
-_LOW = frozenset({"i8", "u8", "i4", "u4"})
+LOW = frozenset({"i8", "u8", "i4", "u4"})
+BITS_BF16 = frozenset({"bf16"})
 # What may stand between a layer and its stored weights.
 _DECODING = frozenset({"Convert", "Subtract", "Multiply", "Reshape", "Transpose", "FakeQuantize"})
 _WITHOUT_BIAS = "/WithoutBiases"  # how the importer names the product inside a layer that adds a bias
@@ -77,12 +78,12 @@ def layers(model: ov.Model) -> dict[str, str]:
     return {name.removesuffix(_WITHOUT_BIAS): name for name, _, _ in _products(model)}
 
 
-def coverage(path: Path) -> Coverage:
-    """Return the shares of weights and of multiply-accumulates that are stored in 8 or 4 bits in an IR file."""
+def coverage(path: Path, formats: frozenset[str] = LOW) -> Coverage:
+    """Return the shares of weights and of multiply-accumulates that an IR file stores in some formats, 8 or 4 bits."""
     weights = macs = low_weights = low_macs = 0.0
     for _, constant, uses in _products(ov.Core().read_model(path)):
         count = math.prod(constant.get_output_shape(0))
-        low = constant.get_element_type().get_type_name() in _LOW
+        low = constant.get_element_type().get_type_name() in formats
         weights, macs = weights + count, macs + count * uses
         low_weights, low_macs = low_weights + count * low, low_macs + count * uses * low
     return Coverage(low_weights / weights if weights else 0.0, low_macs / macs if macs else 0.0)

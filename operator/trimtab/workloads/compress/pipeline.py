@@ -80,11 +80,10 @@ class Run:
             GroupEnded: Another worker is gone, or was told to stop.
         """
         fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
-        steps = recipe(self.spec, source_is_graph=fetched.is_graph, refits=fetched.refits)
-        require_means(steps, self.machine)
         library = Library(self._made("data"))
         chosen = self._preset(fetched, library)
         steps = recipe(self.spec, fetched.is_graph, chosen.steps, refits=fetched.refits)
+        require_means(steps, self.machine)
         search = self.spec.compression.search
         data = gather_data(self.spec.guardrail, space_steps(search) if search else steps, library)
         students = self._students(steps)

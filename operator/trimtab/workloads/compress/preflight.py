@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trimtab.api.compression import CompileEngine, Precision
+from trimtab.api.compression import CompileEngine, Precision, Scheme
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.machine import Machine
@@ -24,6 +24,14 @@ def require_means(steps: Sequence[PlacedStep], machine: Machine) -> None:
                 f"{placed.field}.precision: BF16, but this CPU ({machine.cpu}) has no instructions for it and would "
                 "take many times longer; use Auto, or let the Job run on nodes with AVX512_BF16 or AMX "
                 "(spec.compression.job.pool)",
+            )
+        quantize = placed.step.quantize
+        if quantize is not None and quantize.scheme is Scheme.BF16 and not machine.bf16:
+            raise Stalled(
+                Reason.NOT_SUPPORTED,
+                f"{placed.field}.scheme: BF16, but this CPU ({machine.cpu}) has no instructions for it, and an engine "
+                "would emulate it; use FP16, or let Job and replicas run on nodes with AVX512_BF16 or AMX "
+                "(spec.compression.job.pool, spec.capacity.pools)",
             )
         if placed.step.compile is not None and placed.engine is CompileEngine.AOT_INDUCTOR:
             from trimtab.workloads.compress.aotinductor import require_compiler

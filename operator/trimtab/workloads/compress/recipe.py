@@ -27,7 +27,7 @@ from trimtab.version import __version__
 from trimtab.workloads.compress.engines import require_aotinductor_takes
 from trimtab.workloads.compress.machine import Machine
 
-OPENVINO_SCHEMES = (Scheme.INT8, Scheme.INT8_WEIGHT_ONLY, Scheme.INT4_WEIGHT_ONLY, Scheme.FP16)
+OPENVINO_SCHEMES = (Scheme.INT8, Scheme.INT8_WEIGHT_ONLY, Scheme.INT4_WEIGHT_ONLY, Scheme.FP16, Scheme.BF16)
 _TRAINING = ("finetune", "distill")
 _LOWERING = ("quantize", "cluster")
 

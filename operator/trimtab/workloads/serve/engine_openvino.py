@@ -13,6 +13,9 @@ from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.engine import Array, InputForm, first_line
 
+PRECISION = ["trimtab", "precision"]  # of the graph's runtime information: set where it computes in BF16
+_BF16 = "BF16"
+
 
 class OpenVinoRunner:
     """A model in OpenVINO IR; its weights are mapped, so that processes share what the plugin does not repack."""
@@ -25,7 +28,8 @@ class OpenVinoRunner:
         try:
             core = ov.Core()
             core.set_property({"ENABLE_MMAP": True})
-            model = core.compile_model(core.read_model(path), "CPU", _properties(threads))
+            graph = core.read_model(path)
+            model = core.compile_model(graph, "CPU", _properties(threads, _precision(core, graph, path)))
         except RuntimeError as error:
             raise Stalled(
                 Reason.NOT_SUPPORTED, f"OpenVINO {ov.__version__} cannot load {path.name}: {_blamed(error)}"
@@ -52,13 +56,30 @@ def _fixed(port: ov.ConstOutput) -> int | None:
     return None if len(shape) == 0 or shape[0].is_dynamic else shape[0].get_length()
 
 
-def _properties(threads: int) -> dict[str, object]:
+def _precision(core: ov.Core, graph: ov.Model, path: Path) -> str:
+    """Return what a model is to compute in: FP32 unless it was made, and judged, for BF16.
+
+    Raises:
+        Stalled: NotSupported, it was, and this CPU would emulate it.
+    """
+    if not graph.has_rt_info(PRECISION):
+        return "f32"
+    if _BF16 not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise Stalled(
+            Reason.NOT_SUPPORTED,
+            f"{path.name} computes in BF16, which this CPU would emulate, many times slower: let replicas and Job run "
+            "on nodes with AVX512_BF16 or AMX (spec.capacity.pools, spec.compression.job.pool), or use another scheme",
+        )
+    return "bf16"
+
+
+def _properties(threads: int, precision: str) -> dict[str, object]:
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        # bf16, the default of CPUs that have it, gives other numbers than were judged on one that has not.
-        "INFERENCE_PRECISION_HINT": "f32",
+        # The default of CPUs that have bf16 gives other numbers than were judged on one that has not.
+        "INFERENCE_PRECISION_HINT": precision,
         # Pods share a node's CPUs by time: threads pinned by each of them would all sit on the same first ones.
         "ENABLE_CPU_PINNING": False,
     }

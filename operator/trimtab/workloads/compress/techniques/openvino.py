@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
+import torch
+from openvino.opset13 import convert
 
 from trimtab.api.compression import Quantize, Scheme
 from trimtab.api.conditions import Reason
 from trimtab.workloads.compress.datasets import Array
 from trimtab.workloads.compress.openvino import (
+    BITS_BF16,
+    LOW,
     coverage,
     has_attention,
     layers,
@@ -26,8 +30,10 @@ from trimtab.workloads.compress.openvino import (
 )
 from trimtab.workloads.compress.quieting import quiet_libraries
 from trimtab.workloads.compress.techniques.registry import Context, Model
+from trimtab.workloads.serve.engine_openvino import PRECISION
 
 LEAST_COVERAGE = 0.01
+_LEAST_BYTES = 1024  # smaller constants are no weights worth a conversion
 _GROUP = 64  # weights that share a scale in 4 bits
 
 
@@ -54,15 +60,16 @@ def quantize_for_openvino(step: Quantize, model: Model, context: Context) -> tup
     name_by_place(result, names_of(source))
     write_ir(result, target, half=step.scheme is Scheme.FP16)
     if step.scheme is not Scheme.FP16:
-        covered = coverage(target)
+        name, formats = ("Bf16", BITS_BF16) if step.scheme is Scheme.BF16 else ("Int8", LOW)
+        covered = coverage(target, formats)
         if covered.weights < LEAST_COVERAGE:
             raise context.failed(
                 Reason.STEP_HAD_NO_EFFECT,
                 f"{covered.weights:.1%} of the weights got fewer bits; shorten keep, or remove the step",
             )
         facts |= {
-            "weightsInt8Percent": round(covered.weights * 100, 1),
-            "macsInt8Percent": round(covered.macs * 100, 1),
+            f"weights{name}Percent": round(covered.weights * 100, 1),
+            f"macs{name}Percent": round(covered.macs * 100, 1),
         }
     return Model(compiled=target), {"scheme": step.scheme.value, "engine": "OpenVino", **facts, "kept": list(kept)}
 
@@ -126,11 +133,37 @@ def _halves(graph: ov.Model, _kept: dict[str, str], _context: Context) -> tuple[
     return graph, {"computesIn": "FP32"}
 
 
+def _bf16(graph: ov.Model, kept: dict[str, str], context: Context) -> tuple[ov.Model, dict[str, Any]]:
+    """Weights in BF16, and a note for the engine to compute in it: all of the graph, so that nothing can be kept."""
+    if kept:
+        raise context.failed(
+            Reason.INVALID_SPEC,
+            f"keep: {', '.join(kept)} would compute in BF16 as everything does; leave it out, or use INT8",
+        )
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type() != ov.Type.f32:
+            continue
+        if len(node.get_output_shape(0)) < 2 or node.get_byte_size() < _LEAST_BYTES:
+            continue
+        # A tensor with memory of its own: one around an array of ours would outlive it.
+        rounded = ov.Tensor(ov.Type.bf16, node.get_output_shape(0))
+        rounded.data.view(np.uint16)[:] = torch.from_numpy(node.data.copy()).to(torch.bfloat16).view(torch.uint16)
+        stored = ov.op.Constant(rounded)
+        stored.set_friendly_name(f"{node.get_friendly_name()}.bf16")
+        again = convert(stored, "f32")
+        again.set_friendly_name(node.get_friendly_name())
+        for user in node.output(0).get_target_inputs():
+            user.replace_source_output(again.output(0))
+    graph.set_rt_info("bf16", PRECISION)
+    return graph, {"computesIn": "BF16"}
+
+
 _KINDS: dict[Scheme, _Kind] = {
     Scheme.INT8: _int8,
     Scheme.INT8_WEIGHT_ONLY: _weights_in_8,
     Scheme.INT4_WEIGHT_ONLY: _weights_in_4,
     Scheme.FP16: _halves,
+    Scheme.BF16: _bf16,
 }
 
 
