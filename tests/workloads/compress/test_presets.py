@@ -66,8 +66,9 @@ def chosen(preset, observed):
         (
             Preset.BALANCED,
             seen(Family.TRANSFORMER),
-            [{"prune": {"method": "Layers", "sparsity": "50%"}}, {"distill": {"epochs": 10}}, INT8, OPENVINO],
+            [{"prune": {"method": "Layers", "sparsity": "33%"}}, {"distill": {"epochs": 2}}, INT8, OPENVINO],
         ),
+        (Preset.BALANCED, seen(Family.DEPTHWISE), [INT8, OPENVINO]),
         (Preset.BALANCED, seen(Family.CONVOLUTIONAL, trainable=False), [INT8, OPENVINO]),
         (Preset.BALANCED, seen(Family.CONVOLUTIONAL, training_samples=150), [INT8, OPENVINO]),
         (Preset.BALANCED, seen(Family.TRANSFORMER, labelled=False), [INT8, OPENVINO]),

@@ -255,6 +255,44 @@ def test_rows_as_int8():
     assert numbers[1].tolist() == [0, 0]
 
 
+def a_table_reader(path, spread):
+    """Write three layers behind columns whose spreads differ, which the first layer's weights make up for."""
+    draw = np.random.default_rng(0)
+    first = (draw.normal(size=(8, 96)) / spread[:, None]).astype(np.float32)
+    others = [draw.normal(size=size).astype(np.float32) / 10 for size in ((96, 96), (96, 4))]
+    names = [("x", "first", "a"), ("b", "second", "c"), ("d", "third", "scores")]
+    nodes = [helper.make_node("MatMul", [x, weight], [y], name=weight) for x, weight, y in names]
+    nodes = [
+        nodes[0],
+        helper.make_node("Relu", ["a"], ["b"]),
+        nodes[1],
+        helper.make_node("Relu", ["c"], ["d"]),
+        nodes[2],
+    ]
+    form = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "table",
+        [helper.make_tensor_value_info("x", form, ["batch", 8])],
+        [helper.make_tensor_value_info("scores", form, ["batch", 4])],
+        [numpy_helper.from_array(array, name) for (_, name, _), array in zip(names, (first, *others), strict=True)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return Samples({"x": (draw.normal(size=(64, 8)) * spread).astype(np.float32)})
+
+
+@pytest.mark.parametrize(("spread", "kept"), [(np.geomspace(0.01, 100, 8), ["first"]), (np.ones(8), [])])
+def test_what_reads_columns_of_unlike_spread_stays_fp32(a_context, tmp_path, spread, kept):
+    """One scale for all columns would round the small ones away; columns alike lose nothing that matters."""
+    samples = a_table_reader(tmp_path / "model.onnx", spread)
+    context = a_context(samples, calibration=samples)
+    result, facts = quantize(Quantize(scheme="INT8"), Model(graph=tmp_path / "model.onnx"), context)
+    assert facts["kept"] == kept
+    assert facts["weightsInt8Percent"] >= 90
+    wanted, found = (said(path, samples, context) for path in (tmp_path / "model.onnx", result.graph))
+    assert error(wanted, found) < 0.05
+
+
 def test_a_graph_without_weights_has_nothing_to_quantize(a_context, tmp_path):
     """A model of additions alone is refused instead of published unchanged."""
     path = tmp_path / "add.onnx"

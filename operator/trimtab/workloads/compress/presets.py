@@ -29,6 +29,8 @@ _SEEN = {Preset.BALANCED: 40_000, Preset.SMALLEST: 80_000}
 """Samples that recovery sees in all its epochs: ten passes over 4,000."""
 _EPOCHS = {Preset.BALANCED: (4, 12), Preset.SMALLEST: (8, 24)}
 """Fewest and most: the fewer samples, the less another pass tells."""
+_KNOWN = 4
+"""Parts of that which a transformer needs: what its layers learned on much data stays in those that are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,11 @@ class Chosen:
 _CHANNELS = "channels go, since engines are as much faster as there are fewer"
 _BLOCKS = "whole layers go: each costs the same, and those around it learn to do without"
 _PRUNED: dict[tuple[Preset, Family], tuple[PruneMethod, str, str]] = {
-    (Preset.BALANCED, Family.TRANSFORMER): (PruneMethod.LAYERS, "50%", _BLOCKS),
-    (Preset.SMALLEST, Family.TRANSFORMER): (PruneMethod.LAYERS, "67%", _BLOCKS),
+    (Preset.BALANCED, Family.TRANSFORMER): (PruneMethod.LAYERS, "33%", _BLOCKS),
+    (Preset.SMALLEST, Family.TRANSFORMER): (PruneMethod.LAYERS, "50%", _BLOCKS),
     (Preset.BALANCED, Family.CONVOLUTIONAL): (PruneMethod.STRUCTURED, "50%", _CHANNELS),
     (Preset.SMALLEST, Family.CONVOLUTIONAL): (PruneMethod.STRUCTURED, "75%", _CHANNELS),
-    (Preset.BALANCED, Family.DEPTHWISE): (PruneMethod.STRUCTURED, "25%", f"{_CHANNELS}; few, since layers are thin"),
-    (Preset.SMALLEST, Family.DEPTHWISE): (PruneMethod.STRUCTURED, "50%", _CHANNELS),
+    (Preset.SMALLEST, Family.DEPTHWISE): (PruneMethod.STRUCTURED, "25%", f"{_CHANNELS}; few, since layers are thin"),
     (Preset.BALANCED, Family.DENSE): (PruneMethod.STRUCTURED, "50%", _CHANNELS),
     (Preset.SMALLEST, Family.DENSE): (PruneMethod.STRUCTURED, "75%", _CHANNELS),
     (Preset.BALANCED, Family.OTHER): (PruneMethod.STRUCTURED, "50%", _CHANNELS),
@@ -99,8 +100,10 @@ def _smaller(preset: Preset, seen: Observed) -> tuple[tuple[Step, ...], tuple[st
         return (), (f"not pruned: there are {found}; add x_train and y_train to the guardrail's data set",)
     if not seen.labelled:
         return (), ("not pruned: the answers themselves are judged, and a pruned network gives others",)
+    if (preset, seen.family) not in _PRUNED:
+        return (), (f"not pruned: a {seen.family} is as thin as it can be at little loss; preset Smallest dares more",)
     method, share, reason = _PRUNED[preset, seen.family]
-    epochs = _epochs(preset, seen.training_samples)
+    epochs = _epochs(preset, seen)
     steps = (Step(prune=Prune(method=method, sparsity=share)), Step(distill=Distill(epochs=epochs)))
     return steps, (
         f"{share} of the {'layers' if method is PruneMethod.LAYERS else 'channels'} go: {reason}",
@@ -108,9 +111,10 @@ def _smaller(preset: Preset, seen: Observed) -> tuple[tuple[Step, ...], tuple[st
     )
 
 
-def _epochs(preset: Preset, samples: int) -> int:
-    fewest, most = _EPOCHS[preset]
-    return min(max(round(_SEEN[preset] / samples), fewest), most)
+def _epochs(preset: Preset, seen: Observed) -> int:
+    known = _KNOWN if seen.family is Family.TRANSFORMER else 1
+    fewest, most = (max(passes // known, 1) for passes in _EPOCHS[preset])
+    return min(max(round(_SEEN[preset] / known / seen.training_samples), fewest), most)
 
 
 def _quantized(seen: Observed, engine: CompileEngine) -> tuple[Step, tuple[str, ...]]:

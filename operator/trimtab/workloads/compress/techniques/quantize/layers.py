@@ -15,6 +15,7 @@ from trimtab.workloads.compress.techniques.registry import Context
 
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 PRODUCTS = frozenset({"Gemm", "MatMul"})
+_SMALL_PART = 0.1  # of the weights: what reads a table is narrow
 TABLE = "Gather"
 """A lookup in a table of weights, such as an embedding."""
 
@@ -55,6 +56,21 @@ def select(model: ModelProto, keep: Sequence[str], context: Context) -> tuple[tu
             raise context.failed(Reason.INVALID_SPEC, f"keep: {pattern} matches no layer; the layers are {names}")
     kept = [layer.name for layer in every if any(fnmatchcase(layer.name, pattern) for pattern in keep)]
     return tuple(layer for layer in every if layer.name not in kept), kept
+
+
+def cheap_readers(model: ModelProto, chosen: Sequence[Layer]) -> list[str]:
+    """Return the products that read the inputs before any other layer does, where they are a small part of all."""
+    names = {layer.name for layer in chosen}
+    behind: set[str] = set()
+    found = []
+    for node in model.graph.node:
+        reads = bool(behind.intersection(node.input))
+        if node.name in names and node.op_type in PRODUCTS and not reads:
+            found.append(node.name)
+        if reads or node.name in names:
+            behind.update(node.output)
+    count = sum(layer.count for layer in chosen if layer.name in found)
+    return found if count <= _SMALL_PART * sum(layer.count for layer in chosen) else []
 
 
 def name_nodes(model: ModelProto) -> None:
