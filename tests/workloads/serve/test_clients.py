@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +99,38 @@ async def test_grpc_says_what_it_is_asked(launch):
         pod.process.terminate()
         await pod.logged("drain.started")
         assert (await health.Check(check)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+KSERVE = """
+import asyncio, sys
+import numpy as np
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest
+from kserve.inference_client import RESTConfig
+
+async def main(port, grpc_port):
+    url = f"http://127.0.0.1:{port}"
+    rest, rpc = InferenceRESTClient(RESTConfig(protocol="v2")), InferenceGRPCClient(f"127.0.0.1:{grpc_port}")
+    assert await rest.is_server_ready(url) and await rest.is_model_ready(url, "linear")
+    assert await rpc.is_server_ready() and await rpc.is_model_ready("linear")
+    for binary in (True, False):
+        tensor = InferInput("x", [1, 3], "FP32")
+        tensor.set_data_from_numpy(np.array([[1, 2, 3]], np.float32), binary_data=binary)
+        request = InferRequest(model_name="linear", infer_inputs=[tensor])
+        for answer in (await rest.infer(url, request, model_name="linear"), await rpc.infer(request)):
+            assert answer.outputs[0].as_numpy().tolist() == [[4, 5]]
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif("KSERVE_PYTHON" not in os.environ, reason="KSERVE_PYTHON names no Python that has kserve")
+async def test_the_kserve_client_is_understood(launch):
+    """It does not install beside what we need: KSERVE_PYTHON names the Python of an environment of its own."""
+    pod = await (await launch("--grpc-port", "0")).ready()
+    command = [os.environ["KSERVE_PYTHON"], "-c", KSERVE, str(pod.port), str(pod.grpc_port)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_descriptors_are_those_of_the_text(tmp_path):

@@ -80,8 +80,9 @@ class FakeOwner:
         pass
 
     def claim(self, size):
-        self.buffered += size
-        return self.buffered <= self.limits.buffered_bytes
+        fits = self.buffered + size <= self.limits.buffered_bytes
+        self.buffered += size if fits else 0
+        return fits
 
     def release(self, size):
         self.buffered -= size
@@ -377,3 +378,36 @@ def test_a_lingering_connection_is_cut_off_in_the_end():
     assert not transport.aborted
     connection.check(owner.now + 3)
     assert transport.aborted
+
+
+def test_bodies_of_all_connections_together_are_bounded():
+    """Who comes when there is no room hears when to come back; an answer makes room again."""
+    owner, transport, connection = connected(limits=Limits(body_bytes=1000, buffered_bytes=7), holds=True)
+    connection.data_received(POST)
+    assert owner.buffered == 5
+    connection.data_received(POST)
+    owner.seen[0].answer(200, b"")
+    assert statuses(transport.written) == [200, 503]
+    assert b"retry-after: 1" in transport.written
+    connection.connection_lost(None)
+    assert owner.buffered == 0
+
+
+def test_who_asks_is_whom_the_last_proxy_saw():
+    """What a client writes into the header itself comes first, and counts for nothing."""
+    owner, _, connection = connected(holds=True)
+    connection.data_received(GET)
+    connection.data_received(GET.replace(b"Host: h", b"Host: h\r\nX-Forwarded-For: 6.6.6.6, 10.1.2.3"))
+    assert [exchange.client for exchange in owner.seen] == ["10.0.0.1", b"10.1.2.3"]
+
+
+def test_an_offer_to_speak_another_protocol_is_answered_in_this_one():
+    """And the connection ends: what follows would be in the other one."""
+    owner, transport, connection = connected()
+    connection.data_received(
+        GET.replace(b"Host: h", b"Host: h\r\nConnection: upgrade\r\nUpgrade: h2c") + b"PRI * HTTP/2.0"
+    )
+    assert statuses(transport.written) == [200]
+    assert b"connection: close" in transport.written
+    assert transport.ended or transport.closing
+    assert len(owner.seen) == 1

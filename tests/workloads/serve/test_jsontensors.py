@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import orjson
@@ -55,9 +56,9 @@ def test_both_ways_come_to_the_same(f, i, u, words):
 
 def test_large_requests_take_the_fast_way():
     """Otherwise the property above proves nothing."""
-    rows = np.arange(400, dtype=np.float32).reshape(200, 2)
+    rows = np.arange(400, dtype=np.float32).reshape(2, 200)
     for nested in (rows.tolist(), rows.ravel().tolist()):
-        body = orjson.dumps({"inputs": [{"name": "f", "datatype": "FP32", "shape": [200, 2], "data": nested}]})
+        body = orjson.dumps({"inputs": [{"name": "f", "datatype": "FP32", "shape": [2, 200], "data": nested}]})
         (item,) = jsontensors.loads(body)["inputs"]
         assert isinstance(item["data"], np.ndarray)
         assert item["data"].tolist() == nested
@@ -74,3 +75,20 @@ def test_of_a_field_given_twice_the_last_counts():
     """As everywhere else: parsers that disagree are how requests are smuggled."""
     body = b'{"id": "%b", "inputs": 1, "inputs": 2}' % (b"x" * 600)
     assert jsontensors.loads(body)["inputs"] == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": [{"datatype": "FP32", "data": [%b]}]}' % b",".join([b"[1,2]"] * 100_000),
+        b'{"inputs": [%b]}' % b",".join([b'{"datatype": "FP32", "data": [1]}'] * 20_000),
+        b"{%b}" % b",".join(b'"%d": 1' % number for number in range(50_000)),
+        b'{"inputs": [{%b}]}' % b",".join(b'"%d": 1' % number for number in range(50_000)),
+    ],
+    ids=["rows", "inputs", "keys", "keys of an input"],
+)
+def test_time_grows_with_length_alone(body):
+    """Four times as long would take sixteen times where something is searched for from the start each time."""
+    began = time.process_time()
+    jsontensors.loads(body)
+    assert time.process_time() - began < 1  # 20 to 100 ms; it was ten seconds

@@ -9,10 +9,13 @@ import io
 import json
 import signal
 
+import numpy as np
+import onnx
 import orjson
 import pytest
 
 from trimtab.store import write_manifest
+from trimtab.workloads.serve.mapped import align_weights
 
 pytestmark = pytest.mark.integration
 
@@ -286,3 +289,106 @@ async def test_a_store_that_is_away_ends_the_pod_with_a_code_that_says_try_again
     )
     assert await pod.ended() == 75
     assert (tmp_path / "end").read_text().startswith("StoreUnreachable: ")
+
+
+async def test_large_requests_are_answered_beside_the_loop(launch, client):
+    """Read and written in a thread, and right all the same; more JSON than may be is refused with the remedy."""
+    pod = await (await launch("--max-json-bytes", "2000000")).ready()
+    rows = np.arange(90_000, dtype=np.float32).reshape(-1, 3) % 1000
+    tensor = {"name": "x", "datatype": "FP32", "shape": [30_000, 3], "data": rows.tolist()}
+    async with client.post(
+        pod.url + INFER, data=io.BytesIO(orjson.dumps({"inputs": [tensor]})), headers=JSON
+    ) as answer:
+        (output,) = (await answer.json())["outputs"]
+    assert output["shape"] == [30_000, 2]
+    np.testing.assert_array_equal(np.reshape(output["data"], (-1, 2)), rows[:, :2] + rows[:, 2:])
+    tensor["data"][-1] = [1, 2]
+    async with client.post(
+        pod.url + INFER, data=io.BytesIO(orjson.dumps({"inputs": [tensor]})), headers=JSON
+    ) as answer:
+        assert answer.status == 400
+        assert await answer.json() == {"error": "input 'x': data is ragged; every row must have the same length"}
+    async with client.post(pod.url + INFER, data=io.BytesIO(b" " * 3_000_000), headers=JSON) as answer:
+        assert answer.status == 413
+        assert "send tensors in the binary form" in (await answer.json())["error"]
+
+
+async def test_a_large_model_answers_before_it_is_loaded_for_speed(launch, client, tmp_path):
+    """Ready as soon as it answers from mapped weights; the answers are the same afterwards."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    weights = np.random.default_rng(0).normal(0, 0.02, (3, 1_000_000)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("MatMul", ["x", "w"], ["h"]),
+            onnx.helper.make_node("ReduceMean", ["h"], ["y"], axes=[1], keepdims=1),
+        ],
+        "large",
+        [onnx.helper.make_tensor_value_info("x", 1, ["n", 3])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["n", 1])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
+    align_weights(folder / "model.onnx")
+    config = {**CONFIG, "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}]}
+    (folder / "config.json").write_text(json.dumps(config))
+    pod = await (
+        await launch(
+            "--artifact-cache", str(tmp_path / "node"), uri=f"file://{folder}", digest=write_manifest(folder).digest
+        )
+    ).ready()
+    assert [line.get("stage") for line in pod.lines] == [None, "mapped", None]
+    answers = []
+    for stage in ("mapped", "full"):
+        async with client.post(pod.url + INFER, data=BODY, headers=JSON) as answer:
+            answers.append((await answer.json())["outputs"][0]["data"][0])
+        if stage == "mapped":
+            assert (await pod.logged("model.loaded"))["stage"] == "full"
+    expected = float((np.array([1, 2, 3], np.float64) @ weights).mean())
+    assert answers == pytest.approx([expected, expected], abs=1e-5)
+
+
+async def test_several_models_share_a_pod(launch, client, artifact, tmp_path):
+    """Listed in a file; each has its own name in paths, index, page and numbers."""
+    folder, digest = artifact
+    one = {"name": "a", "revision": "1", "artifact": {"uri": f"file://{folder}", "digest": digest}}
+    models = tmp_path / "models.json"
+    models.write_text(json.dumps([one, {**one, "revision": "2", "loading": "Lazy"}, {**one, "name": "b"}]))
+    pod = await (await launch(models=models)).ready()
+    for path in ("a", "a/versions/1", "a/versions/2", "b"):
+        async with client.post(f"{pod.url}/v2/models/{path}/infer", data=BODY, headers=JSON) as answer:
+            assert (await answer.json())["outputs"][0]["data"] == [4, 5]
+    async with client.post(f"{pod.url}/v2/repository/index", data=b"{}") as answer:
+        found = await answer.json()
+    assert [(entry["name"], entry["version"], entry["state"]) for entry in found] == [
+        *(("a", "1", "READY"), ("a", "2", "READY"), ("b", "1", "READY"))
+    ]
+    async with client.post(f"{pod.url}/v2/repository/models/a/unload") as answer:
+        assert answer.status == 403
+    async with client.get(f"{pod.url}/") as answer:
+        assert answer.content_type == "text/html"
+        assert "/v2/models/b/infer" in await answer.text()
+    async with client.get(f"{pod.url}/openapi.json") as answer:
+        document = await answer.json()
+    assert document["paths"]["/v2/models/a/infer"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    async with client.get(f"{pod.url}/metrics") as answer:
+        text = await answer.text()
+    assert 'trimtab_serve_requests_total{model="a",revision="2",code="200"} 2' in text
+    assert 'trimtab_serve_loads_total{model="b",revision="1"} 1' in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--models", "models.json"), b"give either --models or --model-name"),
+        (("--cache-ttl", "5s"), b"--cache-ttl needs --cache-entries"),
+    ],
+)
+async def test_options_that_do_not_go_together_are_refused(launch, tmp_path, options, message):
+    """Nothing is silently left out."""
+    (tmp_path / "models.json").write_text("[]")
+    pod = await launch(*(str(tmp_path / option) if option.endswith(".json") else option for option in options))
+    _, said = await asyncio.wait_for(pod.process.communicate(), 20)
+    assert pod.process.returncode == 2
+    assert message in said

@@ -7,6 +7,7 @@ left to the general parser, whose messages say what is wrong.
 from __future__ import annotations
 
 import threading
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ import simdjson
 from trimtab.workloads.serve.datatypes import NUMPY_TYPES, Array
 
 _LEAST_BYTES = 512  # below it the general parser is faster
+_LEAST_ROW = 16
+_MOST_KEYS = 16
 _KEPT_BYTES = 1024 * 1024  # a parser keeps some times the memory of its largest text
 _WIDE = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
 
@@ -56,10 +59,12 @@ def _message(text: bytes, parser: simdjson.Parser) -> dict[str, Any]:
     for key in _keys(document):
         value: Any = document[key]
         if key == "inputs" and isinstance(value, simdjson.Array):
+            if len(value) > _MOST_KEYS:
+                raise _Odd
             brackets += 1
             message[key] = items = []
-            for index in range(len(value)):
-                item, found = _input(value[index])
+            for each in value:
+                item, found = _input(each)
                 items.append(item)
                 brackets += found
         else:
@@ -93,23 +98,29 @@ def _input(item: Any) -> tuple[dict[str, Any], int]:
 def _array(data: Any, kind: str) -> tuple[Array, int]:
     """Return the numbers in the shape of their nesting, and the number of brackets around them."""
     shape: list[int] = []
+    first = data
+    while isinstance(first, simdjson.Array):
+        shape.append(len(first))
+        first = first[0] if shape[-1] else None
+    rows = prod(shape[:-1])
+    if rows * _LEAST_ROW > prod(shape) and rows > 1:
+        raise _Odd  # each row costs as much as some of its numbers
     level = [data]
     brackets = 0
-    while level and isinstance(level[0], simdjson.Array):
-        size = len(level[0])
+    for depth, size in enumerate(shape):
         if any(not isinstance(one, simdjson.Array) or len(one) != size for one in level):
             raise _Odd  # ragged
         brackets += len(level)
-        shape.append(size)
-        if not size or not isinstance(level[0][0], simdjson.Array):
-            break
-        level = [one[index] for one in level for index in range(size)]
+        # By iteration: to reach the element at an index, simdjson passes all those before it.
+        level = [each for one in level for each in one] if depth + 1 < len(shape) else []
     letter, wide = _WIDE[kind]
     return np.frombuffer(data.as_buffer(of_type=letter), wide).reshape(shape), brackets
 
 
 def _keys(value: Any) -> list[str]:
     keys = list(value.keys())
+    if len(keys) > _MOST_KEYS:
+        raise _Odd  # each one is searched for from the start
     if len(set(keys)) != len(keys):
         raise _Odd  # parsers disagree on which one counts
     return keys
