@@ -131,7 +131,6 @@ def run_step(placed: PlacedStep, model: Model, context: Context) -> tuple[Model,
     Raises:
         Stalled: StepFailed, StepHadNoEffect or InvalidSpec, naming the field.
     """
-    step = placed.step
     torch.manual_seed(context.seed)
     try:
         return _carried_out(placed, model, context)
