@@ -33,7 +33,7 @@ def a_report():
     after = before + np.random.default_rng(1).normal(scale=0.5, size=before.shape)
     times = np.random.default_rng(2).gamma(4, 0.02, 200)
     trials = [
-        {"title": f"t{i}", "latencyMs": 1 + i / 3, "bytes": 1000 * i, "drop": 0.03 - i / 200, "feasible": i > 2}
+        {"title": f"t{i}", "ratio": 0.3 + i / 6, "bytes": 1000 * i, "drop": 0.03 - i / 200, "feasible": i > 2}
         for i in range(6)
     ]
     return {

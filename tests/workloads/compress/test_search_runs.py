@@ -2,9 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
+import skops.io
+import torch
 import yaml
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import RandomForestClassifier
 from stops import StopAt
+from transformers import BertConfig, BertModel
 
 from trimtab.api.guardrail import Verdict
 from trimtab.api.runs import RunSpec
@@ -128,3 +134,55 @@ def test_a_space_that_a_graph_cannot_do(of_a_graph, execute):
         execute(of_a_graph(space=[{"prune": {"sparsity": "50%"}}]))
     with pytest.raises(Stalled, match=r"spec\.compression\.search: 10 samples are too few to compare recipes on"):
         execute(of_a_graph(samples=40))
+
+
+def test_throughput_of_a_transformer(request_for, execute, tmp_path):
+    """A folder of transformers, judged by its embeddings: batches are timed, the limit of single requests holds."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    config = BertConfig(vocab_size=60, max_position_embeddings=16, **sizes)
+    BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "bert")
+    draw = np.random.default_rng(0)
+    arrays = {f"input_ids_{split}": draw.integers(1, 60, size=(120, 8)) for split in ("train", "test")}
+    arrays |= {name.replace("input_ids", "attention_mask"): np.ones_like(ids) for name, ids in arrays.items()}
+    np.savez(tmp_path / "texts.npz", **arrays)
+    promise = {"metric": "CosineSimilarity", "maxDrop": "5pp", "maxLatency": "10s"}
+    spec = request_for(
+        source={"uri": (tmp_path / "bert").as_uri()},
+        guardrail={"dataset": {"uri": (tmp_path / "texts.npz").as_uri()}, **promise},
+        compression={
+            "search": {
+                "objective": "Throughput",
+                "strategy": "Random",
+                "trials": 1,
+                "space": [{"quantize": {"scheme": "INT8Dynamic"}}],
+            }
+        },
+        allowCode=False,
+    )
+    result = execute(spec)
+    assert result.guardrail.verdict is Verdict.PASSED
+    assert "limit 10000 ms" in result.guardrail.message
+    search = report_of(result, tmp_path / "report")["search"]
+    assert [trial["outcome"] for trial in search["trials"]] == ["Measured", "Measured"]
+    assert search["compared"] == "30 of 120 training samples"
+
+
+def test_a_search_for_an_estimator_of_scikit_learn(request_for, execute, tmp_path):
+    """Trees have nothing to quantize: every recipe says so, and the original is delivered in the better engine."""
+    x, y = load_breast_cancer(return_X_y=True)
+    x = x.astype(np.float32)
+    skops.io.dump(RandomForestClassifier(5, max_depth=4, random_state=0).fit(x, y), tmp_path / "model.skops")
+    np.savez(tmp_path / "table.npz", x_test=x, y_test=y)
+    spec = request_for(
+        source={"uri": (tmp_path / "model.skops").as_uri()},
+        guardrail={"dataset": {"uri": (tmp_path / "table.npz").as_uri()}, "maxDrop": "5pp"},
+        compression={"search": {"objective": "Latency", "trials": 4}},
+        allowCode=False,
+    )
+    result = execute(spec)
+    assert result.guardrail.verdict is Verdict.PASSED
+    report = report_of(result, tmp_path / "report")
+    assert result.recipe in ([], ["compile"])
+    assert report["search"]["trials"][0]["drop"] == 0
+    assert report["search"]["compared"] == "142 of the guardrail's 569 samples, which do not judge"

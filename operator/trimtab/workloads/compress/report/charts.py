@@ -118,7 +118,7 @@ def _of_search(report: Report) -> list[Chart]:
 
 
 def _is_placed(trial: dict[str, Any]) -> bool:
-    return trial.get("latencyMs") is not None and trial.get("drop") is not None
+    return trial.get("ratio") is not None and trial.get("drop") is not None
 
 
 def _pareto(axes: Axes, search: dict[str, Any]) -> None:
@@ -130,23 +130,24 @@ def _pareto(axes: Axes, search: dict[str, Any]) -> None:
             sizes = [20 + 160 * float(trial.get("bytes") or 0) / largest for trial in some]
             axes.scatter(*_places(some), s=sizes, color=colour, alpha=0.6, linewidths=0)
             axes.scatter([], [], s=30, color=colour, alpha=0.6, linewidths=0, label=label)
-    front = sorted((trials[index] for index in search.get("front", []) if _is_placed(trials[index])), key=_latency_of)
+    front = sorted((trials[index] for index in search.get("front", []) if _is_placed(trials[index])), key=_ratio_of)
     if len(front) > 1:
         axes.plot(*_places(front), color=INK, linewidth=1, linestyle=":")
     chosen = search.get("chosen")
     axes.margins(0.12)
     if isinstance(chosen, int) and _is_placed(trials[chosen]):
         axes.scatter(*_places([trials[chosen]]), s=110, marker="*", color=_VERDICT["Passed"], label="chosen", zorder=3)
-    axes.set(xlabel="median latency, ms", ylabel="drop, percentage points")
+    axes.axvline(1, color=BEFORE, linewidth=1)
+    axes.set(xlabel="latency, in the original's in this engine", ylabel="drop, percentage points")
     _legend(axes)
 
 
 def _places(trials: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    return [_latency_of(trial) for trial in trials], [float(trial["drop"]) * 100 for trial in trials]
+    return [_ratio_of(trial) for trial in trials], [float(trial["drop"]) * 100 for trial in trials]
 
 
-def _latency_of(trial: dict[str, Any]) -> float:
-    return float(trial["latencyMs"])
+def _ratio_of(trial: dict[str, Any]) -> float:
+    return float(trial["ratio"])
 
 
 def _of_confusion(report: Report) -> list[Chart]:
