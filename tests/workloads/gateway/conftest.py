@@ -168,6 +168,10 @@ class World:
 
     # processes
 
+    def host(self):
+        """Return an address that nobody else uses."""
+        return draw_host()
+
     async def replica(self, **options):
         replica = Replica(draw_host(), **options)
         await replica.start()
@@ -201,6 +205,27 @@ class World:
     async def proxy_command(self, command):
         with Proxy(self.directory) as proxy:
             assert await proxy.change([command])
+
+    @contextlib.asynccontextmanager
+    async def second(self):
+        """Open another pod of the gateway, which is told the same."""
+        directory = self.directory.parent / "second"
+        directory.mkdir()
+        listener = Listener(draw_host(), 8080, "default")
+        other = World(directory, listener, self.session, self.stack, self.models, self.slices, self.placed)
+        try:
+            await other.start_proxy()
+            await other.start_agent()
+            (model,) = (name for _, name in self.models)
+
+            async def healthy():
+                return EndpointState.HEALTHY in (await other.states(model)).values()
+
+            await other.until(healthy)
+            yield other
+        finally:
+            await other.stop_agent()
+            await other.kill_proxy()
 
     # what one sees
 

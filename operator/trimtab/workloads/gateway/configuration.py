@@ -17,6 +17,7 @@ CONFIG_FILE = "haproxy.cfg"
 ADMIN_SOCKET = "admin.sock"
 MASTER_SOCKET = "master.sock"
 
+RETRY_HEADER = "Trimtab-Retry"
 READY_PATH = "/gateway/ready"
 
 # fd-hard-limit instead of maxconn: HAProxy derives maxconn from the smaller of it and `ulimit -n`, whereas a maxconn
@@ -145,6 +146,8 @@ frontend traffic
     bind {listener.bind}
     http-request return status 200 content-type text/plain string ready if {{ path {READY_PATH} }}
 {latency.REQUEST_RULES.rstrip()}
+    # What was never sent may always be; what a replica may have begun is the caller's to decide.
+    http-request disable-l7-retry if {{ req.hdr({RETRY_HEADER}) -m str -i never }}
     # The path names the model; where it does not, the host does: <model> or <model>.<namespace>[.…]
     http-request set-var(txn.host) req.hdr(host),field(1,:),lower
     http-request set-var(txn.model) var(txn.host),field(1,.) if {{ var(txn.host) -m reg {local} }}
