@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.planning.runs import run_key
 from trimtab.planning.support import refusals
 
 OPENVINO = {"steps": [{"compile": {"engine": "OpenVino"}}, {"quantize": {"scheme": "INT8"}}]}
@@ -55,3 +56,16 @@ def test_an_engine_that_the_model_is_not_for_is_refused_before_the_run(compressi
     """A run of an hour should not end in a pod that cannot serve its result."""
     (refusal,) = found(compression, engine)
     assert refusal.startswith(f"spec.serving.engine: {message}")
+
+
+def test_the_engine_is_part_of_the_key_where_a_preset_chooses_by_it(make):
+    """Another engine is another recipe of a preset; steps say themselves what they compile for."""
+
+    def keys(compression, *engines):
+        specs = [make.spec(compression=compression, serving={"engine": engine}) for engine in engines]
+        return [run_key(spec, "file:///a") for spec in specs]
+
+    assert len(set(keys({"preset": "Fast"}, "Auto", "OnnxRuntime", "OpenVino"))) == 3
+    assert len(set(keys(OPENVINO, "Auto", "OpenVino"))) == 1
+    unset = run_key(make.spec(compression={"preset": "Fast"}), "file:///a")
+    assert keys({"preset": "Fast"}, "Auto") == [unset]
