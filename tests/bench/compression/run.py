@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,14 +24,19 @@ import building
 import judging
 import measuring
 import table
-from compressing import REFERENCE, TOOLS, Variant, variants
+from compressing import APART, REFERENCE, TOOLS, Variant, variants
 from samples import Data
 
 from trimtab.workloads.compress.machine import this_machine
 
-QUICK = {"models": ("tabular", "resnet18"), "tools": ("plain", "ort"), "rounds": 3}
+QUICK: dict[str, Any] = {
+    "models": ("tabular", "resnet18"),
+    "tools": ("plain", "ort", "nncf", "ours"),
+    "variants": ("plain-onnxruntime", "plain-openvino", "ort-static", "nncf-quantize", "ours-fast"),
+    "rounds": 3,
+}
+USUAL: dict[str, Any] = {"models": building.MODELS, "tools": tuple(TOOLS), "variants": None, "rounds": 9}
 LIBRARIES = ("torch", "torchao", "onnxruntime", "openvino", "nncf", "transformers")
-INC = "2.6"
 
 
 def main() -> None:
@@ -63,8 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compress-only", action="store_true")
     parser.add_argument("--quick", action="store_true", help="two small models and few rounds, about three minutes")
     chosen = parser.parse_args()
-    usual = QUICK if chosen.quick else {"models": building.MODELS, "tools": tuple(TOOLS), "rounds": 9}
-    for name, value in usual.items():
+    for name, value in (QUICK if chosen.quick else USUAL).items():
         if getattr(chosen, name) is None:
             setattr(chosen, name, value)
     chosen.tools = list(dict.fromkeys(("plain", *chosen.tools)))
@@ -93,12 +98,8 @@ def _paces(latency: measuring.Latency, name: str) -> dict[str, Any]:
     for batch, pace in latency.paces.get(name, {}).items():
         ratio, spread = pace.ratio(latency.paces[REFERENCE][batch])
         found |= {f"ratio_{batch}": ratio, f"iqr_{batch}": spread, f"turns_{batch}": pace.turns}
-        found[f"latency_{batch}"] = ratio * _median(latency.paces[REFERENCE][batch].turns)
+        found[f"latency_{batch}"] = ratio * statistics.median(latency.paces[REFERENCE][batch].turns)
     return found
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def _machine(threads: int, rounds: int) -> dict[str, Any]:
@@ -109,7 +110,8 @@ def _machine(threads: int, rounds: int) -> dict[str, Any]:
         "threads": threads,
         "rounds": rounds,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: metadata.version(name) for name in LIBRARIES} | {"neural-compressor": INC},
+        "versions": {name: metadata.version(name) for name in LIBRARIES},
+        "environments": APART,
     }
 
 

@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 def document(results: dict[str, Any]) -> str:
-    parts = [_summary(results["models"])]
+    parts = [_machine(results["machine"]), _summary(results["models"])]
     for name, model in results["models"].items():
         parts += [f"### {name}", _table(model["variants"])]
     return "\n\n".join(parts) + "\n"
@@ -28,6 +28,14 @@ def best(rows: list[Row], metric: str, *, ours: bool) -> Row | None:
         row for row in rows if row["variant"].startswith(OURS) is ours and metric in row and row["drop"] <= LIMIT + 1e-9
     ]
     return min(found, key=lambda row: float(row[metric]), default=None)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    versions = [f"{name} {version}" for name, version in machine["versions"].items()]
+    versions += [packages[0].replace("==", " ") for packages in machine["environments"].values()]
+    vnni = "with" if machine["vnni"] else "without"
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+    return f"{machine['cpu']} {vnni} VNNI, {threads}, {machine['rounds']} rounds; {', '.join(versions)}."
 
 
 def _summary(models: dict[str, Any]) -> str:

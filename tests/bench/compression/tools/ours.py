@@ -29,10 +29,10 @@ def make(variant: str, model: Path, into: Path) -> Made:
     spec = into / "spec.json"
     spec.write_text(json.dumps(request, indent=1))
     command = [sys.executable, "-c", CODE, "compress", "run", "--spec", str(spec)]
-    with (into / "run.log").open("w") as log:
-        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=log, text=True, check=False)
-    (into / "run.out").write_text(ended.stdout)
-    result = json.loads(ended.stdout.splitlines()[-1])
+    said = into / "run.out"
+    with said.open("w") as out, (into / "run.log").open("w") as log:
+        subprocess.run(command, stdout=out, stderr=log, check=False)  # its last line says how it ended
+    result = json.loads(said.read_text().splitlines()[-1])
     if "artifact" not in result:
         raise RuntimeError(f"{result['reason']}: {result['message']}")
     folder = Path(urlparse(result["artifact"]["uri"]).path)
