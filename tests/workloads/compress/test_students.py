@@ -1,15 +1,22 @@
 """What a student is, and what it follows besides the teacher's answers."""
 
 import json
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_model
 from stops import StopAt
+from transformers import BertConfig, BertForSequenceClassification
 
+from trimtab.api.compression import Step
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
+from trimtab.workloads.compress.datasets import Samples
+from trimtab.workloads.compress.recipe import PlacedStep
+from trimtab.workloads.compress.sources.huggingface import load_folder
+from trimtab.workloads.compress.sources.students import fetch_students, load_students
 from trimtab.workloads.compress.stopping import Interrupted
 
 BLOCKS = """
@@ -188,3 +195,54 @@ def test_students_that_do_not_load(request_of, execute, pupil, student, message)
     with pytest.raises(Stalled) as caught:
         execute(request_of(student={"uri": pupil.as_uri()} | student))
     assert message in caught.value.message
+
+
+def placed(uri, **student):
+    step = Step.model_validate({"distill": {"student": {"uri": uri, **student}}})
+    return (PlacedStep(step, "spec.compression.steps[0].distill", 0),)
+
+
+def test_a_students_code_needs_permission_too(pupil, tmp_path):
+    """As that of a source, and by its own field; nothing of it has run."""
+    with pytest.raises(Stalled) as caught:
+        fetch_students(placed(pupil.as_uri(), entrypoint="pupil_model:small"), False, tmp_path)
+    assert caught.value.reason == Reason.CODE_NOT_ALLOWED
+    assert caught.value.message.startswith(
+        f"spec.compression.steps[0].distill.student: {pupil.as_uri()} runs code when"
+    )
+
+
+def a_bert(folder, layers, labels=3):
+    """Save a tiny classifier of texts."""
+    torch.manual_seed(layers)
+    config = BertConfig(
+        vocab_size=60,
+        hidden_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+        num_labels=labels,
+        architectures=["BertForSequenceClassification"],
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder.as_uri()
+
+
+@pytest.mark.parametrize(("labels", "message"), [(3, None), (4, "answers with [4] per sample, the source with [3]")])
+def test_a_student_may_be_a_folder_of_transformers(tmp_path, labels, message):
+    """Without any permission, since none of its code runs; it has to answer as the teacher does."""
+    ids = np.random.default_rng(0).integers(1, 60, size=(4, 6))
+    samples = Samples({"input_ids": ids, "attention_mask": np.ones_like(ids)}, None)
+    a_bert(tmp_path / "teacher", 2)
+    teacher, _ = load_folder(tmp_path / "teacher", "teacher")
+    fetched = fetch_students(placed(a_bert(tmp_path / "student", 1, labels)), False, tmp_path / "fetched")
+    with ExitStack() as owned:
+        if message is None:
+            (student,) = load_students(fetched, teacher, samples, owned).values()
+            sizes = [sum(p.numel() for p in network.parameters()) for network in (student, teacher)]
+            assert sizes[0] < sizes[1]
+        else:
+            with pytest.raises(Stalled) as caught:
+                load_students(fetched, teacher, samples, owned)
+            assert message in caught.value.message
