@@ -64,14 +64,15 @@ def chosen(preset, observed):
             [{"prune": {"method": "Structured", "sparsity": "50%"}}, {"distill": {"epochs": 10}}, INT8, OPENVINO],
         ),
         (
-            Preset.BALANCED,
+            Preset.SMALLEST,
             seen(Family.TRANSFORMER),
-            [{"prune": {"method": "Layers", "sparsity": "33%"}}, {"distill": {"epochs": 2}}, INT8, OPENVINO],
+            [{"prune": {"method": "Layers", "sparsity": "33%"}}, {"distill": {"epochs": 5}}, INT8, OPENVINO],
         ),
+        (Preset.BALANCED, seen(Family.TRANSFORMER), [INT8, OPENVINO]),
         (Preset.BALANCED, seen(Family.DEPTHWISE), [INT8, OPENVINO]),
         (Preset.BALANCED, seen(Family.CONVOLUTIONAL, trainable=False), [INT8, OPENVINO]),
         (Preset.BALANCED, seen(Family.CONVOLUTIONAL, training_samples=150), [INT8, OPENVINO]),
-        (Preset.BALANCED, seen(Family.TRANSFORMER, labelled=False), [INT8, OPENVINO]),
+        (Preset.SMALLEST, seen(Family.TRANSFORMER, labelled=False), [INT8, OPENVINO]),
     ],
 )
 def test_a_preset_fits_the_model_and_its_data(preset, observed, steps):

@@ -61,8 +61,7 @@ class Chosen:
 _CHANNELS = "channels go, since engines are as much faster as there are fewer"
 _BLOCKS = "whole layers go: each costs the same, and those around it learn to do without"
 _PRUNED: dict[tuple[Preset, Family], tuple[PruneMethod, str, str]] = {
-    (Preset.BALANCED, Family.TRANSFORMER): (PruneMethod.LAYERS, "33%", _BLOCKS),
-    (Preset.SMALLEST, Family.TRANSFORMER): (PruneMethod.LAYERS, "50%", _BLOCKS),
+    (Preset.SMALLEST, Family.TRANSFORMER): (PruneMethod.LAYERS, "33%", _BLOCKS),
     (Preset.BALANCED, Family.CONVOLUTIONAL): (PruneMethod.STRUCTURED, "50%", _CHANNELS),
     (Preset.SMALLEST, Family.CONVOLUTIONAL): (PruneMethod.STRUCTURED, "75%", _CHANNELS),
     (Preset.SMALLEST, Family.DEPTHWISE): (PruneMethod.STRUCTURED, "25%", f"{_CHANNELS}; few, since layers are thin"),
@@ -101,7 +100,7 @@ def _smaller(preset: Preset, seen: Observed) -> tuple[tuple[Step, ...], tuple[st
     if not seen.labelled:
         return (), ("not pruned: the answers themselves are judged, and a pruned network gives others",)
     if (preset, seen.family) not in _PRUNED:
-        return (), (f"not pruned: a {seen.family} is as thin as it can be at little loss; preset Smallest dares more",)
+        return (), (f"not pruned: a {seen.family} has little to spare; preset Smallest dares more",)
     method, share, reason = _PRUNED[preset, seen.family]
     epochs = _epochs(preset, seen)
     steps = (Step(prune=Prune(method=method, sparsity=share)), Step(distill=Distill(epochs=epochs)))
