@@ -58,8 +58,8 @@ class Chosen:
     reasons: tuple[str, ...]
 
 
-_CHANNELS = "channels go, since engines are as much faster as there are fewer"
-_BLOCKS = "whole layers go: each costs the same, and those around it learn to do without"
+_CHANNELS = "engines are as much faster as there are fewer"
+_BLOCKS = "each costs the same, and those around it learn to do without"
 _PRUNED: dict[tuple[Preset, Family], tuple[PruneMethod, str, str]] = {
     (Preset.SMALLEST, Family.TRANSFORMER): (PruneMethod.LAYERS, "33%", _BLOCKS),
     (Preset.BALANCED, Family.CONVOLUTIONAL): (PruneMethod.STRUCTURED, "50%", _CHANNELS),
