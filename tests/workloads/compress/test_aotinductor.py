@@ -26,7 +26,7 @@ from trimtab.workloads.compress.pipeline import Run
 from trimtab.workloads.compress.stopping import Stop
 from trimtab.workloads.serve import engine_torch
 from trimtab.workloads.serve.engine import load_runner
-from trimtab.workloads.serve.loading import load
+from trimtab.workloads.serve.loading import fetched, load_fetched
 
 AOT = {"compile": {"engine": "AotInductor"}}
 CODE = "from torch import nn\ndef build(): return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))\n"
@@ -107,11 +107,12 @@ def test_a_compiled_network_says_the_same_and_serves(compiled, tiny):
     config = json.loads((folder / "config.json").read_text())
     assert config["engine"] == "Torch"
     assert config["cpu"]["isa"] in {"x86-64-v3", "x86-64-v4", "aarch64"}
-    loaded = load(lambda: folder, 1, 4)
-    assert loaded.spec.engine is Engine.TORCH
+    found = fetched(lambda: folder)
+    assert found.spec.engine is Engine.TORCH
+    run = load_fetched(found, 1, 4)
     with np.load(tiny[1]) as data:
         for rows in (1, 2, 5):
-            (answer,) = loaded.run({"input": data["x_test"][:rows]})
+            (answer,) = run({"input": data["x_test"][:rows]})
             assert answer.argmax(1).tolist() == data["y_test"][:rows].tolist()
 
 
@@ -159,7 +160,7 @@ def test_a_package_with_a_changed_byte_is_never_loaded(compiled, tmp_path):
         return tmp_path / "pod"
 
     with pytest.raises(Stalled) as caught:
-        load(fetch, 1, 1)
+        load_fetched(fetched(fetch), 1, 1)
     assert caught.value.reason == Reason.ARTIFACT_CORRUPT
 
 

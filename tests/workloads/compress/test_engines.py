@@ -19,7 +19,7 @@ from trimtab.workloads.compress.graph import optimise
 from trimtab.workloads.compress.openvino import coverage, layers, read_onnx, write_ir
 from trimtab.workloads.compress.report import read_report
 from trimtab.workloads.compress.stopping import Interrupted, Stop
-from trimtab.workloads.serve.loading import load
+from trimtab.workloads.serve import loading
 
 INT8 = {"quantize": {"scheme": "INT8"}}
 OPENVINO = {"compile": {"engine": "OpenVino"}}
@@ -54,9 +54,9 @@ def test_a_model_compiled_for_openvino_says_the_same_there(execute, request_for,
         "config.json", "manifest.json", "model.bin", "model.xml"
     ]  # fmt: skip
     assert report["steps"][0]["facts"] == {"engine": "OpenVino", "bytes": result.artifact.bytes}
-    loaded = load(lambda: folder, 1, 4)
-    assert loaded.spec.engine is Engine.OPEN_VINO
-    assert loaded.run({"input": digits[:3]})[0].shape == (3, 10)
+    found = loading.fetched(lambda: folder)
+    assert found.spec.engine is Engine.OPEN_VINO
+    assert loading.load_fetched(found, 1, 4)({"input": digits[:3]})[0].shape == (3, 10)
 
 
 @pytest.mark.integration
@@ -152,4 +152,4 @@ def test_compiling_for_onnx_runtime_fuses_beforehand(execute, request_for, fetch
     assert float(result.guardrail.drop.removesuffix("pp")) == 0
     optimise(folder / "model.onnx", folder / "again.onnx")
     assert (folder / "again.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
-    assert load(lambda: folder, 1, 4).spec.engine is Engine.ONNX_RUNTIME
+    assert loading.fetched(lambda: folder).spec.engine is Engine.ONNX_RUNTIME

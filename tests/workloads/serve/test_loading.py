@@ -10,7 +10,7 @@ import pytest
 import structlog
 from onnx import TensorProto, helper
 
-from trimtab.workloads.serve.loading import load
+from trimtab.workloads.serve.loading import fetched, load_fetched
 
 
 @pytest.fixture
@@ -32,6 +32,6 @@ def pooled(tmp_path):
 def test_a_model_that_does_not_take_the_guessed_size_is_served_all_the_same(pooled):
     """Only where every size is known a failing warm-up says that the model is broken."""
     with structlog.testing.capture_logs() as lines:
-        loaded = load(lambda: pooled, threads=1, max_batch=4)
-    assert loaded.run({"x": np.ones((2, 1, 8, 8), np.float32)})[0].ravel().tolist() == [1, 1]
+        run = load_fetched(fetched(lambda: pooled), threads=1, max_batch=4)
+    assert run({"x": np.ones((2, 1, 8, 8), np.float32)})[0].ravel().tolist() == [1, 1]
     assert [(line["event"], line["rows"]) for line in lines] == [("warmup.skipped", 1), ("warmup.skipped", 4)]

@@ -39,13 +39,6 @@ class Fetched(NamedTuple):
         return sum(path.stat().st_size for path in self.folder.glob(f"{self.model.stem}.*"))
 
 
-class Loaded(NamedTuple):
-    """A model that can be run."""
-
-    spec: ModelSpec
-    run: Run
-
-
 def fetched(fetch: Callable[[], Path], engine: Engine = Engine.AUTO) -> Fetched:
     """Fetch an artifact and read what it says; `engine` is the one that it must be for, Auto takes any.
 
@@ -57,17 +50,6 @@ def fetched(fetch: Callable[[], Path], engine: Engine = Engine.AUTO) -> Fetched:
     spec = read_spec(folder)
     require_engine(spec, engine)
     return Fetched(folder, spec)
-
-
-def load(fetch: Callable[[], Path], threads: int, max_batch: int, engine: Engine = Engine.AUTO) -> Loaded:
-    """Fetch an artifact, load its model and run it once with one row and once with `max_batch`.
-
-    Raises:
-        Stalled: The artifact cannot be served.
-        NotYet: It could not be fetched now.
-    """
-    found = fetched(fetch, engine)
-    return Loaded(found.spec, load_fetched(found, threads, max_batch))
 
 
 def load_fetched(found: Fetched, threads: int, max_batch: int) -> Run:
