@@ -34,6 +34,13 @@ class Refusal(NamedTuple):
 
 
 SCHEMES = ("file", "s3")
+# What the runtimes of other devices take, so that a run for CPUs can make it.
+_TAKEN_BY = {
+    Device.GPU: "ONNX Runtime with CUDA takes the model.onnx of a recipe without a compile step",
+    Device.NPU: "OpenVINO's NPU plugin takes what quantize: {scheme: INT8} and compile: {engine: OpenVino} make",
+    Device.FPGA: "FINN and Vitis AI take ONNX with QDQ nodes: quantize: {scheme: INT8} without a compile step",
+    Device.TPU: "TPUs take StableHLO, which no step writes",
+}
 _COMPILED_FOR = {
     Engine.ONNX_RUNTIME: CompileEngine.ONNX_RUNTIME,
     Engine.OPEN_VINO: CompileEngine.OPEN_VINO,
@@ -96,7 +103,8 @@ def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
             remedy = "use width or depth, or give it in steps"
             yield Refusal(f"{where}.distill.student.uri", step.distill.student.uri, remedy)
     if compression.target.device is not Device.CPU:
-        yield Refusal("spec.compression.target.device", compression.target.device.value, "use CPU")
+        device = compression.target.device
+        yield Refusal("spec.compression.target.device", device.value, f"use CPU; {_TAKEN_BY[device]}")
     if compression.workers > 1 and search is not None:
         remedy = "use 1: its recipes are compared by times that are taken in one pod"
         yield Refusal("spec.compression.workers", f"{compression.workers} with a search", remedy)

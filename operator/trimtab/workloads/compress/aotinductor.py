@@ -89,12 +89,12 @@ def require_compiler(field: str) -> None:
 
 
 def compile_network(
-    network: nn.Module, samples: Samples, target: Path, free: Mapping[str, Sequence[int]] | None, device: str
+    network: nn.Module, samples: Samples, target: Path, free: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, Any]:
     """Write a network as model.pt2 and, beside it, JSON of what the package takes and needs; return that JSON.
 
-    `samples` gives the form of the inputs and `free` their free dimensions, as for `network.export_network`; `device`
-    is cpu or cuda. The number of threads is left open: each pod has its own.
+    `samples` gives the form of the inputs and `free` their free dimensions, as for `network.export_network`. The
+    number of threads is left open: each pod has its own.
 
     Raises:
         Stalled: StepFailed, it cannot be exported or compiled, or the package says something else.
@@ -102,22 +102,16 @@ def compile_network(
     flags = processor()[1]
     level = level_of(platform.machine(), flags)
     form = export_form(samples, free)
-    network.eval().to(device)
-    moved = tuple(tensor.to(device) for tensor in form.args), {k: v.to(device) for k, v in form.kwargs.items()}
     try:
         with quiet_libraries():
-            program = torch.export.export(network, *moved, dynamic_shapes=form.dynamic)
+            program = torch.export.export(network.eval(), form.args, form.kwargs, dynamic_shapes=form.dynamic)
             extra = _compile(program, target, level)
     except Exception as error:
         # Whatever the compiler stumbles over: torch has no common base for it.
         raise not_exported(error) from error
-    finally:
-        network.to("cpu")
     types = dict(zip(form.inputs, (str(array.dtype) for array in samples.inputs.values()), strict=True))
     needs = {
         "torch": torch.__version__,
-        "device": device,
-        **({"capability": list(torch.cuda.get_device_capability())} if device != "cpu" else {}),
         "cpu": {"isa": level.name, "flags": sorted(level.flags | _flags_of(extra, flags))},
         "inputs": [
             {"name": name, "datatype": _datatype(types[name]), "shape": list(shape)}

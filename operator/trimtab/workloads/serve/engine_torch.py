@@ -23,8 +23,6 @@ from trimtab.workloads.serve.cpus import processor
 from trimtab.workloads.serve.datatypes import NUMPY_TYPES
 from trimtab.workloads.serve.engine import Array, InputForm, first_line
 
-CUDA = "cuda"
-
 
 class TorchRunner:
     """A network that AOTInductor compiled."""
@@ -33,7 +31,6 @@ class TorchRunner:
         form = _form(path)
         _require_torch(path, form["torch"])
         _require_processor(path, form)
-        self._device = form["device"]
         try:
             # What torch offers on top unpickles other parts of such archives; this reads the library alone.
             self._package: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # noqa: SLF001
@@ -58,13 +55,13 @@ class TorchRunner:
         if not getattr(self._told, "threads", False):  # OpenMP keeps the number of threads per calling thread
             torch.set_num_threads(self._threads)
             self._told.threads = True
-        given = [torch.from_numpy(_owned(feeds[tensor["name"]])).to(self._device) for tensor in self._inputs]
+        given = [torch.from_numpy(_owned(feeds[tensor["name"]])) for tensor in self._inputs]
         found = dict(zip(self.outputs, self._package.boxed_run(given), strict=True))
-        return [found[name].numpy(force=True) for name in (self.outputs if outputs is None else outputs)]
+        return [found[name].numpy() for name in (self.outputs if outputs is None else outputs)]
 
 
 def _form(path: Path) -> dict[str, Any]:
-    """Return what model.json says: torch, device, cpu, inputs and outputs of the package."""
+    """Return what model.json says: torch, cpu, inputs and outputs of the package."""
     beside = path.with_suffix(".json")
     try:
         form: dict[str, Any] = json.loads(beside.read_bytes())
@@ -86,8 +83,6 @@ def _require_torch(path: Path, wanted: str) -> None:
 
 
 def _require_processor(path: Path, form: Mapping[str, Any]) -> None:
-    if form["device"] == CUDA:
-        _require_gpu(path, form["capability"])
     model, flags = processor()
     missing = sorted(set(form["cpu"]["flags"]) - flags)
     if missing:
@@ -97,26 +92,6 @@ def _require_processor(path: Path, form: Mapping[str, Any]) -> None:
             f"{', '.join(missing)}: let replicas and Job run on one kind of node (spec.capacity.pools, "
             "spec.compression.job.pool), or compile for OnnxRuntime or OpenVino",
         )
-
-
-def _require_gpu(path: Path, wanted: list[int]) -> None:
-    here = list(torch.cuda.get_device_capability()) if torch.cuda.is_available() else None
-    if here is None:
-        raise Stalled(
-            Reason.NOT_SUPPORTED,
-            f"{path.name} was compiled for a GPU: needs an image with a CUDA build of torch {torch.__version__}, and "
-            "spec.serving.accelerator",
-        )
-    if here != wanted:
-        raise Stalled(
-            Reason.NOT_SUPPORTED,
-            f"{path.name} was compiled for GPUs of compute capability {_dotted(wanted)}, and this one has "
-            f"{_dotted(here)}: let replicas and Job run on one kind of GPU (spec.serving.accelerator.nodeSelector)",
-        )
-
-
-def _dotted(capability: list[int]) -> str:
-    return ".".join(str(part) for part in capability)
 
 
 def _require_forms(inputs: list[dict[str, Any]], feeds: Mapping[str, Array]) -> None:

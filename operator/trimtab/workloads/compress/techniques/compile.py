@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +55,7 @@ def _for_aotinductor(model: Model, context: Context) -> tuple[Model, dict[str, A
     from trimtab.workloads.compress.aotinductor import compile_network
 
     target = context.folder / f"compiled-{context.index}.pt2"
-    network = copy.deepcopy(context.network(model))
-    needs = compile_network(network, context.data.evaluation, target, context.free, "cpu")
+    needs = compile_network(context.network(model), context.data.evaluation, target, context.free)
     return Model(compiled=target), {"instructions": needs["cpu"]["isa"]}
 
 
