@@ -12,7 +12,7 @@ import pytest
 
 from trimtab.api.runs import EXIT_GROUP_ENDED, EXIT_INTERRUPTED, EXIT_OK
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 STEPS = [{"finetune": {"epochs": 8, "augment": ["Rotate"]}}, {"prune": {"sparsity": "50%"}}, {"distill": {"epochs": 6}}]
 
 
