@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ MOST_STARTS = 12
 """Of the process; each trial that kills it does so twice."""
 SHARE = 0.9
 """Of the container's memory that the process may take: at all of it, the kernel ends both, and there is no word."""
+_ASKING = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S = 0.2  # how often its memory is looked at
 _PR_SET_PDEATHSIG = 1
 _UNLIMITED = 2**62  # cgroup v1 says no limit with a number near this
@@ -47,10 +48,11 @@ def supervise(run: Callable[[], int], limit: int | None, gave_up: Callable[[Deat
     """
     asked: list[int] = []
     for start in range(1, MOST_STARTS + 1):
-        child = os.fork()
-        if child == 0:
-            _be_child(run)
-        with _signals_go_on_to(child, asked):
+        with _signals_go_on(asked) as began:
+            child = os.fork()
+            if child == 0:
+                _be_child(run)
+            began(child)
             for_memory = _watch(child, limit)
             status = os.waitpid(child, 0)[1]
         if os.WIFEXITED(status):
@@ -66,6 +68,9 @@ def _be_child(run: Callable[[], int]) -> None:
     """Carry out the run and leave without what the parent's interpreter does at its end."""
     code = 1
     try:
+        for number in _ASKING:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKING)
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nobody would take the result
         code = run()
@@ -76,15 +81,24 @@ def _be_child(run: Callable[[], int]) -> None:
 
 
 @contextmanager
-def _signals_go_on_to(child: int, asked: list[int]) -> Iterator[None]:
+def _signals_go_on(asked: list[int]) -> Iterator[Callable[[int], None]]:
+    """Pass signals on to the process that the yielded function is told; until then they wait."""
+    children: list[int] = []
+
     def go_on(number: int, frame: FrameType | None) -> None:
         del frame
         asked.append(number)
-        os.kill(child, number)
+        with suppress(ProcessLookupError):  # it ended in this moment
+            os.kill(children[0], number)
 
-    former = {number: signal.signal(number, go_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    def began(child: int) -> None:
+        children.append(child)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKING)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING)
+    former = {number: signal.signal(number, go_on) for number in _ASKING}
     try:
-        yield
+        yield began
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
