@@ -56,7 +56,7 @@ SEARCH = {"objective": "Size", "strategy": "Grid", "trials": 3, "space": [*STEPS
 
 
 def test_killed_searches_choose_the_same_model(request_for, execute, customer, tmp_path):
-    """SIGTERM in a trial that trains, death of its process, SIGKILL of all: the bytes of an undisturbed search."""
+    """SIGTERM, death of its process, SIGKILL of all, in trials that train: the bytes of an undisturbed search."""
 
     def spec(name):
         return request_for(
@@ -79,7 +79,7 @@ def test_killed_searches_choose_the_same_model(request_for, execute, customer, t
 
     plan = [
         ("trial 2", subprocess.Popen.terminate),
-        ("trial 4", kill_its_child),
+        ("trial 2", kill_its_child),
         ("trial 4", subprocess.Popen.kill),
     ]
     codes = []
