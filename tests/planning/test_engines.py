@@ -32,11 +32,11 @@ def found(compression, engine):
         ({"preset": "Fast"}, "OpenVino"),
         (OPENVINO, "Auto"),
         (OPENVINO, "OpenVino"),
-        (SEARCH, "OpenVino"),
+        (SEARCH, "OnnxRuntime"),
     ],
 )
 def test_an_engine_that_fits_is_taken(compression, engine):
-    """Auto always fits; a preset keeps to what is asked for, and a search may still choose any."""
+    """Auto always fits; presets and searches keep to what is asked for."""
     assert found(compression, engine) == []
 
 
@@ -50,6 +50,7 @@ def test_an_engine_that_fits_is_taken(compression, engine):
         ),
         (OPENVINO, "OnnxRuntime", "OnnxRuntime for a model compiled for OpenVino is not supported by this version"),
         ({"preset": "Fast"}, "Torch", "Torch "),
+        (SEARCH, "OpenVino", "OpenVino with a search is not supported by this version; use Auto or OnnxRuntime: "),
     ],
 )
 def test_an_engine_that_the_model_is_not_for_is_refused_before_the_run(compression, engine, message):
@@ -58,14 +59,15 @@ def test_an_engine_that_the_model_is_not_for_is_refused_before_the_run(compressi
     assert refusal.startswith(f"spec.serving.engine: {message}")
 
 
-def test_the_engine_is_part_of_the_key_where_a_preset_chooses_by_it(make):
-    """Another engine is another recipe of a preset; steps say themselves what they compile for."""
+def test_the_engine_is_part_of_the_key_where_a_recipe_is_found_for_it(make):
+    """Another engine is another recipe of a preset or a search; steps say themselves what they compile for."""
 
     def keys(compression, *engines):
         specs = [make.spec(compression=compression, serving={"engine": engine}) for engine in engines]
         return [run_key(spec, "file:///a") for spec in specs]
 
     assert len(set(keys({"preset": "Fast"}, "Auto", "OnnxRuntime", "OpenVino"))) == 3
+    assert len(set(keys(SEARCH, "Auto", "OnnxRuntime"))) == 2
     assert len(set(keys(OPENVINO, "Auto", "OpenVino"))) == 1
     unset = run_key(make.spec(compression={"preset": "Fast"}), "file:///a")
     assert keys({"preset": "Fast"}, "Auto") == [unset]

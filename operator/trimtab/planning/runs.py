@@ -39,8 +39,8 @@ def run_key(spec: OptimizedModelSpec, output: str) -> str:
 
 
 def _chooses_engine(spec: OptimizedModelSpec) -> bool:
-    """Whether the recipe is a preset's, which keeps to the engine that is to serve."""
-    return spec.compression.preset not in {None, Preset.NONE}
+    """Whether the recipe is found, by a preset or a search, which keeps to the engine that is to serve."""
+    return spec.compression.search is not None or spec.compression.preset not in {None, Preset.NONE}
 
 
 def output_uri(spec: OptimizedModelSpec, settings: Settings) -> str:

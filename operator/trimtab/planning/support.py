@@ -177,8 +177,11 @@ def _guardrail(spec: OptimizedModelSpec) -> Iterator[Refusal]:
 
 
 def _engine(spec: OptimizedModelSpec) -> Iterator[Refusal]:
-    """Refuse an engine that the steps do not compile for; a preset keeps to it, and a search may yet choose any."""
+    """Refuse an engine that the steps do not compile for; presets and searches keep to the one that is named."""
     wanted, compression = spec.serving.engine, spec.compression
+    if compression.search is not None and wanted not in {Engine.AUTO, Engine.ONNX_RUNTIME}:
+        remedy = "use Auto or OnnxRuntime: a search starts from the original in ONNX Runtime and may deliver it"
+        yield Refusal("spec.serving.engine", f"{wanted} with a search", remedy)
     keeps = compression.preset not in {None, Preset.NONE} and wanted is not Engine.TORCH
     if wanted is not Engine.AUTO and compression.search is None and not keeps:
         compiled = [step.compile.engine for step in compression.steps or () if step.compile is not None]

@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel
 
 from trimtab.api.guardrail import Verdict
 from trimtab.api.runs import RunSpec
+from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
 from trimtab.store import join, open_artifact
 from trimtab.workloads.compress.report import REPORT_FOLDER, read_report
@@ -95,6 +96,15 @@ def test_our_own_space_without_training_data(of_a_graph, execute, tmp_path):
     assert trials[0]["samples"] == 150
     assert result.guardrail.samples <= 450
     assert "Bonferroni" in result.guardrail.message
+
+
+def test_a_search_keeps_to_the_engine_that_is_to_serve(of_a_graph, execute, tmp_path):
+    """What another engine would run is not tried at all."""
+    space = [{"quantize": {"scheme": "INT8WeightOnly"}}, {"compile": {"engine": "OpenVino"}}]
+    spec = of_a_graph(strategy="Grid", space=space).model_copy(update={"engine": Engine.ONNX_RUNTIME})
+    result = execute(spec)
+    recipes = [trial["recipe"] for trial in report_of(result, tmp_path / "report")["search"]["trials"]]
+    assert [[next(iter(step)) for step in recipe] for recipe in recipes] == [[], ["quantize"]]
 
 
 def test_a_stopped_search_ends_with_the_same_recipe(of_a_graph, execute, tmp_path, capsys):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from trimtab.api.compression import Objective, Preset, Search, Step, Strategy
+from trimtab.api.compression import CompileEngine, Objective, Preset, Search, Step, Strategy
 from trimtab.api.conditions import Reason
 from trimtab.api.quantities import seconds
 from trimtab.api.runs import RunSpec
+from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
 from trimtab.store import bytes_digest
 from trimtab.workloads.compress.carrying import Carrier, Start
@@ -212,10 +213,10 @@ class SearchRun:
 
     def _accepts(self, options: tuple[Option, ...]) -> bool:
         try:
-            self._placed([option.step for option in options])
+            placed = self._placed([option.step for option in options])
         except Stalled:
             return False
-        return True
+        return self.spec.engine is Engine.AUTO or all(one.engine is CompileEngine.ONNX_RUNTIME for one in placed)
 
     def _placed(self, steps: list[Step]) -> tuple[PlacedStep, ...]:
         """Return steps as a run of just these places them, so that pasting them back makes the same artifact."""
