@@ -40,6 +40,7 @@ class Replica:
     delay: float = 0.0
     status: int = 200
     answered: int = 0
+    clients: list[str] = field(default_factory=list)
     working: int = 0
     most: int = 0
     gate: asyncio.Event | None = None
@@ -84,6 +85,7 @@ class Replica:
                 await self.gate.wait()
             await asyncio.sleep(self.delay)
             self.answered += 1
+            self.clients.append(", ".join(request.headers.getall("X-Forwarded-For", ())))
             answer = {"model_name": request.match_info["model"], "by": self.address, "bytes": len(body)}
             return web.json_response(answer if self.status < 400 else {"error": "no"}, status=self.status)
         finally:

@@ -36,6 +36,18 @@ async def test_path_first_then_host(world):
             assert response.status == status, host
 
 
+async def test_a_replica_is_told_the_client(world):
+    """Last of X-Forwarded-For, whatever the client claims: replicas share themselves out by it."""
+    replica = await world.replica()
+    world.model("digits")
+    world.endpoint("digits", replica)
+    await world.until_healthy("digits", replica)
+    await world.send("digits", **{"X-Forwarded-For": "10.9.9.9"})
+    claimed, _, seen = replica.clients[-1].rpartition(", ")
+    assert claimed == "10.9.9.9"
+    assert seen.startswith("127.")
+
+
 async def test_a_model_comes_and_goes(world):
     """Unknown is 404, known without a replica 503 with Retry-After, and 404 again when it was deleted."""
     replica = await world.replica()

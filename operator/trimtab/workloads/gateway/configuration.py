@@ -52,6 +52,7 @@ defaults
     timeout http-keep-alive 75s
     option http-buffer-request
     option http-no-delay
+    option forwardfor
     option abortonclose
     option redispatch 1
     option srvtcpka
