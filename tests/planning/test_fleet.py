@@ -81,6 +81,25 @@ def test_fragmented_room_is_no_room() -> None:
     assert found.desired == 3
 
 
+def test_accelerators_are_packed_like_cpus() -> None:
+    """Two of three devices each: a node's third stays free, and room in use counts."""
+    gpus = pool(accelerator={"resource": "nvidia.com/gpu", "perNode": 3}, limits={"maxNodes": 9})
+    two, one = (Request(0.1, 1, {"nvidia.com/gpu": count}) for count in (2, 1))
+    assert new_nodes([one, two, two, one], SHAPE, devices=gpus.spec.accelerator) == 2
+    assert new_nodes([two, one], SHAPE) == 0
+    used = Node("a", "spot", False, ("m",), two)
+    found, _ = order(gpus, SHAPE, Held([two], [one, two]), [used], PoolMemory(), ordered=1, hold_s=30, now=0)
+    assert found.desired == 2
+
+
+def test_too_many_accelerators_are_said() -> None:
+    """Devices asked for, devices there."""
+    gpus = pool(accelerator={"resource": "nvidia.com/gpu", "perNode": 1})
+    held = Held([], [Request(0.5, 2**30, {"nvidia.com/gpu": 2})])
+    found, _ = order(gpus, SHAPE, held, [], PoolMemory(), ordered=0, hold_s=30, now=0)
+    assert "asks for 0.5 CPU and 1.0 GiB, 2 nvidia.com/gpu, a node has 1 and 4.0 GiB, 1 nvidia.com/gpu" in found.reason
+
+
 def test_what_fits_nowhere_is_said() -> None:
     """Size asked for, size offered, what to do."""
     held = Held([], [Request(2.0, 2**30)])
@@ -165,3 +184,23 @@ def test_capacity_types_and_names_are_kept_apart() -> None:
     pools = [pool("spot"), pool("other"), pool("od", kind="OnDemand")]
     held = assign([demand(2, pools=frozenset({"other"})), demand(1, CapacityType.ON_DEMAND)], pools, [])
     assert sizes(held) == {"spot": 0, "other": 2, "od": 1}
+
+
+@pytest.mark.parametrize(
+    ("devices", "named", "found"),
+    [
+        pytest.param({"nvidia.com/gpu": 2}, (), "gpus", id="enough of them"),
+        pytest.param({}, (), "cpus", id="dear nodes are left alone"),
+        pytest.param({}, ("gpus",), "gpus", id="unless they are named"),
+        pytest.param({"google.com/tpu": 1}, (), None, id="nobody has it"),
+    ],
+)
+def test_accelerators_choose_the_pool(devices: dict[str, float], named: tuple[str, ...], found: str | None) -> None:
+    """Weight decides only between pools that fit."""
+    pools = [
+        pool("single", weight=3, accelerator={"resource": "nvidia.com/gpu", "perNode": 1}),
+        pool("gpus", weight=2, accelerator={"resource": "nvidia.com/gpu", "perNode": 4}),
+        pool("cpus", weight=1),
+    ]
+    asked = Demand("m", CapacityType.SPOT, 1, Request(0.1, 1, devices), frozenset(named))
+    assert [name for name, count in sizes(assign([asked], pools, [])).items() if count] == ([found] if found else [])

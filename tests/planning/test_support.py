@@ -21,12 +21,6 @@ LABELS = {"labels": {"matchLabels": {"pool": "spot"}}}
             "leave it out; the provider's own nodes have types",
         ),
         (
-            {"accelerator": {"resource": "nvidia.com/gpu", "perNode": 1}},
-            "spec.accelerator",
-            "nvidia.com/gpu",
-            "leave it out; models are served on CPUs",
-        ),
-        (
             {"provider": {"karpenter": {"nodePool": "spot"}}},
             "spec.provider.karpenter",
             "this provider",
@@ -45,6 +39,18 @@ def test_what_a_pool_cannot_do_is_refused_by_name(extra, field, value, remedy) -
 def test_a_pool_of_labels_is_taken() -> None:
     """Nothing is refused that works."""
     assert pool_refusals(CapacityPoolSpec.model_validate({"capacityType": "Spot", "provider": LABELS})) == []
+
+
+def test_an_accelerator_that_nothing_uses_is_refused() -> None:
+    """Devices are dear."""
+    spec = {
+        "source": {"uri": "s3://models/digits"},
+        "compression": {"preset": "None"},
+        "guardrail": {"dataset": {"uri": "s3://data/digits.npz"}},
+        "serving": {"accelerator": {"resource": "nvidia.com/gpu"}},
+    }
+    (found,) = refusals(OptimizedModelSpec.model_validate(spec))
+    assert str(found).startswith("spec.serving.accelerator: nvidia.com/gpu with target.device CPU, where nothing")
 
 
 @pytest.mark.parametrize(

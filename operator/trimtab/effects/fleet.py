@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -167,7 +168,7 @@ class Fleet:
             if pool:
                 zone = node["metadata"]["labels"].get(ZONE_LABEL) if node else None
                 own = used.get(name, [])
-                together = Request(sum(r.cpu for _, r in own), sum(r.memory for _, r in own))
+                together = _sum([request for _, request in own])
                 found.append(Node(name, pool, name in doomed, tuple(w for w, _ in own), together, zone))
         return found
 
@@ -222,10 +223,18 @@ def _generation(body: Object | None) -> int:
 
 
 def _request(pod: Object) -> Request:
-    cpu = memory = 0.0
+    found = []
     for container in pod.get("containers") or ():
         resources = container.get("resources") or {}
         requests = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-        cpu += amount(requests.get("cpu", 0))
-        memory += amount(requests.get("memory", 0))
-    return Request(cpu, memory)
+        # Of extended resources, and of nothing else, the names have a domain.
+        devices = {name: amount(count) for name, count in requests.items() if "/" in name}
+        found.append(Request(amount(requests.get("cpu", 0)), amount(requests.get("memory", 0)), devices))
+    return _sum(found)
+
+
+def _sum(requests: list[Request]) -> Request:
+    devices: Counter[str] = Counter()
+    for request in requests:
+        devices.update(request.devices)
+    return Request(sum(r.cpu for r in requests), sum(r.memory for r in requests), dict(devices))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trimtab.api.base import CapacityType
-from trimtab.api.capacity import CapacityPool, Embedded
+from trimtab.api.capacity import CapacityPool, Embedded, PoolAccelerator
 from trimtab.api.quantities import amount, human_bytes
 
 
@@ -17,6 +17,13 @@ class Request:
     cpu: float
     memory: float
     """Bytes."""
+    devices: Mapping[str, float] = field(default_factory=dict)
+    """Accelerators by resource name."""
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        """All of it, and its place among the node's pods, by resource name."""
+        return {"cpu": self.cpu, "memory": self.memory, "pods": 1.0, **self.devices}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +121,14 @@ def order(
     limits = pool.spec.limits
     doomed = sum(1 for node in nodes if node.doomed)
     in_use = [node for node in nodes if not node.doomed and node.used_by]
-    wanted = len(in_use) + new_nodes(held.waiting, shape, in_use)
+    devices = pool.spec.accelerator
+    wanted = len(in_use) + new_nodes(held.waiting, shape, in_use, devices)
     needed = min(limits.max_nodes, max(limits.min_nodes, wanted))
     empty = tuple(sorted(node.name for node in nodes if not node.doomed and not node.used_by))
     staying = max(0, ordered - doomed)
     if needed >= staying:
-        reason = f"{len(held.placed) + len(held.waiting)} replicas need {needed} nodes{_too_large(held.waiting, shape)}"
+        reason = f"{len(held.placed) + len(held.waiting)} replicas need {needed} nodes"
+        reason += _too_large(held.waiting, _size(shape, devices))
         return PoolOrder(pool.name, needed + doomed, (), reason), PoolMemory()
     since = memory.surplus_since if memory.surplus_since is not None else now
     free = min(staying - needed, len(empty))
@@ -131,54 +140,71 @@ def order(
     return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory()
 
 
-def new_nodes(requests: Sequence[Request], shape: Embedded, in_use: Sequence[Node] = ()) -> int:
+def new_nodes(
+    requests: Sequence[Request],
+    shape: Embedded,
+    in_use: Sequence[Node] = (),
+    devices: PoolAccelerator | None = None,
+) -> int:
     """Return the nodes to add that hold the requests, first-fit by decreasing size; room of `in_use` goes first.
 
     A pod that is too large for any node adds none.
     """
-    size = [amount(shape.cpu), amount(shape.memory), float(shape.pods)]
-    rooms = [
-        [size[0] - node.used.cpu, size[1] - node.used.memory, size[2] - len(node.used_by)]
-        for node in sorted(in_use, key=lambda node: node.name)
-    ]
-    for request in sorted(requests, key=lambda r: (r.cpu, r.memory), reverse=True):
+    size = _size(shape, devices)
+    rooms = []
+    for node in sorted(in_use, key=lambda node: node.name):
+        used = {**node.used.amounts, "pods": float(len(node.used_by))}
+        rooms.append({name: whole - used.get(name, 0.0) for name, whole in size.items()})
+    for request in sorted(requests, key=lambda r: (sum(r.devices.values()), r.cpu, r.memory), reverse=True):
         if not _has_room(size, request):
             continue
         room = next((room for room in rooms if _has_room(room, request)), None)
         if room is None:
-            rooms.append(room := list(size))
-        room[0] -= request.cpu
-        room[1] -= request.memory
-        room[2] -= 1
+            rooms.append(room := dict(size))
+        for name, taken in request.amounts.items():
+            room[name] -= taken
     return len(rooms) - len(in_use)
 
 
-def _has_room(room: Sequence[float], request: Request) -> bool:
+def _size(shape: Embedded, devices: PoolAccelerator | None) -> dict[str, float]:
+    """Return what a node has, by resource name."""
+    size = {"cpu": amount(shape.cpu), "memory": amount(shape.memory), "pods": float(shape.pods)}
+    return size if devices is None else {**size, devices.resource: float(devices.per_node)}
+
+
+def _has_room(room: Mapping[str, float], request: Request) -> bool:
     # Thousandths of a CPU add up inexactly as floats; a millionth of one is no CPU.
-    return room[0] + 1e-6 >= request.cpu and room[1] >= request.memory and room[2] >= 1
+    return all(room.get(name, -1.0) + 1e-6 >= taken for name, taken in request.amounts.items())
 
 
-def _too_large(requests: Sequence[Request], shape: Embedded) -> str:
-    size = [amount(shape.cpu), amount(shape.memory), float(shape.pods)]
+def _too_large(requests: Sequence[Request], size: Mapping[str, float]) -> str:
     large = next((request for request in requests if not _has_room(size, request)), None)
     if large is None:
         return ""
+    asked = "".join(f", {count:g} {name}" for name, count in large.devices.items())
+    has = "".join(f", {size.get(name, 0):g} {name}" for name in large.devices)
     return (
-        f"; a replica asks for {large.cpu:g} CPU and {human_bytes(large.memory)}, a node has {size[0]:g} and "
-        f"{human_bytes(size[1])}: lower spec.serving.resources or offer larger nodes"
+        f"; a replica asks for {large.cpu:g} CPU and {human_bytes(large.memory)}{asked}, a node has {size['cpu']:g} "
+        f"and {human_bytes(size['memory'])}{has}: lower spec.serving.resources or offer larger nodes"
     )
 
 
 def _fits(demand: Demand, pool: CapacityPool) -> bool:
-    allowed = not demand.pools or pool.name in demand.pools
-    return allowed and pool.spec.capacity_type is demand.capacity_type
+    named = pool.name in demand.pools
+    if pool.spec.capacity_type is not demand.capacity_type or (demand.pools and not named):
+        return False
+    devices = pool.spec.accelerator
+    offered = {devices.resource: devices.per_node} if devices is not None else {}
+    if demand.request.devices:
+        return all(offered.get(name, 0) >= count for name, count in demand.request.devices.items())
+    return devices is None or named
 
 
 def _first_with_room(pools: Sequence[CapacityPool], held: Mapping[str, Held], request: Request) -> CapacityPool | None:
     for pool in pools:
         shape = pool.spec.provider.embedded
         together = [*held[pool.name].placed, *held[pool.name].waiting, request]
-        if shape is None or new_nodes(together, shape) <= pool.spec.limits.max_nodes:
+        if shape is None or new_nodes(together, shape, devices=pool.spec.accelerator) <= pool.spec.limits.max_nodes:
             return pool
     return pools[0] if pools else None
 

@@ -10,7 +10,7 @@ from trimtab.api.capacity import CapacityPool
 from trimtab.api.gateway import EndpointState, ModelStats
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import seconds
-from trimtab.planning import autoscale, capacity, signals, zones
+from trimtab.planning import accelerators, autoscale, capacity, signals, zones
 from trimtab.planning.snapshot import Snapshot
 
 # Whoever asks for a scale-down sooner than a window lasts gets a shorter window, down to two panic windows.
@@ -84,8 +84,7 @@ def capacity_per_replica(spec: OptimizedModelSpec, traffic: ModelStats | None) -
 
 def usable_pools(snapshot: Snapshot, spec: OptimizedModelSpec) -> tuple[CapacityPool, ...]:
     """Return the pools that a model may use."""
-    named = set(spec.capacity.pools)
-    return tuple(pool for pool in snapshot.pools if not named or pool.name in named)
+    return accelerators.usable(spec, snapshot.pools)
 
 
 def _split(

@@ -73,8 +73,6 @@ def pool_refusals(spec: CapacityPoolSpec) -> list[Refusal]:
     if spec.instance_types:
         remedy = "leave it out; the provider's own nodes have types"
         found.append(Refusal("spec.instanceTypes", ", ".join(spec.instance_types), remedy))
-    if spec.accelerator is not None:
-        found.append(Refusal("spec.accelerator", spec.accelerator.resource, "leave it out; models are served on CPUs"))
     if spec.interruption.queue_url is not None:
         found.append(Refusal("spec.interruption.queueUrl", "SQS", "name the taints that mean a notice instead"))
     return found
@@ -195,8 +193,9 @@ def _engine(spec: OptimizedModelSpec) -> Iterator[Refusal]:
 def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     serving = spec.serving
     yield from _engine(spec)
-    if serving.accelerator is not None:
-        yield Refusal("spec.serving.accelerator", serving.accelerator.resource, "leave it out")
+    if serving.accelerator is not None and spec.compression.target.device is Device.CPU:
+        value = f"{serving.accelerator.resource} with target.device CPU, where nothing would use it,"
+        yield Refusal("spec.serving.accelerator", value, "set compression.target.device, or leave it out")
     if serving.min_replicas == 0 and serving.scaling.idle_after is None:
         remedy = "set it: after so long without a request there is no replica"
         yield Refusal("spec.serving.scaling.idleAfter", "minReplicas 0 without it", remedy)

@@ -10,7 +10,7 @@ from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.runs import RunResult, RunSpec
 from trimtab.api.status import GuardrailStatus, RevisionStatus, RunPhase, RunStatus
 from trimtab.errors import NotYet, Stalled, TrimtabError
-from trimtab.planning import runs, support
+from trimtab.planning import accelerators, runs, support
 from trimtab.planning.manifests.job import compression_job
 from trimtab.planning.manifests.serving import revision_hash
 from trimtab.planning.plan import Action, Announce, Apply, Delete
@@ -65,6 +65,7 @@ def admitted(snapshot: Snapshot) -> OptimizedModelSpec:
     if missing:
         because = "; ".join(f"{name}: {snapshot.bad_pools.get(name, 'no such CapacityPool')}" for name in missing)
         raise Stalled(Reason.NO_POOL, f"spec.capacity.pools: {because}; create the pool or correct the name")
+    accelerators.require_offered(snapshot.spec, snapshot.pools)
     if snapshot.name_taken:
         name = snapshot.key.name
         raise Stalled(
@@ -101,7 +102,9 @@ def _begin(
         return Target(outcome.status, guardrail, problem=problem, actions=(*superseded, delete))
     name = run_name(wanted.model, wanted.key)
     started = Announce(Reason.RUN_STARTED, f"run {name} compresses {spec.source.uri}", dedupe=f"{RUN_LABEL}={name}")
-    job = Apply(compression_job(wanted, snapshot.uid, snapshot.settings))
+    accelerator = accelerators.job_accelerator(spec, snapshot.pools)
+    pools = accelerators.job_pools(spec, snapshot.pools)
+    job = Apply(compression_job(wanted, snapshot.uid, snapshot.settings, accelerator, pools))
     return Target(outcome.status, guardrail, problem=problem, actions=(*superseded, job, started))
 
 

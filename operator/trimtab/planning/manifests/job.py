@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from trimtab.api.base import Resources
+from trimtab.api.capacity import CapacityPool
 from trimtab.api.names import HOST_LABEL, JOB_UID_LABEL, POOL_LABEL, RUN_LABEL, Key, labels, run_name
 from trimtab.api.quantities import seconds
 from trimtab.api.runs import EXIT_GROUP_ENDED, EXIT_INPUT, JOB_ENVIRONMENT, RUN_ENVIRONMENT, RunSpec
+from trimtab.api.serving import Accelerator
+from trimtab.planning import accelerators
 from trimtab.planning.manifests import pods
 from trimtab.planning.settings import Settings
 
@@ -17,8 +20,16 @@ _GRACE_SECONDS = 25
 _JOB_UID = {"name": JOB_ENVIRONMENT, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}}}
 
 
-def compression_job(spec: RunSpec, uid: str, settings: Settings) -> dict[str, Any]:
+def compression_job(
+    spec: RunSpec,
+    uid: str,
+    settings: Settings,
+    accelerator: Accelerator | None = None,
+    pools: Sequence[CapacityPool] = (),
+) -> dict[str, Any]:
     """Return the Job of a run. Input errors fail it at once, a lost node does not count, the rest is retried.
+
+    Each of its pods gets the `accelerator`, and tolerates the taints of `pools`, which have it.
 
     Several workers are the pods of an Indexed Job. When one is lost, the others end and start again with it, which does
     not count either: only its own end does. The run is done when worker 0 is.
@@ -52,7 +63,7 @@ def compression_job(spec: RunSpec, uid: str, settings: Settings) -> dict[str, An
                 ]
             },
             **workers,
-            "template": {"metadata": {"labels": marks}, "spec": _pod(spec, job.resources, settings)},
+            "template": {"metadata": {"labels": marks}, "spec": _pod(spec, settings, accelerator, pools)},
         },
     }
 
@@ -61,15 +72,23 @@ def _rule(codes: list[int], action: str) -> dict[str, Any]:
     return {"action": action, "onExitCodes": {"containerName": "compress", "operator": "In", "values": codes}}
 
 
-def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str, Any]:
-    pool, workers = spec.compression.job.pool, spec.compression.workers > 1
+def _pod(
+    spec: RunSpec, settings: Settings, accelerator: Accelerator | None, pools: Sequence[CapacityPool]
+) -> dict[str, Any]:
+    job, workers = spec.compression.job, spec.compression.workers > 1
+    chosen = {
+        **({POOL_LABEL: job.pool} if job.pool else {}),
+        **((accelerator.node_selector or {}) if accelerator else {}),
+    }
+    tolerated = accelerators.tolerations(pools)
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         "enableServiceLinks": False,  # variables named after Services would fall among our own
         "securityContext": pods.POD_SECURITY,
-        **({"nodeSelector": {POOL_LABEL: pool}} if pool else {}),
+        **({"nodeSelector": chosen} if chosen else {}),
+        **({"tolerations": tolerated} if tolerated else {}),
         **(_apart(spec.key) if workers else {}),
         "containers": [
             {
@@ -85,7 +104,7 @@ def _pod(spec: RunSpec, given: Resources | None, settings: Settings) -> dict[str
                     *([pods.POD_IP, _JOB_UID] if workers else []),
                 ],
                 **pods.environment_from(spec.source.secret_ref),
-                "resources": pods.resources(given, _DEFAULT_REQUESTS),
+                "resources": pods.resources(job.resources, _DEFAULT_REQUESTS, accelerator),
                 "securityContext": pods.CONTAINER_SECURITY,
                 "volumeMounts": [pods.SCRATCH_MOUNT],
             }

@@ -14,6 +14,7 @@ def node_group(
 ) -> dict[str, Any]:
     """Return the NodeGroup of a pool: `victims` are the nodes to lose first, `zones` where new ones may be."""
     spec = pool.spec
+    devices = {spec.accelerator.resource: str(spec.accelerator.per_node)} if spec.accelerator else {}
     return {
         "apiVersion": "local.trimtab.dev/v1",
         "kind": "NodeGroup",
@@ -23,7 +24,12 @@ def node_group(
             **({"zones": list(zones)} if zones else {}),
             "template": {
                 "labels": {POOL_LABEL: pool.name, CAPACITY_TYPE_LABEL: spec.capacity_type.label},
-                "capacity": {"cpu": str(shape.cpu), "memory": str(shape.memory), "pods": str(shape.pods)},
+                "capacity": {
+                    "cpu": str(shape.cpu),
+                    "memory": str(shape.memory),
+                    "pods": str(shape.pods),
+                    **devices,
+                },
             },
             "bootDelay": shape.boot_delay,
             "notice": spec.interruption.notice,

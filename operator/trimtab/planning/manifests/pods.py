@@ -6,6 +6,7 @@ from typing import Any
 
 from trimtab.api.base import Resources, SecretRef
 from trimtab.api.names import API_VERSION, Key
+from trimtab.api.serving import Accelerator
 
 Manifest = dict[str, Any]
 
@@ -53,6 +54,13 @@ def environment_from(secret: SecretRef | None) -> Manifest:
     return {"envFrom": [{"secretRef": {"name": secret.name}}]} if secret else {}
 
 
-def resources(given: Resources | None, requests: dict[str, int | str]) -> Manifest:
-    """Return a container's resources: what the user said, else `requests`."""
-    return given.wire() if given is not None else {"requests": dict(requests)}
+def resources(
+    given: Resources | None, requests: dict[str, int | str], accelerator: Accelerator | None = None
+) -> Manifest:
+    """Return a container's resources: what the user said, else `requests`, and the devices."""
+    made = given.wire() if given is not None else {"requests": dict(requests)}
+    if accelerator is None:
+        return made
+    # Kubernetes takes no extended resource whose request and limit differ.
+    devices = {accelerator.resource: str(accelerator.count)}
+    return {**made, **{kind: {**made.get(kind, {}), **devices} for kind in ("limits", "requests")}}

@@ -24,8 +24,9 @@ from trimtab.api.names import (
 )
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount, seconds
-from trimtab.api.serving import LoadingMode
+from trimtab.api.serving import Accelerator, LoadingMode
 from trimtab.api.status import ArtifactStatus, RevisionStatus
+from trimtab.planning import accelerators
 from trimtab.planning.manifests import pods
 from trimtab.planning.settings import Settings
 
@@ -47,6 +48,7 @@ def revision_hash(artifact: ArtifactStatus, spec: OptimizedModelSpec, settings: 
         str(spec.compression.target.threads),
         spec.source.secret_ref.name if spec.source.secret_ref else "",
         ",".join(sorted(spec.capacity.pools)),
+        *([serving.accelerator.model_dump_json()] if serving.accelerator else ()),
         *_answering(spec),
     )
 
@@ -106,12 +108,13 @@ def _pod(
     marks: dict[str, str],
 ) -> Manifest:
     drain = seconds(spec.serving.rollout.drain_timeout)
+    accelerator = accelerators.wanted(spec, pools)
     return {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": int(drain) + 10,
         "enableServiceLinks": False,  # variables named after Services would fall among our own
         "securityContext": pods.POD_SECURITY,
-        **_placement(spec, capacity_type, pools),
+        **_placement(spec, capacity_type, pools, accelerator),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -121,12 +124,18 @@ def _pod(
             }
             for key in (ZONE_LABEL, "kubernetes.io/hostname")
         ],
-        "containers": [_container(model, spec, revision, settings)],
+        "containers": [_container(model, spec, revision, settings, accelerator)],
         "volumes": [pods.SCRATCH_VOLUME],
     }
 
 
-def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, settings: Settings) -> Manifest:
+def _container(
+    model: Key,
+    spec: OptimizedModelSpec,
+    revision: RevisionStatus,
+    settings: Settings,
+    accelerator: Accelerator | None,
+) -> Manifest:
     batching = spec.serving.batching
     return {
         "name": "serve",
@@ -150,7 +159,7 @@ def _container(model: Key, spec: OptimizedModelSpec, revision: RevisionStatus, s
         "env": [pods.POD_IP, *pods.SCRATCH_ENV],
         **pods.environment_from(spec.source.secret_ref),
         "ports": [{"name": "http", "containerPort": SERVE_PORT}],
-        "resources": pods.resources(spec.serving.resources, DEFAULT_REQUESTS),
+        "resources": pods.resources(spec.serving.resources, DEFAULT_REQUESTS, accelerator),
         "readinessProbe": {
             "httpGet": {"path": "/v2/health/ready", "port": SERVE_PORT},
             "periodSeconds": 1,
@@ -189,7 +198,20 @@ def _threads(spec: OptimizedModelSpec) -> int:
     return max(1, ceil(amount(limits.get("cpu", requests(spec).get("cpu", 1)))))
 
 
-def _placement(spec: OptimizedModelSpec, capacity_type: CapacityType, pools: tuple[CapacityPool, ...]) -> Manifest:
+def _placement(
+    spec: OptimizedModelSpec,
+    capacity_type: CapacityType,
+    pools: tuple[CapacityPool, ...],
+    accelerator: Accelerator | None,
+) -> Manifest:
+    """Return what ties a pod to the pools of its capacity type, and to the nodes that its accelerator is chosen by."""
+    placement = _to_pools(spec, capacity_type, pools)
+    if accelerator is not None and accelerator.node_selector:
+        placement["nodeSelector"] = {**placement.get("nodeSelector", {}), **accelerator.node_selector}
+    return placement
+
+
+def _to_pools(spec: OptimizedModelSpec, capacity_type: CapacityType, pools: tuple[CapacityPool, ...]) -> Manifest:
     """Return what ties a pod to the pools of its capacity type; nothing where there are no pools."""
     fitting = [pool for pool in pools if pool.spec.capacity_type is capacity_type]
     if not fitting:
@@ -203,9 +225,8 @@ def _placement(spec: OptimizedModelSpec, capacity_type: CapacityType, pools: tup
         if spec.capacity.pools:
             names = [pool.name for pool in fitting]
             placement["affinity"] = {"nodeAffinity": _required(POOL_LABEL, names)}
-    tolerations = [toleration.wire() for pool in fitting for toleration in pool.spec.tolerations]
-    if tolerations:
-        placement["tolerations"] = [t for i, t in enumerate(tolerations) if t not in tolerations[:i]]
+    if tolerations := accelerators.tolerations(fitting):
+        placement["tolerations"] = tolerations
     return placement
 
 
