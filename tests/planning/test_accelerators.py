@@ -43,7 +43,7 @@ def on(make: Any, device: str, accelerator: Any = None, pools: Any = (), job: An
             "output": {"uri": "file:///artifacts"},
             **({"job": job} if job else {}),
         },
-        serving={"accelerator": accelerator} if accelerator else {},
+        serving={"image": "ours/serve:1", **({"accelerator": accelerator} if accelerator else {})},
         capacity={"pools": list(pools)},
     )
 

@@ -361,7 +361,7 @@ class Target(ApiModel):
     """What the model is optimised for."""
 
     device: Device = Device.CPU
-    """Kind of processor."""
+    """What serves the model, and judges it: CPU, GPU with CUDA, NPU with OpenVINO; FPGA by an image of your own."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of one replica; its CPU limit unless set."""
 
@@ -371,6 +371,8 @@ class JobOptions(ApiModel):
 
     pool: DnsName | None = None
     """CapacityPool whose nodes run it; any node unless set."""
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Compression image; the operator's default unless set."""
     deadline: Duration = "2h"
     """The Job is ended after this time."""
     retries: Annotated[int, Field(ge=0, le=20)] = 3

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from trimtab.api.base import ApiModel
+from trimtab.api.base import ApiModel, rules
 from trimtab.api.capacity import Capacity
-from trimtab.api.compression import Compression, Source
+from trimtab.api.compression import Compression, Device, Source
 from trimtab.api.guardrail import Guardrail, Metric
 from trimtab.api.names import MODEL_NAME_MAX, Key
 from trimtab.api.quantities import DecimalString
@@ -40,9 +40,23 @@ class Rerun(ApiModel):
     """Any new text asks for a new run; it is kept in the report."""
 
 
+_UNUSED = "serving.accelerator needs compression.target.device: on CPU nothing uses it"
+
+
 class OptimizedModelSpec(ApiModel):
     """What is wanted."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                (
+                    "!has(self.serving) || !has(self.serving.accelerator) || (has(self.compression.target)"
+                    " && has(self.compression.target.device) && self.compression.target.device != 'CPU')"
+                ),
+                _UNUSED,
+            )
+        )
+    )
     suspend: bool = False
     """No new runs or rollouts; serving goes on."""
     source: Source
@@ -61,6 +75,12 @@ class OptimizedModelSpec(ApiModel):
     """Repeat a run whose inputs did not change."""
     revision_history_limit: Annotated[int, Field(ge=0, le=100)] = 5
     """Old artifacts' revisions kept in status."""
+
+    @model_validator(mode="after")
+    def _used(self) -> Self:
+        if self.serving.accelerator is not None and self.compression.target.device is Device.CPU:
+            raise ValueError(f"{_UNUSED}; set compression.target.device, or leave the accelerator out")
+        return self
 
 
 class OptimizedModel(ApiModel):

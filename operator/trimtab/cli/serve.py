@@ -86,6 +86,13 @@ class _Seconds(click.ParamType[float]):
     help="What the artifact must be for; Auto takes any.",
 )
 @click.option(
+    "--device",
+    type=click.Choice(["CPU", "GPU", "NPU", "FPGA", "TPU"]),
+    default="CPU",
+    envvar="TRIMTAB_SERVE_DEVICE",
+    help="What models run on: GPU is ONNX Runtime with CUDA, NPU is OpenVINO; the others are for images of your own.",
+)
+@click.option(
     "--max-body-bytes",
     type=click.IntRange(1),
     default=64 * 1024 * 1024,
@@ -169,6 +176,7 @@ def serve(
     drain_timeout: float,
     threads: int | None,
     engine: str,
+    device: str,
     max_body_bytes: int,
     max_json_bytes: int,
     grpc_port: int | None,
@@ -186,6 +194,7 @@ def serve(
     Exits with 0 after a drain, 65 when an artifact can never be served, 75 when it could not be fetched now; the
     reason is in the termination message.
     """
+    from trimtab.api.compression import Device
     from trimtab.api.serving import Engine
     from trimtab.cli.logs import configure
     from trimtab.workloads.serve.cache import CacheRules
@@ -229,6 +238,7 @@ def serve(
         grpc_port=grpc_port,
         memory_bytes=memory_budget,
         repository_control=repository_control,
+        device=Device(device),
     )
     with tempfile.TemporaryDirectory(prefix="trimtab-serve-", ignore_cleanup_errors=True) as folder:
         fetching = _Fetching(Path(folder), artifact_cache, artifact_cache_bytes)

@@ -11,6 +11,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.serving import Accelerator
 from trimtab.errors import Stalled
+from trimtab.planning.devices import FOREIGN
 
 JUDGED_ON = frozenset({Device.GPU, Device.NPU})
 """Devices that an engine of ours runs on: the Job needs one, because the verdict is taken there."""
@@ -56,9 +57,16 @@ def require_offered(spec: OptimizedModelSpec, pools: Sequence[CapacityPool]) -> 
     """Check that some pool has what the model wants; a cluster without pools may have it on nodes of its own.
 
     Raises:
-        Stalled: InvalidSpec, a device without a resource to ask for. NoPool, no pool has it, or not the Job's.
+        Stalled: InvalidSpec, a device without a resource to ask for, or without an image that runs on it. NoPool, no
+            pool has it, or not the Job's.
     """
     device = spec.compression.target.device
+    if device in FOREIGN and spec.serving.image is None:
+        raise Stalled(
+            Reason.INVALID_SPEC,
+            f"spec.serving.image: not set, and no image of ours runs on a device of kind {device}; set it to one that "
+            "takes the arguments of trimtab serve and answers over the Open Inference Protocol",
+        )
     accelerator = wanted(spec, pools)
     if accelerator is None:
         if device is Device.CPU:

@@ -33,6 +33,8 @@ def run_key(spec: OptimizedModelSpec, output: str) -> str:
         "rerun": spec.rerun.reason if spec.rerun else "",
         "version": __version__,
     }
+    if spec.compression.job.image is not None:  # what one image cannot do, another may
+        parts["image"] = spec.compression.job.image
     if _chooses_engine(spec) and spec.serving.engine is not Engine.AUTO:
         parts["engine"] = spec.serving.engine.value
     return short_hash(json.dumps(parts, sort_keys=True))

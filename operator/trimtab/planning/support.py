@@ -9,7 +9,6 @@ from trimtab.api.capacity import CapacityPoolSpec
 from trimtab.api.compression import (
     CompileEngine,
     Compression,
-    Device,
     Preset,
     PruneMethod,
     PruneSchedule,
@@ -20,6 +19,7 @@ from trimtab.api.compression import (
 from trimtab.api.guardrail import GuardrailMode, OnFail
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.serving import Engine, ScalingMetric
+from trimtab.planning.devices import objections
 
 
 class Refusal(NamedTuple):
@@ -34,13 +34,6 @@ class Refusal(NamedTuple):
 
 
 SCHEMES = ("file", "s3")
-# What the runtimes of other devices take, so that a run for CPUs can make it.
-_TAKEN_BY = {
-    Device.GPU: "ONNX Runtime with CUDA takes the model.onnx of a recipe without a compile step",
-    Device.NPU: "OpenVINO's NPU plugin takes what quantize: {scheme: INT8} and compile: {engine: OpenVino} make",
-    Device.FPGA: "FINN and Vitis AI take ONNX with QDQ nodes: quantize: {scheme: INT8} without a compile step",
-    Device.TPU: "TPUs take StableHLO, which no step writes",
-}
 _COMPILED_FOR = {
     Engine.ONNX_RUNTIME: CompileEngine.ONNX_RUNTIME,
     Engine.OPEN_VINO: CompileEngine.OPEN_VINO,
@@ -100,9 +93,7 @@ def _compression(spec: OptimizedModelSpec) -> Iterator[Refusal]:
         if step.distill is not None and step.distill.student is not None and step.distill.student.uri is not None:
             remedy = "use width or depth, or give it in steps"
             yield Refusal(f"{where}.distill.student.uri", step.distill.student.uri, remedy)
-    if compression.target.device is not Device.CPU:
-        device = compression.target.device
-        yield Refusal("spec.compression.target.device", device.value, f"use CPU; {_TAKEN_BY[device]}")
+    yield from (Refusal(*objection) for objection in objections(spec))
     if compression.workers > 1 and search is not None:
         remedy = "use 1: its recipes are compared by times that are taken in one pod"
         yield Refusal("spec.compression.workers", f"{compression.workers} with a search", remedy)
@@ -193,9 +184,6 @@ def _engine(spec: OptimizedModelSpec) -> Iterator[Refusal]:
 def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     serving = spec.serving
     yield from _engine(spec)
-    if serving.accelerator is not None and spec.compression.target.device is Device.CPU:
-        value = f"{serving.accelerator.resource} with target.device CPU, where nothing would use it,"
-        yield Refusal("spec.serving.accelerator", value, "set compression.target.device, or leave it out")
     if serving.min_replicas == 0 and serving.scaling.idle_after is None:
         remedy = "set it: after so long without a request there is no replica"
         yield Refusal("spec.serving.scaling.idleAfter", "minReplicas 0 without it", remedy)

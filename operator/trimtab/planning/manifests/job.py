@@ -93,7 +93,7 @@ def _pod(
         "containers": [
             {
                 "name": "compress",
-                "image": settings.compress_image,
+                "image": job.image or settings.compress_image,
                 "args": ["compress", "run"],
                 "env": [
                     {"name": RUN_ENVIRONMENT, "value": spec.model_dump_json(by_alias=True, exclude_none=True)},

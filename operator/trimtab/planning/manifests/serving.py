@@ -7,6 +7,7 @@ from typing import Any
 
 from trimtab.api.base import CapacityType, Resources
 from trimtab.api.capacity import CapacityPool
+from trimtab.api.compression import Device
 from trimtab.api.names import (
     CAPACITY_TYPE_LABEL,
     GATEWAY,
@@ -182,6 +183,8 @@ def _answering(spec: OptimizedModelSpec) -> list[str]:
     """Return the arguments for what is off unless the user says so."""
     serving = spec.serving
     arguments = [] if serving.loading is LoadingMode.EAGER else [f"--loading={serving.loading}"]
+    if spec.compression.target.device is not Device.CPU:
+        arguments.append(f"--device={spec.compression.target.device}")
     if serving.cache is not None:
         arguments.append(f"--cache-entries={serving.cache.entries}")
         if serving.cache.ttl is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from trimtab.api.compression import Device
 from trimtab.errors import Stalled, TrimtabError
 from trimtab.store import complete_artifact, file_sha256, join, open_store, write_manifest
 from trimtab.workloads.compress.datasets import Array, Samples
@@ -85,12 +86,14 @@ class Baselines:
             return 0
 
 
-def baseline_key(model: Path, samples: Samples, machine: Machine) -> str:
-    """Return what a model's answers follow from: its file, the samples, and the arithmetic of machine and libraries."""
+def baseline_key(model: Path, samples: Samples, machine: Machine, device: Device = Device.CPU) -> str:
+    """Return what a model's answers follow from: its file, the samples, and the arithmetic of what runs it."""
     digest = hashlib.sha256(file_sha256(model).encode())
     weights = model.with_suffix(".bin")
     if weights.is_file():
         digest.update(file_sha256(weights).encode())
+    if device is not Device.CPU:
+        digest.update(device.encode())
     digest.update(json.dumps([machine.cpu, machine.threads, machine.vnni, machine.libraries], sort_keys=True).encode())
     for name in sorted(samples.inputs):
         values = np.ascontiguousarray(samples.inputs[name])

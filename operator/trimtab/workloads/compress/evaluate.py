@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.datasets import Array, Samples
@@ -41,13 +42,13 @@ class Latency:
 class Served:
     """A model file as serving runs it; its first output is what it says."""
 
-    def __init__(self, path: Path, threads: int, samples: Samples, field: str) -> None:
+    def __init__(self, path: Path, threads: int, samples: Samples, field: str, device: Device = Device.CPU) -> None:
         """Load a file that shall take such samples; `field` begins messages about it.
 
         Raises:
             Stalled: It cannot be loaded, or takes other inputs.
         """
-        self._runner = load_runner(path, threads)
+        self._runner = load_runner(path, threads, device)
         self._names = [form.name for form in self._runner.inputs]
         given = list(samples.inputs)
         if len(given) != len(self._names) or (len(given) > 1 and set(given) != set(self._names)):
@@ -88,6 +89,11 @@ class Served:
             tick(start / len(samples))
             found.append(self.answer(samples.take(np.arange(start, min(start + size, len(samples))))))
         return np.concatenate(found)
+
+
+def reference_device(target: Device) -> Device:
+    """Return what the original, which is for ONNX Runtime, is asked on."""
+    return Device.GPU if target is Device.GPU else Device.CPU
 
 
 def interleaved_latency(

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import GuardrailMode, Verdict
 from trimtab.api.quantities import drop_limit, fraction, seconds
 from trimtab.api.runs import RunSpec
 from trimtab.api.status import GuardrailStatus
 from trimtab.errors import Stalled
+from trimtab.planning.devices import FOREIGN
 from trimtab.store import join
 from trimtab.workloads.compress.baselines import Baselines, baseline_key
 from trimtab.workloads.compress.data import RunData
-from trimtab.workloads.compress.evaluate import Latency, Served, interleaved_latency
+from trimtab.workloads.compress.evaluate import Latency, Served, interleaved_latency, reference_device
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.metrics import UnscorableError, judgement
 from trimtab.workloads.compress.report.evidence import Outputs, evidence
@@ -52,14 +54,19 @@ def judge(
     stop: Stop,
     tick: Callable[[float, str], None],
 ) -> Finding:
-    """Run both models on the same samples in the serving engine.
+    """Run both models on the same samples in the serving engine, on the device that serves.
+
+    The baseline, in ONNX Runtime, runs on a GPU or a CPU.
 
     Raises:
         Stalled: A model does not take the samples, or answers with something that the metric cannot be told from.
     """
     samples = data.evaluation
-    first = Served(baseline, machine.threads, samples, "spec.source.uri")
-    second = Served(candidate, machine.threads, samples, "the compressed model")
+    target = spec.compression.target.device
+    before_on = reference_device(target)
+    after_on = Device.CPU if target in FOREIGN else target
+    first = Served(baseline, machine.threads, samples, "spec.source.uri", before_on)
+    second = Served(candidate, machine.threads, samples, "the compressed model", after_on)
     latency = interleaved_latency(first, second, samples, time.perf_counter, stop)
     answer = first.answer(samples.first(1))
     classes = int(answer.shape[1]) if answer.ndim == 2 else 0  # a model that gives classes has no scores to count
@@ -70,7 +77,7 @@ def judge(
         data.require_labels_below(classes)
     tick(0.0, f"{len(samples):,} samples")
     kept = Baselines(join(spec.output, spec.model, "baselines"), "spec.compression.output.uri")
-    key = baseline_key(baseline, samples, machine)
+    key = baseline_key(baseline, samples, machine, before_on)
     before = kept.outputs(key, lambda: first.outputs(samples, stop, lambda done: tick(done / 2, "baseline")))
     after = second.outputs(samples, stop, lambda done: tick(0.5 + done / 2, "compressed model"))
     limit, confidence = drop_limit(guardrail.max_drop), fraction(guardrail.confidence)
@@ -83,7 +90,16 @@ def judge(
     except ValueError as error:
         raise Stalled(Reason.INVALID_SPEC, f"spec.guardrail.confidence: {error}") from error
     shown = evidence(Outputs(before, after, samples.y), guardrail)
-    return Finding(_with_latency(judged.status(), spec, latency.candidate_ms), latency, classes, shown)
+    status = _with_place(_with_latency(judged.status(), spec, latency.candidate_ms), target)
+    return Finding(status, latency, classes, shown)
+
+
+def _with_place(status: GuardrailStatus, target: Device) -> GuardrailStatus:
+    """Say where a model was judged that no engine here runs on its device."""
+    if target not in FOREIGN:
+        return status
+    sentence = f"judged in ONNX Runtime on a CPU, which proves nothing of the {target}"
+    return status.model_copy(update={"message": f"{status.message}; {sentence}"})
 
 
 def _with_latency(status: GuardrailStatus, spec: RunSpec, median_ms: float) -> GuardrailStatus:

@@ -51,8 +51,16 @@ def this_machine(threads: int | None, root: Path = Path("/")) -> Machine:
         vnni=bool(flags & {"avx512_vnni", "avx_vnni", "asimddp"}),
         # Arm lists its instructions for BF16 as bf16.
         bf16=bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}),
-        libraries={name: metadata.version(name) for name in _LIBRARIES},
+        libraries={name: _version(name) for name in _LIBRARIES},
     )
+
+
+def _version(name: str) -> str:
+    """Return a library's version; builds for other devices have other names, and are other libraries."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"gpu-{metadata.version(f'{name}-gpu')}"
 
 
 def usable_cpus(root: Path = Path("/")) -> int:

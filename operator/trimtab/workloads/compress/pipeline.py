@@ -21,7 +21,7 @@ from trimtab.workloads.compress.checkpoints import SUFFIX, Checkpoints, Line, fo
 from trimtab.workloads.compress.data import Library, RunData, gather_data, training_at_hand
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.original import find_original, write_original
-from trimtab.workloads.compress.preflight import require_means
+from trimtab.workloads.compress.preflight import require_means, require_target
 from trimtab.workloads.compress.presets import Chosen, Observed, steps_of
 from trimtab.workloads.compress.progress import Reporter, Stage
 from trimtab.workloads.compress.recipe import PlacedStep, content_key, recipe
@@ -79,6 +79,7 @@ class Run:
             Interrupted: The run was asked to end; nothing half-written is visible.
             GroupEnded: Another worker is gone, or was told to stop.
         """
+        require_target(self.spec.compression.target.device)
         fetched = fetch_source(self.spec.source, self.spec.allow_code, self._made("source"))
         library = Library(self._made("data"))
         chosen = self._preset(fetched, library)
@@ -292,14 +293,14 @@ class Run:
         loaded = load_source(fetched, data.evaluation, owned)
         if loaded.graph is not None:
             graph.write_graph(loaded.graph, path)
-            probe(path, data, self.machine.threads)
+            probe(path, data, self.machine.threads, self.spec.compression.target.device)
             return Start(None, 0, {}, path, estimator=loaded.estimator)
         source = loaded.required_network
         outputs = network.outputs_of(source, data.evaluation, fetched.entrypoint or fetched.uri)
         if outputs > 1:
             data.require_labels_below(outputs)
         network.export_network(source, data.evaluation, path, loaded.free)
-        probe(path, data, self.machine.threads)
+        probe(path, data, self.machine.threads, self.spec.compression.target.device)
         return Start(source, outputs, loaded.free, path)
 
     def _candidate(self, model: Model, start: Start, data: RunData, folder: Path) -> Path:

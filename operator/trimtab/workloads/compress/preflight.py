@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trimtab.api.compression import CompileEngine, Precision, Scheme
+from trimtab.api.compression import CompileEngine, Device, Precision, Scheme
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
+from trimtab.planning.devices import FOREIGN
 from trimtab.workloads.compress.machine import Machine
 from trimtab.workloads.compress.recipe import PlacedStep
+from trimtab.workloads.serve.devices import require_device
+
+
+def require_target(device: Device) -> None:
+    """Check that this image can judge what is to run on a device; what it cannot run there, it judges on a CPU.
+
+    Raises:
+        Stalled: NotSupported, it lacks the engine's part for the device.
+    """
+    if device not in FOREIGN:
+        require_device(device)
 
 
 def require_means(steps: Sequence[PlacedStep], machine: Machine) -> None:

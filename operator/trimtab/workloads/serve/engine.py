@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
+from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
+from trimtab.workloads.serve.devices import SUFFIXES, require_device
 
 Array = NDArray[Any]
 
@@ -36,15 +38,15 @@ class Runner(Protocol):
         """Return the named outputs, or all of them, as arrays of the caller's own."""
 
 
-def load_runner(path: Path, threads: int) -> Runner:
-    """Load a model for `threads` CPU threads; the file's suffix tells the engine.
+def load_runner(path: Path, threads: int, device: Device = Device.CPU) -> Runner:
+    """Load a model for `threads` CPU threads, or for another device; the file's suffix tells the engine.
 
     Its memory arena keeps what the largest run needed, so the caller bounds memory by bounding the batch.
 
     Raises:
         ValueError: `threads` is below 1, or no engine takes files with this suffix.
         Stalled: The file is missing, damaged, or uses operators that this engine does not have; or the engine is not
-            installed here.
+            installed here, or does not run on the device.
     """
     if threads < 1:
         raise ValueError(f"threads is {threads}; it must be at least 1")
@@ -53,7 +55,8 @@ def load_runner(path: Path, threads: int) -> Runner:
     if not path.is_file():
         raise Stalled(Reason.ARTIFACT_CORRUPT, f"there is no model at {path}; the artifact must hold {path.name}")
     try:
-        return _LOADERS[path.suffix](path, threads)
+        _require_device(path, device)
+        return _LOADERS[path.suffix](path, threads, device)
     except ModuleNotFoundError as error:
         raise Stalled(
             Reason.NOT_SUPPORTED,
@@ -61,28 +64,40 @@ def load_runner(path: Path, threads: int) -> Runner:
         ) from error
 
 
+def _require_device(path: Path, device: Device) -> None:
+    if device is Device.CPU:
+        return
+    require_device(device)
+    if path.suffix != SUFFIXES[device]:
+        raise Stalled(
+            Reason.NOT_SUPPORTED,
+            f"{path.name} cannot run on a device of kind {device}, which takes *{SUFFIXES[device]}; compress the model "
+            "with this compression.target.device",
+        )
+
+
 # Each engine takes a quarter of a second or more to import: only the one that is needed is.
 
 
-def _onnx(path: Path, threads: int) -> Runner:
+def _onnx(path: Path, threads: int, device: Device) -> Runner:
     from trimtab.workloads.serve.engine_onnx import OnnxRunner
 
-    return OnnxRunner(path, threads)
+    return OnnxRunner(path, threads, device)
 
 
-def _openvino(path: Path, threads: int) -> Runner:
+def _openvino(path: Path, threads: int, device: Device) -> Runner:
     from trimtab.workloads.serve.engine_openvino import OpenVinoRunner
 
-    return OpenVinoRunner(path, threads)
+    return OpenVinoRunner(path, threads, device)
 
 
-def _torch(path: Path, threads: int) -> Runner:
+def _torch(path: Path, threads: int, _device: Device) -> Runner:
     from trimtab.workloads.serve.engine_torch import TorchRunner
 
     return TorchRunner(path, threads)
 
 
-_LOADERS: dict[str, Callable[[Path, int], Runner]] = {".onnx": _onnx, ".xml": _openvino, ".pt2": _torch}
+_LOADERS: dict[str, Callable[[Path, int, Device], Runner]] = {".onnx": _onnx, ".xml": _openvino, ".pt2": _torch}
 
 
 def first_line(error: Exception) -> str:

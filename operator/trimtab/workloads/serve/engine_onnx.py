@@ -8,24 +8,37 @@ from typing import Any
 
 import onnxruntime as ort
 
+from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
+from trimtab.workloads.serve.devices import CUDA
 from trimtab.workloads.serve.engine import Array, InputForm, first_line
 
 _ERROR = 3
+_CPU = "CPUExecutionProvider"
+# As judged: FP32 where the model says FP32, not TF32; and no search for kernels with each new size of a batch.
+_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
 class OnnxRunner:
     """An ONNX file in ONNX Runtime."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, device: Device = Device.CPU) -> None:
         try:
-            self._session = ort.InferenceSession(path, _options(threads), providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(path, _options(threads), providers=_providers(device))
         except Exception as error:
             # ONNX Runtime has an exception class per status code with no common base but Exception.
             raise Stalled(
                 Reason.NOT_SUPPORTED, f"ONNX Runtime {ort.__version__} cannot load {path.name}: {first_line(error)}"
             ) from error
+        if device is Device.GPU and CUDA not in self._session.get_providers():
+            # ONNX Runtime only warns, and goes on without.
+            raise Stalled(
+                Reason.NOT_SUPPORTED,
+                f"ONNX Runtime {ort.__version__} has CUDA, but cannot use it in this pod: no GPU, or no CUDA libraries "
+                "of its version; set spec.serving.accelerator to what brings GPUs into pods, and "
+                "spec.compression.job.image and spec.serving.image to images with CUDA and cuDNN",
+            )
         self.inputs = tuple(InputForm(node.name, _fixed(node.shape)) for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())
 
@@ -45,7 +58,7 @@ class MappedOnnxRunner:
         options = _options(threads)
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(model, options, providers=[_CPU])
 
     def run(self, outputs: list[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
         found: list[Array] = self._session.run(outputs, feeds)
@@ -54,6 +67,13 @@ class MappedOnnxRunner:
 
 def _fixed(shape: list[Any]) -> int | None:
     return shape[0] if shape and isinstance(shape[0], int) else None
+
+
+def _providers(device: Device) -> list[Any]:
+    if device is not Device.GPU:
+        return [_CPU]
+    ort.preload_dlls()  # CUDA and cuDNN where they are Python packages
+    return [(CUDA, _CUDA_OPTIONS), _CPU]  # operators without a kernel for GPUs run on the CPU
 
 
 def _options(threads: int) -> ort.SessionOptions:

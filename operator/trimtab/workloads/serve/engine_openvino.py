@@ -1,4 +1,4 @@
-"""OpenVINO IR (model.xml and model.bin) in OpenVINO's CPU plugin."""
+"""OpenVINO IR (model.xml and model.bin) in OpenVINO's plugins for CPUs and NPUs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
+from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.engine import Array, InputForm, first_line
 
 PRECISION = ["trimtab", "precision"]  # of the graph's runtime information: set where it computes in BF16
 _BF16 = "BF16"
+_PLUGINS = {Device.CPU: "CPU", Device.NPU: "NPU"}
+_NPU = {"PERFORMANCE_HINT": "LATENCY"}
 
 
 class OpenVinoRunner:
-    """A model in OpenVINO IR; its weights are mapped, so that processes share what the plugin does not repack."""
+    """A model in OpenVINO IR; its weights are mapped, so that processes share what the plugin does not repack.
 
-    def __init__(self, path: Path, threads: int) -> None:
+    NPUs take models of one size only: there, rows run one after another.
+    """
+
+    def __init__(self, path: Path, threads: int, device: Device = Device.CPU) -> None:
         if not path.with_suffix(".bin").is_file():
             raise Stalled(
                 Reason.ARTIFACT_CORRUPT, f"there are no weights beside {path}; the artifact must hold {path.stem}.bin"
@@ -29,12 +35,16 @@ class OpenVinoRunner:
             core = ov.Core()
             core.set_property({"ENABLE_MMAP": True})
             graph = core.read_model(path)
-            model = core.compile_model(graph, "CPU", _properties(threads, _precision(core, graph, path)))
+            self.inputs = tuple(InputForm(port.any_name, _fixed(port)) for port in graph.inputs)
+            self._single = device is Device.NPU and any(form.batch is None for form in self.inputs)
+            if self._single:
+                _one_row(graph, path)
+            properties = _properties(threads, _precision(core, graph, path)) if device is Device.CPU else _NPU
+            model = core.compile_model(graph, _PLUGINS[device], properties)
         except RuntimeError as error:
             raise Stalled(
                 Reason.NOT_SUPPORTED, f"OpenVINO {ov.__version__} cannot load {path.name}: {_blamed(error)}"
             ) from error
-        self.inputs = tuple(InputForm(port.any_name, _fixed(port)) for port in model.inputs)
         self.outputs = tuple(port.any_name for port in model.outputs)
         self._ports = {name: index for index, port in enumerate(model.outputs) for name in port.names}
         self._request = model.create_infer_request()
@@ -42,6 +52,13 @@ class OpenVinoRunner:
 
     def run(self, outputs: list[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
         wanted = [self._ports[name] for name in (self.outputs if outputs is None else outputs)]
+        if not self._single:
+            return self._run(wanted, feeds)
+        count = min((len(array) for array in feeds.values()), default=0)
+        rows = [self._run(wanted, {name: array[i : i + 1] for name, array in feeds.items()}) for i in range(count)]
+        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+    def _run(self, wanted: list[int], feeds: Mapping[str, Array]) -> list[Array]:
         with self._alone:
             # Inputs are read in place; the default copies outputs, which the next run would overwrite.
             try:
@@ -49,6 +66,23 @@ class OpenVinoRunner:
             except RuntimeError as error:
                 raise RuntimeError(_blamed(error)) from error
         return [np.asarray(found[index]) for index in wanted]
+
+
+def _one_row(graph: ov.Model, path: Path) -> None:
+    """Fix a graph to one row.
+
+    Raises:
+        Stalled: NotSupported, other sizes are free, too.
+    """
+    shapes = {port: ov.PartialShape([1, *list(port.partial_shape)[1:]]) for port in graph.inputs}
+    for port, shape in shapes.items():
+        if shape.is_dynamic:
+            raise Stalled(
+                Reason.NOT_SUPPORTED,
+                f"{path.name}: input '{port.any_name}' takes {port.partial_shape}, and NPUs take fixed sizes only; "
+                "export the source with fixed sizes behind the first, or use another compression.target.device",
+            )
+    graph.reshape(shapes)
 
 
 def _fixed(port: ov.ConstOutput) -> int | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.errors import NotYet
 from trimtab.workloads.serve.api import InferenceApi, Phase, Status
@@ -47,6 +48,8 @@ class Settings:
     """What the models may take together; None: all there is."""
     repository_control: bool = False
     """Whether clients may load and unload."""
+    device: Device = Device.CPU
+    """What the models run on."""
 
 
 class Interrupted(Exception):  # noqa: N818 - what a second signal means
@@ -81,6 +84,7 @@ async def serve(settings: Settings, fetch: Fetch, clock: Clock) -> None:
             clock,
             memory_bytes=settings.memory_bytes,
             control=settings.repository_control,
+            device=settings.device,
         )
         owned.callback(repository.close)
         inference = owned.enter_context(contextlib.closing(HttpInference(clock, trace, settings.max_json_bytes)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
@@ -52,7 +53,7 @@ def fetched(fetch: Callable[[], Path], engine: Engine = Engine.AUTO) -> Fetched:
     return Fetched(folder, spec)
 
 
-def load_fetched(found: Fetched, threads: int, max_batch: int) -> Run:
+def load_fetched(found: Fetched, threads: int, max_batch: int, device: Device = Device.CPU) -> Run:
     """Load a model and run it once with one row and once with `max_batch`.
 
     Raises:
@@ -62,7 +63,7 @@ def load_fetched(found: Fetched, threads: int, max_batch: int) -> Run:
     from trimtab.workloads.serve.engine import load_runner
 
     spec = found.spec
-    runner = load_runner(found.model, threads)
+    runner = load_runner(found.model, threads, device)
     _check_names(runner, spec)
     run: Run = partial(runner.run, [tensor.name for tensor in spec.outputs])
     for rows in sorted({1, max_batch if spec.stackable else 1}):
@@ -70,13 +71,13 @@ def load_fetched(found: Fetched, threads: int, max_batch: int) -> Run:
     return run
 
 
-def load_mapped(found: Fetched, threads: int) -> Run | None:
+def load_mapped(found: Fetched, threads: int, device: Device = Device.CPU) -> Run | None:
     """Return a model that reads its weights as it needs them, after one run; None where that gains nothing.
 
     It is there many times sooner than one whose weights are repacked for speed, and slower with every batch: something
     to answer with until that one is loaded.
     """
-    if found.spec.engine is not Engine.ONNX_RUNTIME or not is_large(found.bytes):
+    if device is not Device.CPU or found.spec.engine is not Engine.ONNX_RUNTIME or not is_large(found.bytes):
         return None
     from trimtab.workloads.serve.engine_onnx import MappedOnnxRunner
 

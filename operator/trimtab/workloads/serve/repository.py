@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from trimtab.api.compression import Device
 from trimtab.errors import TrimtabError
 from trimtab.workloads.serve.datatypes import Run
 from trimtab.workloads.serve.loading import Fetched, fetched, load_fetched, load_mapped
@@ -40,12 +41,14 @@ class Repository:
         *,
         memory_bytes: int | None = None,
         control: bool = False,
+        device: Device = Device.CPU,
     ) -> None:
         self.models: dict[tuple[str, str], Model] = {}
         self._newest: dict[str, Model] = {}
         self._control = control
         self._fetch = fetch
         self._threads = threads
+        self._device = device
         self._clock = clock
         self._memory_bytes = memory_bytes
         self._loop = asyncio.get_running_loop()
@@ -215,13 +218,13 @@ class Repository:
         async with self._one_load:
             self._make_room(model, found)
             before = own_memory()
-            mapped = await in_thread(self._loop, partial(load_mapped, found, self._threads))
+            mapped = await in_thread(self._loop, partial(load_mapped, found, self._threads, self._device))
             if mapped is not None:
                 self._attach(model, mapped, began, stage="mapped")
                 if answered is not None and not answered.done():
                     answered.set_result(None)
             try:
-                work = partial(load_fetched, found, self._threads, model.settings.max_batch)
+                work = partial(load_fetched, found, self._threads, model.settings.max_batch, self._device)
                 run = await in_thread(self._loop, work)
             except BaseException:
                 if mapped is not None:
