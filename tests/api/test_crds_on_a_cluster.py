@@ -28,6 +28,14 @@ def model(namespace: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+async def test_an_accelerator_for_a_device_is_taken(cluster: Cluster, namespace: str) -> None:
+    """The rule that refuses it for CPUs sees the defaults."""
+    compression = {"preset": "None", "target": {"device": "GPU"}}
+    serving = {"accelerator": {"resource": "nvidia.com/gpu"}}
+    made = await cluster.create(model(namespace, compression=compression, serving=serving))
+    assert made["spec"]["serving"]["accelerator"]["count"] == 1
+
+
 async def test_they_are_established(cluster: Cluster) -> None:
     """Structural, with their names accepted and nothing to remark."""
     for name in ("optimizedmodels.trimtab.dev", "capacitypools.trimtab.dev"):
@@ -71,6 +79,7 @@ async def test_defaults_are_filled_in(cluster: Cluster, namespace: str) -> None:
         ({"guardrail": {"dataset": {"uri": "no-scheme"}}}, "spec.guardrail.dataset.uri: Invalid value"),
         ({"compression": {}}, "exactly one of preset, steps, search"),
         ({"serving": {"minReplicas": 3, "maxReplicas": 2}}, "minReplicas must not be above maxReplicas"),
+        ({"serving": {"accelerator": {"resource": "nvidia.com/gpu"}}}, "accelerator needs compression.target.device"),
     ],
 )
 async def test_mistakes_are_refused(cluster: Cluster, namespace: str, changes: dict[str, Any], said: str) -> None:

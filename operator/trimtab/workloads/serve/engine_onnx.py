@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,8 @@ def _fixed(shape: list[Any]) -> int | None:
 def _providers(device: Device) -> list[Any]:
     if device is not Device.GPU:
         return [_CPU]
-    ort.preload_dlls()  # CUDA and cuDNN where they are Python packages
+    with contextlib.redirect_stdout(sys.stderr):  # where it says what it did not find
+        ort.preload_dlls()  # CUDA and cuDNN where they are Python packages
     return [(CUDA, _CUDA_OPTIONS), _CPU]  # operators without a kernel for GPUs run on the CPU
 
 
