@@ -41,6 +41,8 @@ def on(make: Any, device: str, *steps: Any, guardrail: Any = None, serving: Any 
         ("NPU", (OPENVINO,), None),
         ("FPGA", (INT8,), REPORT),
         ("FPGA", (INT8,), {"dataset": DATA, "mode": "Disabled"}),
+        ("TPU", (), REPORT),
+        ("TPU", ({"prune": {"method": "Structured", "sparsity": "50%"}},), REPORT),
     ],
 )
 def test_recipes_that_a_device_takes(make, device, steps, guardrail):
@@ -65,7 +67,11 @@ def test_recipes_that_a_device_takes(make, device, steps, guardrail):
             {"steps": [INT8], "guardrail": {**REPORT, "maxLatency": "5ms"}},
             "spec.guardrail.maxLatency: 5ms for FPGA",
         ),
-        ("TPU", {"preset": "None"}, "spec.compression.target.device: TPU is not supported by this version"),
+        ("TPU", {"preset": "None"}, "spec.guardrail.mode: Enforce for TPU"),
+        ("TPU", {"steps": [INT8], "guardrail": REPORT}, "spec.compression.steps[0].quantize: for TPU"),
+        ("TPU", {"steps": [OPENVINO], "guardrail": REPORT}, "spec.compression.steps[0].compile.engine: OpenVino for"),
+        ("FPGA", {"steps": [INT8], "guardrail": {**REPORT, "onFail": "ServeOriginal"}}, "spec.guardrail.onFail"),
+        ("NPU", {"steps": [OPENVINO], "guardrail": {"dataset": DATA, "onFail": "ServeOriginal"}}, "spec.guardrail."),
     ],
 )
 def test_what_a_device_does_not_take_is_refused(make, device, asked, said):

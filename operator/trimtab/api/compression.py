@@ -361,7 +361,7 @@ class Target(ApiModel):
     """What the model is optimised for."""
 
     device: Device = Device.CPU
-    """What serves the model, and judges it: CPU, GPU with CUDA, NPU with OpenVINO; FPGA by an image of your own."""
+    """What serves the model, and judges it: CPU, GPU with CUDA, NPU with OpenVINO; FPGA, TPU by your own image."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of one replica; its CPU limit unless set."""
 

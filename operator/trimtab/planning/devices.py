@@ -1,7 +1,8 @@
 """What a recipe for a GPU, NPU, FPGA or TPU may hold: what the engines there take, and what can be proven there.
 
 The verdict is one of the engine that serves, on the kind of device that it serves on. GPUs and NPUs have such an engine
-here. FPGAs have not: what is measured of their models is measured on a CPU, so that it can be told, but not enforced.
+here. FPGAs and TPUs have not: what is measured of their models is measured on a CPU, so that it can be told, but not
+enforced.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ def objections(spec: OptimizedModelSpec) -> Iterator[Objection]:
     """Yield what a spec asks for that is not done for its device."""
     device, compression = spec.compression.target.device, spec.compression
     if device is Device.CPU:
-        return
-    if device is Device.TPU:
-        yield _TARGET, "TPU", "use another one: TPUs take StableHLO, which no step writes, and ONNX is none of theirs"
         return
     if compression.search is not None:
         yield "spec.compression.search", f"a search for {device}", "use steps: its recipes are timed on CPUs"
@@ -61,21 +59,37 @@ def _npu(spec: OptimizedModelSpec) -> Iterator[Objection]:
 
 
 def _fpga(spec: OptimizedModelSpec) -> Iterator[Objection]:
-    steps, guardrail = spec.compression.steps or (), spec.guardrail
+    steps = spec.compression.steps or ()
     if not any(step.quantize is not None and step.quantize.scheme is Scheme.INT8 for step in steps):
         remedy = "add a step quantize: {scheme: INT8}: FINN and Vitis AI take ONNX with QDQ nodes"
         yield _TARGET, "FPGA without INT8", remedy
-    for index, step in enumerate(steps):
+    yield from _foreign(spec)
+
+
+def _tpu(spec: OptimizedModelSpec) -> Iterator[Objection]:
+    for index, step in enumerate(spec.compression.steps or ()):
+        if step.quantize is not None or step.cluster is not None:
+            remedy = (
+                "remove the step: the image that serves turns the network into what XLA takes, which is unquantized"
+            )
+            yield f"spec.compression.steps[{index}].{step.technique}", "for TPU", remedy
+    yield from _foreign(spec)
+
+
+def _foreign(spec: OptimizedModelSpec) -> Iterator[Objection]:
+    device, guardrail = spec.compression.target.device, spec.guardrail
+    for index, step in enumerate(spec.compression.steps or ()):
         if step.compile is not None:
-            remedy = "remove the step: FPGAs' own tools take the ONNX file"
-            yield f"spec.compression.steps[{index}].compile.engine", f"{step.compile.engine} for FPGA", remedy
+            remedy = f"remove the step: the tools for {device}s start from the ONNX file"
+            yield f"spec.compression.steps[{index}].compile.engine", f"{step.compile.engine} for {device}", remedy
     if guardrail.mode is GuardrailMode.ENFORCE:
-        remedy = "use Report or Disabled: no engine here runs on FPGAs, so a verdict is one of a CPU, and proves less"
-        yield "spec.guardrail.mode", "Enforce for FPGA", remedy
+        remedy = f"use Report or Disabled: no engine here runs on {device}s, so a verdict is a CPU's, and proves less"
+        yield "spec.guardrail.mode", f"Enforce for {device}", remedy
     if guardrail.max_latency is not None:
-        yield "spec.guardrail.maxLatency", f"{guardrail.max_latency} for FPGA", "remove it: it would be a CPU's"
+        yield "spec.guardrail.maxLatency", f"{guardrail.max_latency} for {device}", "remove it: it would be a CPU's"
     if guardrail.on_fail is OnFail.SERVE_ORIGINAL:
-        yield "spec.guardrail.onFail", "ServeOriginal for FPGA", "use KeepPrevious: the original is not for FPGAs"
+        remedy = f"use KeepPrevious: nothing is kept from serving where no verdict is one of {device}s"
+        yield "spec.guardrail.onFail", f"ServeOriginal for {device}", remedy
 
 
-_CHECKS = {Device.GPU: _gpu, Device.NPU: _npu, Device.FPGA: _fpga}
+_CHECKS = {Device.GPU: _gpu, Device.NPU: _npu, Device.FPGA: _fpga, Device.TPU: _tpu}

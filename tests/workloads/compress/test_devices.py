@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -97,3 +99,16 @@ def test_free_sizes_are_refused_before_training_for_an_npu(tmp_path):
     spec = asked(tmp_path, "NPU")
     with pytest.raises(Stalled, match=r"NPU, but input 'x' of the source takes \[-1, -1\], and NPUs take fixed sizes"):
         probe(model_in(tmp_path, "n", "length"), data_for(spec), 1, Device.NPU)
+
+
+def test_a_build_for_gpus_is_another_library(monkeypatch):
+    """It has another name, and answers by other kernels: artifacts have another key."""
+    plain, find = this_machine(1).libraries["onnxruntime"], metadata.version
+
+    def version(name):
+        if name == "onnxruntime":
+            raise metadata.PackageNotFoundError(name)
+        return find(name.removesuffix("-gpu"))
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert this_machine(1).libraries["onnxruntime"] == f"gpu-{plain}"
