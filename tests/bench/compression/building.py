@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import source
+import torch
 from tools.making import ONNX
 
 MODELS = ("minilm", "resnet18", "efficientnet", "tabular")
+THREADS = 2  # as many everywhere: sums in another order train other weights
 ABOUT = "about.json"  # written last: a folder without it is not finished
 
 
@@ -32,6 +34,7 @@ def build(name: str, cache: Path) -> Path:
 def main(name: str, cache: Path) -> None:
     folder = cache / "models" / name
     folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(THREADS)
     accuracy = importlib.import_module(f"models.{name}").build(cache / "wheels", folder)
     source.export(folder, folder / ONNX)
     shutil.rmtree(folder / "scratch", ignore_errors=True)

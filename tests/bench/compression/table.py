@@ -76,4 +76,4 @@ def _cells(row: Row) -> Iterator[str]:
     points = ", ".join(f"{row[name] * 100:+.1f}" for name in ("lower", "upper"))
     yield f"{row['accuracy'] * 100:.1f} ({row['drop'] * 100:+.1f}, [{points}])"
     yield "–" if row["coverage"] is None else f"{row['coverage'] * 100:.0f}%"
-    yield f"{row['cpu_seconds']:.0f} CPU-s"
+    yield f"{row['seconds']:.0f} s"
