@@ -177,5 +177,6 @@ def test_real_etcd_takes_its_flags(tmp_path: Path) -> None:
     (folder / "etcd").symlink_to(etcd)
     with ControlPlane(Assets.find(folder), tmp_path / "state"):
         assert len(running(tmp_path / "state" / "etcd")) == 1
-    assert "error" not in (tmp_path / "state" / "etcd.log").read_text().lower()
+    # A flag it does not know ends it before it says so; other errors are its own connections, cut off as it ends.
+    assert "ready to serve client requests" in (tmp_path / "state" / "etcd.log").read_text()
     assert running(tmp_path / "state" / "etcd") == []
