@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,9 +91,12 @@ class Operator:
             self.process.wait(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operators_kubeconfig(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Who the operator is in production: its service account, with what the manifests grant and no more."""
+    """Who the operator is in production: its service account, with what the manifests grant and no more.
+
+    Once a module, as one may have a cluster of its own.
+    """
     target = tmp_path_factory.mktemp("operator") / "kubeconfig"
     target.write_text(asyncio.run(_operators_kubeconfig(kubeconfig)))
     return target
@@ -218,11 +221,7 @@ def loading(customer: Path) -> Callable[..., AbstractAsyncContextManager[Load]]:
 
 @asynccontextmanager
 async def _loading(url: str, customer: Path, clients: int) -> AsyncIterator[Load]:
-    with np.load(customer / "digits.npz") as data:
-        image = data["x_test"][0]
-    name = await input_name(url)
-    tensor = {"name": name, "shape": [1, *image.shape], "datatype": "FP32", "data": image.ravel().tolist()}
-    load = Load(f"{url}/v2/models/digits/infer", {"inputs": [tensor]})
+    load = Load(f"{url}/v2/models/digits/infer", await _question(url, customer))
     async with aiohttp.ClientSession() as session:
         tasks = [asyncio.create_task(load.client(session)) for _ in range(clients)]
         try:
@@ -232,6 +231,20 @@ async def _loading(url: str, customer: Path, clients: int) -> AsyncIterator[Load
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+
+
+@pytest.fixture
+def question(customer: Path) -> Callable[[str], Awaitable[dict[str, Any]]]:
+    """Return what makes a request's body for the model behind a URL."""
+    return lambda url: _question(url, customer)
+
+
+async def _question(url: str, customer: Path) -> dict[str, Any]:
+    with np.load(customer / "digits.npz") as data:
+        image = data["x_test"][0]
+    name = await input_name(url)
+    tensor = {"name": name, "shape": [1, *image.shape], "datatype": "FP32", "data": image.ravel().tolist()}
+    return {"inputs": [tensor]}
 
 
 async def input_name(url: str) -> str:

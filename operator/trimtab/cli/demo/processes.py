@@ -94,7 +94,8 @@ class EmbeddedCluster:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._process.stdout)
         try:
-            line = await asyncio.wait_for(reader.readline(), seconds)
+            async with asyncio.timeout(seconds):
+                line = await reader.readline()
         except TimeoutError:
             line = b""
         finally:
@@ -108,7 +109,8 @@ class EmbeddedCluster:
         if not self.left and not self._ended.is_set():
             self._process.terminate()
             try:
-                await asyncio.wait_for(self._ended.wait(), _PATIENCE_S)
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self._ended.wait()
             except TimeoutError:
                 self._process.kill()
                 await self._ended.wait()
