@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -32,6 +33,7 @@ _SUFFIXES = {
 }
 
 
+@lru_cache(maxsize=1024)  # decisions ask for the same few durations every time
 def seconds(duration: str) -> float:
     """Return a duration such as `1h30m`, `90s` or `250ms` in seconds.
 

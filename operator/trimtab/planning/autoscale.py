@@ -224,7 +224,8 @@ def _down(
 def _decided(
     replicas: int, why: str, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
 ) -> tuple[Desired, AutoscaleState]:
-    state = replace(state, replicas=replicas)
+    if state.replicas != replicas:
+        state = replace(state, replicas=replicas)
     if not state.peaks:
         state = replace(state, peaks=with_value((), now, replicas, config.scale_down_delay))
     if replicas > ordered:

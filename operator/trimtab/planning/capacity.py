@@ -189,10 +189,12 @@ def _may_grow(pool: PoolView, known: ZoneState, now: float) -> bool:
 
 
 def _spares(target: int, config: SplitConfig, pools: Sequence[PoolView], known: ZoneState, now: float) -> int:
-    domains = sorted({name for pool in pools for name in pool.domains})
-    hazards = [zones.hazard(known, name, now) for name in domains]
     startup_s = max(pool.startup_s for pool in pools)
     notice_s = min(pool.notice_s for pool in pools)
+    if not spares.are_kept(config.mode, startup_s, notice_s):
+        return 0
+    domains = sorted({name for pool in pools for name in pool.domains})
+    hazards = [zones.hazard(known, name, now) for name in domains]
     return spares.spare_replicas(target, config.mode, hazards, startup_s, notice_s)
 
 

@@ -37,6 +37,11 @@ def largest_zone_spares(needed: int, zones: int) -> int:
     return math.ceil(needed / (zones - 1))  # e >= ceil((needed + e) / zones), solved for e
 
 
+def are_kept(mode: SpotMode, startup_s: float, notice_s: float) -> bool:
+    """Whether a mode keeps any: Cost never, Balanced only where a replacement is not ready within the notice."""
+    return mode is SpotMode.GUARDED or (mode is SpotMode.BALANCED and startup_s > notice_s)
+
+
 def spare_replicas(needed: int, mode: SpotMode, hazards: Sequence[float], startup_s: float, notice_s: float) -> int:
     """Return how many spot replicas to keep beyond `needed`.
 
@@ -44,13 +49,11 @@ def spare_replicas(needed: int, mode: SpotMode, hazards: Sequence[float], startu
     within the notice, else the fewest that leave an accepted risk during the rest of the start-up, and never more
     than Guarded. `hazards` are the losses per hour of each zone; with a single zone spares share its fate.
     """
-    if mode is SpotMode.COST or len(hazards) < 2 or needed <= 0:
+    if not are_kept(mode, startup_s, notice_s) or len(hazards) < 2 or needed <= 0:
         return 0
     most = largest_zone_spares(needed, len(hazards))
     if mode is SpotMode.GUARDED:
         return most
-    uncovered_h = max(0.0, startup_s - notice_s) / 3600
-    if uncovered_h == 0:
-        return 0
+    uncovered_h = (startup_s - notice_s) / 3600
     loss = [1 - math.exp(-hazard * uncovered_h) for hazard in hazards]
     return next((e for e in range(most) if risk(needed + e, needed, loss) <= ACCEPTED_RISK), most)

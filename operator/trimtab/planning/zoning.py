@@ -1,4 +1,4 @@
-"""Which zones a pool's spot nodes are to be in: evenly spread, away from zones that cool down."""
+"""Which zones a pool's nodes are to be in: evenly spread, away from zones that cool down."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def placed(count: int, running: Mapping[str, int], known: ZoneState, now: float)
     moved to another zone: a move costs a start and a drain, and spreads no better than the next loss will.
     """
     wanted = dict(running)
+    if sum(wanted.values()) == count:
+        return wanted
     open_zones = [name for name in wanted if not zones.is_cooling(known, name, now)]
     hazards = {name: zones.hazard(known, name, now) for name in wanted}
     while open_zones and sum(wanted.values()) < count:
@@ -29,3 +31,29 @@ def placed(count: int, running: Mapping[str, int], known: ZoneState, now: float)
     while sum(wanted.values()) > count:
         wanted[max(wanted, key=lambda name: (wanted[name], hazards[name], name))] -= 1
     return wanted
+
+
+def growing(running: Mapping[str, int], targets: Mapping[str, int], known: ZoneState, now: float) -> tuple[str, ...]:
+    """Return the zones that are to get nodes, in the order in which equally full ones do; all open ones if none is.
+
+    A provider that fills the emptiest zone of these first, of equals the first named, ends where `placed` says.
+    """
+    open_zones = [name for name in running if not zones.is_cooling(known, name, now)] or list(running)
+    more = [name for name in open_zones if targets.get(name, 0) > running[name]] or open_zones
+    return tuple(sorted(more, key=lambda name: (zones.hazard(known, name, now), name)))
+
+
+def leaving(
+    count: int, empty: Mapping[str, str], running: Mapping[str, int], known: ZoneState, now: float
+) -> tuple[str, ...]:
+    """Return which of the empty nodes (name to zone) go, if `count` do: one after the other from the fullest zone."""
+    left, there, gone = dict(empty), dict(running), []
+    for _ in range(min(count, len(left))):
+        fullest = max(
+            sorted(left),
+            key=lambda name: (there.get(left[name], 0), zones.hazard(known, left[name], now), left[name]),
+        )
+        zone = left.pop(fullest)
+        there[zone] = there.get(zone, 0) - 1
+        gone.append(fullest)
+    return tuple(sorted(gone))

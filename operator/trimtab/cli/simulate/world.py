@@ -115,14 +115,19 @@ class World:
 
     def apply(self, order: Order) -> list[CapacityEvent]:
         """Launch and remove what the order says; return the shortages that launching met."""
-        on_demand = [one for one in self._replicas if one.capacity_type is ON_DEMAND]
+        on_demand: list[Replica] = []
+        spot: dict[str, list[Replica]] = {zone: [] for zone in self.zones}
+        for one in self._replicas:
+            (on_demand if one.capacity_type is ON_DEMAND else spot[one.zone]).append(one)
         self._fit(on_demand, order.on_demand, "", ON_DEMAND, limit=None)
         short: list[str] = []
-        for zone in self.zones:
-            running = [one for one in self._replicas if one.zone == zone and one.capacity_type is SPOT]
+        for zone, running in spot.items():
             good = [one for one in running if not one.noticed]
+            want = order.spot.get(zone, 0)
+            if want == len(good):
+                continue
             room = self._supply.capacity(zone, self._now) - len(running)
-            if not self._fit(good, order.spot.get(zone, 0), zone, SPOT, limit=room):
+            if not self._fit(good, want, zone, SPOT, limit=room):
                 short.append(zone)
         return [Shortage(id=f"short {zone} {self._now:.0f}", zones=(zone,)) for zone in short]
 

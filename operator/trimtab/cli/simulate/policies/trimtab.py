@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
-from trimtab.api.gateway import EndpointState, EndpointStats, ModelStats
+from trimtab.api.gateway import ModelStats
 from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.status import OptimizedModelStatus
@@ -43,7 +43,6 @@ class Trimtab:
         pools: tuple[CapacityPool, ...],
         on_demand_hold_s: float = 120.0,
     ) -> None:
-        self._service = service
         self._spec = spec_of(service, preferences)
         self._pools = pools
         self._settings = replace(SETTINGS, on_demand_hold_s=on_demand_hold_s)
@@ -65,7 +64,6 @@ class Trimtab:
 
     def _snapshot(self, seen: Seen) -> Snapshot:
         now = datetime.fromtimestamp(seen.now, UTC)
-        ready = [one for one in seen.replicas if one.ready_at <= seen.now]
         return Snapshot(
             key=Key("default", "simulated"),
             uid="simulated",
@@ -77,11 +75,7 @@ class Trimtab:
             settings=self._settings,
             now=now,
             pods=tuple(_pod(one, seen.now) for one in seen.replicas),
-            traffic=ModelStats(
-                in_flight=seen.load,
-                requests_total=seen.answered,
-                endpoints=[_endpoint(one, self._service) for one in ready[:1]],
-            ),
+            traffic=ModelStats(in_flight=seen.load, requests_total=seen.answered),
             pools=self._pools,
             doomed_nodes={
                 one.name: datetime.fromtimestamp(one.lost_at, UTC)
@@ -101,16 +95,6 @@ def _pod(one: Replica, now: float) -> PodView:
         ready=one.ready_at <= now,
         terminating=False,
         age_s=now - one.ordered_at,
-    )
-
-
-def _endpoint(one: Replica, service: Service) -> EndpointStats:
-    return EndpointStats(
-        address="",
-        pod=one.name,
-        revision=REVISION,
-        state=EndpointState.HEALTHY,
-        max_concurrency=int(service.capacity),
     )
 
 
