@@ -29,9 +29,11 @@ Objects = list[Object]
 WatchType = Literal["ADDED", "MODIFIED", "DELETED", "SYNCED"]
 
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
-# The server ends a watch after this long; the margin tells a server's end from a silent connection.
+# The server ends a watch after this long. It sends a bookmark every minute: a connection that is silent for longer
+# leads nowhere, as after a server that vanished without closing it.
 _WATCH_SECONDS = 280
-_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SECONDS + 30)
+_SILENCE_SECONDS = 90
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_SECONDS)
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 

@@ -23,6 +23,10 @@ from trimtab.handlers.reconcile import Reconciler
 
 log = structlog.get_logger(__name__)
 
+# Between tries to reach the API server. Kopf's own end after a minute, and a watch that had 5xx until then takes the
+# operator along; ours last for ten, and never so long that its return goes unnoticed.
+_BACKOFF_SECONDS = (1, 1, 2, 3, *[5] * 120)
+
 _INDICES = (
     "models",
     "namespaced_models",
@@ -35,6 +39,7 @@ _INDICES = (
     "services",
     "gateways",
     "nodes",
+    "daemon_sets",
 )
 
 
@@ -51,6 +56,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = _BACKOFF_SECONDS
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.execution.max_workers = 4
