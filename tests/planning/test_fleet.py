@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool, Embedded
-from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, Request, assign, new_nodes, order
+from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, assign, node_size, order
+from trimtab.planning.packing import Request
+from trimtab.planning.zones import Loss, Notice, ZoneState, with_event
 
 SMALL = Request(cpu=0.5, memory=2**28)
 SHAPE = Embedded(cpu="1", memory="4Gi", pods=16)
+SIZE = {"cpu": 1.0, "memory": 4.0 * 2**30, "pods": 16.0}
 
 
 def pool(name: str = "spot", kind: str = "Spot", weight: int = 0, **more: Any) -> CapacityPool:
@@ -28,7 +31,7 @@ def decide(requests: int, nodes: list[Node], ordered: int, now: float = 0.0, mem
     placed = min(requests, sum(len(entry.used_by) for entry in nodes if not entry.doomed))
     return order(
         pool(limits={"maxNodes": 5}),
-        SHAPE,
+        SIZE,
         Held([SMALL] * placed, [SMALL] * (requests - placed)),
         nodes,
         memory or PoolMemory(),
@@ -36,29 +39,6 @@ def decide(requests: int, nodes: list[Node], ordered: int, now: float = 0.0, mem
         hold_s=30,
         now=now,
     )
-
-
-@pytest.mark.parametrize(
-    ("requests", "nodes"),
-    [
-        pytest.param([], 0, id="nothing"),
-        pytest.param([SMALL] * 2, 1, id="exactly one"),
-        pytest.param([SMALL] * 3, 2, id="one more"),
-        pytest.param([Request(0.7, 1), Request(0.7, 1), Request(0.3, 1), Request(0.3, 1)], 2, id="large ones first"),
-        pytest.param([Request(2.0, 1)], 0, id="fits no node"),
-        pytest.param([Request(0.01, 1)] * 17, 2, id="pod slots count"),
-        pytest.param([Request(0.1, 3 * 2**30)] * 2, 2, id="memory counts"),
-    ],
-)
-def test_new_nodes(requests: list[Request], nodes: int) -> None:
-    """Packed by CPU, memory and pod slots."""
-    assert new_nodes(requests, SHAPE) == nodes
-
-
-@given(st.integers(0, 40))
-def test_equal_replicas_are_packed_exactly(count: int) -> None:
-    """Two replicas of half a CPU per node."""
-    assert new_nodes([SMALL] * count, SHAPE) == -(-count // 2)
 
 
 def test_growing_is_immediate() -> None:
@@ -77,7 +57,7 @@ def test_fragmented_room_is_no_room() -> None:
     """Two half-used nodes hold no replica that needs a whole one."""
     nodes = [node("a", "m"), node("b", "m")]
     held = Held([SMALL, SMALL], [Request(1.0, 1)])
-    found, _ = order(pool(), SHAPE, held, nodes, PoolMemory(), ordered=2, hold_s=30, now=0)
+    found, _ = order(pool(), SIZE, held, nodes, PoolMemory(), ordered=2, hold_s=30, now=0)
     assert found.desired == 3
 
 
@@ -85,10 +65,10 @@ def test_accelerators_are_packed_like_cpus() -> None:
     """Two of three devices each: a node's third stays free, and room in use counts."""
     gpus = pool(accelerator={"resource": "nvidia.com/gpu", "perNode": 3}, limits={"maxNodes": 9})
     two, one = (Request(0.1, 1, {"nvidia.com/gpu": count}) for count in (2, 1))
-    assert new_nodes([one, two, two, one], SHAPE, devices=gpus.spec.accelerator) == 2
-    assert new_nodes([two, one], SHAPE) == 0
+    size = node_size(gpus)
+    assert size is not None
     used = Node("a", "spot", False, ("m",), two)
-    found, _ = order(gpus, SHAPE, Held([two], [one, two]), [used], PoolMemory(), ordered=1, hold_s=30, now=0)
+    found, _ = order(gpus, size, Held([two], [one, two]), [used], PoolMemory(), ordered=1, hold_s=30, now=0)
     assert found.desired == 2
 
 
@@ -96,14 +76,16 @@ def test_too_many_accelerators_are_said() -> None:
     """Devices asked for, devices there."""
     gpus = pool(accelerator={"resource": "nvidia.com/gpu", "perNode": 1})
     held = Held([], [Request(0.5, 2**30, {"nvidia.com/gpu": 2})])
-    found, _ = order(gpus, SHAPE, held, [], PoolMemory(), ordered=0, hold_s=30, now=0)
+    size = node_size(gpus)
+    assert size is not None
+    found, _ = order(gpus, size, held, [], PoolMemory(), ordered=0, hold_s=30, now=0)
     assert "asks for 0.5 CPU and 1.0 GiB, 2 nvidia.com/gpu, a node has 1 and 4.0 GiB, 1 nvidia.com/gpu" in found.reason
 
 
 def test_what_fits_nowhere_is_said() -> None:
     """Size asked for, size offered, what to do."""
     held = Held([], [Request(2.0, 2**30)])
-    found, _ = order(pool(), SHAPE, held, [], PoolMemory(), ordered=0, hold_s=30, now=0)
+    found, _ = order(pool(), SIZE, held, [], PoolMemory(), ordered=0, hold_s=30, now=0)
     assert found.desired == 0
     assert "asks for 2 CPU and 1.0 GiB, a node has 1 and 4.0 GiB: lower spec.serving.resources" in found.reason
 
@@ -204,3 +186,86 @@ def test_accelerators_choose_the_pool(devices: dict[str, float], named: tuple[st
     ]
     asked = Demand("m", CapacityType.SPOT, 1, Request(0.1, 1, devices), frozenset(named))
     assert [name for name, count in sizes(assign([asked], pools, [])).items() if count] == ([found] if found else [])
+
+
+def test_a_node_that_went_is_not_ordered_again() -> None:
+    """The order that counted a doomed node falls as soon as it is gone, and not after a hold."""
+    nodes = [node("a", "m", "m", doomed=True), node("b", "m", "m"), node("c", "m", "m")]
+    first, memory = decide(4, nodes, 2)
+    assert first.desired == 3
+    after, _ = decide(4, nodes[1:], 3, memory=memory)
+    assert (after.desired, after.victims) == (2, ())
+
+
+ZONES = ["a", "b", "c"]
+
+
+def spread(
+    needed: int, running: dict[str, int], known: ZoneState | None = None, now: float = 10.0, booting: Any = None
+) -> Any:
+    """Return what a pool of three zones orders for replicas of a node each, with so many nodes in use per zone."""
+    nodes = [
+        Node(f"{zone}{i}", "spot", False, ("m",), Request(0.9, 1), zone)
+        for zone, n in running.items()
+        for i in range(n)
+    ]
+    held = Held([], [Request(0.9, 1)] * (needed - len(nodes)))
+    of = pool(zones=ZONES, limits={"maxNodes": 20})
+    ordered = len(nodes) + sum((booting or {}).values())
+    found, _ = order(
+        of, SIZE, held, nodes, PoolMemory(), ordered=ordered, hold_s=30, now=now, known=known, booting=booting
+    )
+    return found
+
+
+def test_new_nodes_go_where_fewest_are() -> None:
+    """The emptiest zones grow; a zone that just lost a node gets none."""
+    assert spread(4, {"a": 2, "b": 1, "c": 0}).zones == ("c",)
+    assert spread(6, {"a": 2, "b": 1, "c": 1}).zones == ("b", "c")
+    lost = with_event(ZoneState(), Notice("1", "c"), 5.0)
+    found = spread(5, {"a": 1, "b": 1, "c": 0}, lost)
+    assert (found.desired, found.zones) == (5, ("a", "b"))
+
+
+def test_nodes_that_boot_count_in_their_zone() -> None:
+    """An order on its way is not placed again, nor into the same zone."""
+    assert spread(3, {"a": 1}, booting={"b": 1}).zones == ("c",)
+
+
+def test_nothing_is_ordered_where_every_zone_cools_down() -> None:
+    """The order waits, and says until when."""
+    known = ZoneState()
+    for number, zone in enumerate(ZONES):
+        known = with_event(known, Loss(str(number), zone), 5.0 + number)
+    found = spread(3, {"a": 1, "b": 0, "c": 0}, known)
+    assert found.desired == 1
+    assert found.reason == (
+        "2 replicas need 3 nodes; 2 wait: every zone lost nodes and cools down, the first for another 175 s"
+    )
+    assert spread(3, {"a": 1, "b": 0, "c": 0}, known, now=186.0).desired == 3
+
+
+def test_the_fullest_zone_gives_nodes_back_first() -> None:
+    """Of the empty nodes, whatever they are called."""
+    zones = ["a", "b", "b", "b", "c"]
+    nodes = [Node(f"n{i}", "spot", False, (), zone=zone) for i, zone in enumerate(zones)]
+    of = pool(zones=ZONES, limits={"maxNodes": 20, "minNodes": 3})
+    found, _ = order(of, SIZE, Held(), nodes, PoolMemory(0.0), ordered=5, hold_s=30, now=100)
+    assert (found.desired, found.victims) == (3, ("n1", "n2"))
+
+
+def test_room_is_what_daemons_leave() -> None:
+    """A pod on every node makes nodes smaller."""
+    size = node_size(pool(), [Request(0.3, 2**30)])
+    assert size == {"cpu": 0.7, "memory": 3.0 * 2**30, "pods": 15.0}
+    held = Held([], [SMALL, SMALL])
+    found, _ = order(pool(), size, held, [], PoolMemory(), ordered=0, hold_s=30, now=0)
+    assert found.desired == 2
+
+
+def test_a_full_pool_counts_the_nodes_that_there_are() -> None:
+    """Half-used nodes hold no large replica, so the next pool gets it."""
+    first, second = pool("first", weight=1, limits={"maxNodes": 2}), pool("second")
+    nodes = [node("a", "n", of="first"), node("b", "n", of="first")]
+    asked = Demand("m", CapacityType.SPOT, 1, Request(0.9, 1), frozenset())
+    assert sizes(assign([asked], [first, second], nodes)) == {"first": 0, "second": 1}

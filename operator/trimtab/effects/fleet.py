@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,25 +12,25 @@ from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Condition, ConditionStatus, Reason
-from trimtab.api.names import CAPACITY_TYPE_LABEL, MODEL_LABEL, POOL_LABEL, WORKLOAD_LABEL, ZONE_LABEL, Key
-from trimtab.api.quantities import amount
+from trimtab.effects import fleetview
 from trimtab.effects.execute import Executor
 from trimtab.effects.gather import Gatherer, World
 from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
 from trimtab.effects.leaving import Leaving
-from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, PoolOrder, Request, assign, order
+from trimtab.planning.fleet import Held, Node, PoolMemory, PoolOrder, assign, node_size, order
+from trimtab.planning.losses import lost_nodes
 from trimtab.planning.manifests.nodegroup import node_group
+from trimtab.planning.packing import Amounts
 from trimtab.planning.plan import Announce, Apply
 from trimtab.planning.settings import Settings
-from trimtab.planning.zones import Notice, ZoneState, is_cooling, with_event
+from trimtab.planning.zones import CapacityEvent, Loss, Notice, ZoneState
 
 log = structlog.get_logger(__name__)
 
 Object = dict[str, Any]
 
 _LOOK_SECONDS = 2.0
-_BY_LABEL = {kind.label: kind for kind in CapacityType}
 
 
 class Fleet:
@@ -53,8 +52,10 @@ class Fleet:
         self._settings = settings
         self._clock = clock
         self._memory: dict[str, PoolMemory] = {}
-        self._zones = ZoneState()
+        self._events = gatherer.events
         self._noticed: dict[str, set[str]] = {}
+        self._before: dict[str, Node] = {}
+        self._given_back: set[str] = set()
         self._leaving = Leaving(world, cluster)
 
     async def reconcile(self) -> float | None:
@@ -69,17 +70,20 @@ class Fleet:
         left = await self._leaving.release(orders=orders)
         if not pools:
             return _LOOK_SECONDS if left else None
-        nodes = self._nodes(set(doomed))
-        for node in nodes:
-            if node.doomed and node.zone:
-                notice = Notice(f"{node.name} {doomed[node.name].timestamp():.0f}", node.zone, node.name)
-                self._zones = with_event(self._zones, notice, now.timestamp())
-        held = assign(self._demands(), pools, nodes)
+        nodes = fleetview.nodes(self._world, doomed.keys())
+        self._hear(pools, nodes, doomed, now)
+        overhead = fleetview.overhead(self._world.daemon_sets)
+        sizes = {pool.name: size for pool in pools if (size := node_size(pool, overhead)) is not None}
+        held = assign(fleetview.demands(self._world), pools, nodes, sizes)
+        losses_matter = any(pool.spec.capacity_type is not CapacityType.SPOT for pool in pools)
         for pool in pools:
             own = [node for node in nodes if node.pool == pool.name]
             desired = len(own)
             if pool.spec.provider.embedded is not None:
-                desired = await self._embedded(pool, held[pool.name], own, now)
+                # Without any other pool, where capacity was lost is where it has to come from.
+                spot = pool.spec.capacity_type is CapacityType.SPOT
+                known = self._events.known if spot and losses_matter else ZoneState()
+                desired = await self._embedded(pool, held[pool.name], own, sizes[pool.name], known, now)
             noticed = {node.name for node in own if node.doomed}
             fresh = noticed - self._noticed.setdefault(pool.name, set())
             self._noticed[pool.name] = noticed
@@ -95,7 +99,28 @@ class Fleet:
             await self._say(pool.name, (ready,), numbers)
         return _LOOK_SECONDS
 
-    async def _embedded(self, pool: CapacityPool, held: Held, own: list[Node], now: datetime) -> int:
+    def _hear(
+        self, pools: Sequence[CapacityPool], nodes: Sequence[Node], doomed: Mapping[str, datetime], now: datetime
+    ) -> None:
+        """Note which spot nodes got a notice, and which went without one."""
+        spot = {pool.name for pool in pools if pool.spec.capacity_type is CapacityType.SPOT}
+        here = {node.name: node for node in nodes if node.pool in spot}
+        before = [node for node in self._before.values() if node.pool in spot]
+        events: list[CapacityEvent] = [
+            Notice(f"{node.name} {doomed[node.name].timestamp():.0f}", node.domain, node.name)
+            for node in here.values()
+            if node.doomed
+        ]
+        events += [Loss(node.name, node.domain, node.name) for node in lost_nodes(before, here, self._given_back)]
+        self._before = here
+        self._given_back &= here.keys()
+        for event in events:
+            if self._events.note(event, now.timestamp()):
+                log.info("capacity.event_noted", event=type(event).__name__, id=event.id)
+
+    async def _embedded(
+        self, pool: CapacityPool, held: Held, own: list[Node], size: Amounts, known: ZoneState, now: datetime
+    ) -> int:
         """Order nodes from the embedded cluster's cloud."""
         shape = pool.spec.provider.embedded
         if shape is None:
@@ -104,73 +129,25 @@ class Fleet:
         ordered = int(group["spec"].get("desired", 0)) if group else 0
         made, self._memory[pool.name] = order(
             pool,
-            shape,
+            size,
             held,
             own,
             self._memory.get(pool.name, PoolMemory()),
             ordered=ordered,
             hold_s=self._settings.node_hold_s,
             now=now.timestamp(),
+            known=known,
+            booting=fleetview.booting(group),
         )
-        actions: list[Apply | Announce] = [
-            Apply(node_group(pool, shape, made.desired, made.victims, self._usable(pool, now)))
-        ]
+        self._given_back |= set(made.victims)
+        zones = made.zones or tuple(((group or {}).get("spec") or {}).get("zones") or pool.spec.zones)
+        actions: list[Apply | Announce] = [Apply(node_group(pool, shape, made.desired, made.victims, zones))]
         if made.desired != ordered:
             actions.append(_ordered(made, ordered, now))
         changes = await self._executor.execute(self._body(pool.name) or {}, actions)
         if changes:
             log.info("pool.ordered", pool=pool.name, before=ordered, desired=made.desired, reason=made.reason)
         return made.desired
-
-    def _usable(self, pool: CapacityPool, now: datetime) -> list[str]:
-        """Return the zones that new nodes may come from: not those that just lost some, unless all did."""
-        at = now.timestamp()
-        return [zone for zone in pool.spec.zones if not is_cooling(self._zones, zone, at)] or list(pool.spec.zones)
-
-    def _demands(self) -> list[Demand]:
-        """Return every serving Deployment's replicas, with what its pods reserve."""
-        found = []
-        for key in self._world.models:
-            for body in self._world.deployments.get(key, ()):
-                meta, spec = body["metadata"], body["spec"]
-                kind = _BY_LABEL.get(meta["labels"].get(CAPACITY_TYPE_LABEL, ""))
-                if kind is None:
-                    continue
-                found.append(
-                    Demand(
-                        workload=meta["labels"][WORKLOAD_LABEL],
-                        capacity_type=kind,
-                        replicas=int(spec.get("replicas", 1)),
-                        request=_request(spec["template"]["spec"]),
-                        pools=self._pools_of(key),
-                    )
-                )
-        return found
-
-    def _pools_of(self, key: Key) -> frozenset[str]:
-        body = self._world.model(key)
-        return frozenset(((body or {}).get("spec") or {}).get("capacity", {}).get("pools") or ())
-
-    def _nodes(self, doomed: set[str]) -> list[Node]:
-        used: dict[str, list[tuple[str, Request]]] = {}
-        for key in self._world.models:
-            for pod in self._world.pods.get(key, ()):
-                name = pod["spec"].get("nodeName")
-                if name and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
-                    labels = pod["metadata"]["labels"]
-                    leaving = pod["metadata"].get("deletionTimestamp") or MODEL_LABEL not in labels
-                    workload = "" if leaving else labels[WORKLOAD_LABEL]
-                    used.setdefault(name, []).append((workload, _request(pod["spec"])))
-        found = []
-        for name in self._world.nodes:
-            node = self._world.node(name)
-            pool = ((node or {}).get("metadata", {}).get("labels") or {}).get(POOL_LABEL)
-            if pool:
-                zone = node["metadata"]["labels"].get(ZONE_LABEL) if node else None
-                own = used.get(name, [])
-                together = _sum([request for _, request in own])
-                found.append(Node(name, pool, name in doomed, tuple(w for w, _ in own), together, zone))
-        return found
 
     def _body(self, name: str) -> Object | None:
         return next(iter(self._world.pools.get(name, ())), None)
@@ -220,21 +197,3 @@ def _stalled(why: str, now: datetime) -> tuple[Condition, ...]:
 
 def _generation(body: Object | None) -> int:
     return int(body["metadata"].get("generation", 0)) if body else 0
-
-
-def _request(pod: Object) -> Request:
-    found = []
-    for container in pod.get("containers") or ():
-        resources = container.get("resources") or {}
-        requests = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-        # Of extended resources, and of nothing else, the names have a domain.
-        devices = {name: amount(count) for name, count in requests.items() if "/" in name}
-        found.append(Request(amount(requests.get("cpu", 0)), amount(requests.get("memory", 0)), devices))
-    return _sum(found)
-
-
-def _sum(requests: list[Request]) -> Request:
-    devices: Counter[str] = Counter()
-    for request in requests:
-        devices.update(request.devices)
-    return Request(sum(r.cpu for r in requests), sum(r.memory for r in requests), dict(devices))

@@ -16,6 +16,7 @@ from trimtab.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, POOL_LA
 from trimtab.api.optimizedmodel import OptimizedModel
 from trimtab.api.quantities import seconds
 from trimtab.api.status import OptimizedModelStatus
+from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.execute import Identity
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.reading import explain
@@ -59,6 +60,8 @@ class World:
     """Gateway pods by namespace."""
     nodes: Index
     """By name."""
+    daemon_sets: Index
+    """By (namespace, name)."""
 
     def model(self, key: Key) -> Object | None:
         return _only(self.models, key)
@@ -93,6 +96,8 @@ class Gatherer:
         self._clock = clock
         self._written: dict[Key, Object] = {}
         self._doomed: dict[str, datetime] = {}
+        self.events = CapacityEvents()
+        """What happened to capacity; whoever hears of something notes it here."""
 
     def wrote(self, key: Key, body: Object) -> None:
         """Remember what the API server answered to our status: the watch may show it later than the next look."""
@@ -141,6 +146,7 @@ class Gatherer:
             pools=pools,
             doomed_nodes=self.doomed(now, pools),
             bad_pools=bad_pools,
+            events=self.events.recent(),
         )
 
     def pools(self) -> tuple[tuple[CapacityPool, ...], dict[str, str]]:

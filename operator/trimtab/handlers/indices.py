@@ -97,6 +97,13 @@ async def nodes(body: kopf.Body, **_: Any) -> dict[str, Object]:
     }
 
 
+@kopf.index("apps", "v1", "daemonsets")
+async def daemon_sets(body: kopf.Body, **_: Any) -> dict[tuple[str, str], Object]:
+    """What every node runs besides our pods; only the pods' spec counts."""
+    meta = body["metadata"]
+    return {(meta["namespace"], meta["name"]): {"spec": {"template": dict(body["spec"]["template"])}}}
+
+
 def _slim(body: kopf.Body) -> Object:
     """Return the body without managedFields, which are most of its size and nothing to us."""
     raw: Object = dict(body)

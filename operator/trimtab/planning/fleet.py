@@ -6,24 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trimtab.api.base import CapacityType
-from trimtab.api.capacity import CapacityPool, Embedded, PoolAccelerator
+from trimtab.api.capacity import CapacityPool
 from trimtab.api.quantities import amount, human_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one pod reserves."""
-
-    cpu: float
-    memory: float
-    """Bytes."""
-    devices: Mapping[str, float] = field(default_factory=dict)
-    """Accelerators by resource name."""
-
-    @property
-    def amounts(self) -> dict[str, float]:
-        """All of it, and its place among the node's pods, by resource name."""
-        return {"cpu": self.cpu, "memory": self.memory, "pods": 1.0, **self.devices}
+from trimtab.planning import packing, zoning
+from trimtab.planning.packing import Amounts, Request
+from trimtab.planning.zones import ZoneState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +34,29 @@ class Node:
     doomed: bool
     used_by: tuple[str, ...]
     """Workloads of the pods on it, once per pod; those that leave count as `""`."""
-    used: Request = Request(0.0, 0.0)
+    used: Request = packing.NOTHING
     """What the pods on it reserve together."""
     zone: str | None = None
+
+    @property
+    def domain(self) -> str:
+        """Its failure domain: a pool without zones is one."""
+        return self.zone or self.pool
+
+    def room(self, size: Amounts) -> dict[str, float]:
+        """Return what is free on it, when a node has `size`."""
+        used = {**self.used.amounts, "pods": float(len(self.used_by))}
+        return {name: whole - used.get(name, 0.0) for name, whole in size.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class PoolMemory:
-    """Since when a pool has had a node too many (Unix seconds), or None."""
+    """What is to be remembered of a pool between two looks."""
 
     surplus_since: float | None = None
+    """Since when it has had a node too many, in seconds."""
+    doomed: int | None = None
+    """How many of the nodes that were ordered went away at the last look; None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class PoolOrder:
     desired: int
     victims: tuple[str, ...]
     reason: str
+    zones: tuple[str, ...] = ()
+    """Where new nodes are to be, the best first; empty where the pool names no zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,24 @@ class Held:
     waiting: list[Request] = field(default_factory=list)
 
 
-def assign(demands: Iterable[Demand], pools: Sequence[CapacityPool], nodes: Sequence[Node]) -> dict[str, Held]:
-    """Return what each pool has to hold.
+def assign(
+    demands: Iterable[Demand],
+    pools: Sequence[CapacityPool],
+    nodes: Sequence[Node],
+    sizes: Mapping[str, Amounts] | None = None,
+) -> dict[str, Held]:
+    """Return what each pool has to hold; `sizes` is what an empty node of each has for pods of ours, where known.
 
     Replicas count where they run; the others go to the first pool, by weight and then price, that may still grow.
     Those on nodes that go away hold no room: their replacements are among the replicas already, on top of them.
     """
     by_name = {pool.name: pool for pool in pools}
+    if sizes is None:
+        sizes = {pool.name: size for pool in pools if (size := node_size(pool)) is not None}
+    rooms = {
+        name: [node.room(size) for node in nodes if node.pool == name and node.used_by and not node.doomed]
+        for name, size in sizes.items()
+    }
     ordered = sorted(pools, key=lambda pool: (-pool.spec.weight, _price(pool), pool.name))
     held = {pool.name: Held() for pool in pools}
     for demand in sorted(demands, key=lambda demand: demand.workload):
@@ -96,14 +109,14 @@ def assign(demands: Iterable[Demand], pools: Sequence[CapacityPool], nodes: Sequ
                 missing -= placed
         fitting = [pool for pool in ordered if _fits(demand, pool)]
         for _ in range(missing):
-            if (pool := _first_with_room(fitting, held, demand.request)) is not None:
+            if (pool := _first_with_room(fitting, held, demand.request, sizes, rooms)) is not None:
                 held[pool.name].waiting.append(demand.request)
     return held
 
 
 def order(
     pool: CapacityPool,
-    shape: Embedded,
+    size: Amounts,
     held: Held,
     nodes: Sequence[Node],
     memory: PoolMemory,
@@ -111,74 +124,90 @@ def order(
     ordered: int,
     hold_s: float,
     now: float,
+    known: ZoneState | None = None,
+    booting: Mapping[str, int] | None = None,
 ) -> tuple[PoolOrder, PoolMemory]:
-    """Decide how many nodes a pool should have: more at once, fewer only after the surplus lasted.
+    """Decide how many nodes a pool should have, and where: more at once, fewer only after the surplus lasted.
 
     Nodes that go away do not count: the provider takes them by itself, and what replaces them is ordered now. Waiting
     replicas fill the room on nodes in use first. A node is only given back empty, so that scaling a pool never moves
-    a replica.
+    a replica. Nothing is ordered while every zone cools down: where capacity was just lost, there is none.
+
+    Args:
+        pool: The pool.
+        size: What an empty node has for pods of ours.
+        held: What the pool has to hold.
+        nodes: Its nodes.
+        memory: What the last look left.
+        ordered: Nodes that the provider was asked for last.
+        hold_s: How long a surplus must last, in seconds.
+        now: The moment, in seconds.
+        known: What is known of the zones; nothing where losses do not matter, as on demand.
+        booting: Nodes by zone that are not there yet.
     """
+    known = known if known is not None else ZoneState()
     limits = pool.spec.limits
-    doomed = sum(1 for node in nodes if node.doomed)
-    in_use = [node for node in nodes if not node.doomed and node.used_by]
-    devices = pool.spec.accelerator
-    wanted = len(in_use) + new_nodes(held.waiting, shape, in_use, devices)
+    staying_nodes = [node for node in nodes if not node.doomed]
+    doomed = len(nodes) - len(staying_nodes)
+    in_use = [node for node in staying_nodes if node.used_by]
+    wanted = len(in_use) + packing.new_nodes(held.waiting, size, [node.room(size) for node in in_use])
     needed = min(limits.max_nodes, max(limits.min_nodes, wanted))
-    empty = tuple(sorted(node.name for node in nodes if not node.doomed and not node.used_by))
-    staying = max(0, ordered - doomed)
+    empty = {node.name: node.domain for node in staying_nodes if not node.used_by}
+    # A node that went since is no longer replaced by the provider: the order that it was counted in falls with it.
+    staying = max(0, ordered - (doomed if memory.doomed is None else memory.doomed))
+    running = _by_domain(pool, staying_nodes, booting or {})
     if needed >= staying:
+        targets = zoning.placed(needed, running, known, now)
+        count = max(sum(targets.values()), min(needed, staying))
         reason = f"{len(held.placed) + len(held.waiting)} replicas need {needed} nodes"
-        reason += _too_large(held.waiting, _size(shape, devices))
-        return PoolOrder(pool.name, needed + doomed, (), reason), PoolMemory()
+        if count < needed:
+            reason += f"; {needed - count} wait: {_cooling(running, known, now)}"
+        reason += _too_large(held.waiting, size)
+        zones = zoning.growing(running, targets, known, now) if pool.spec.zones else ()
+        return PoolOrder(pool.name, count + doomed, (), reason, zones), PoolMemory(doomed=doomed)
     since = memory.surplus_since if memory.surplus_since is not None else now
     free = min(staying - needed, len(empty))
     if now - since < hold_s or free == 0:
         reason = f"{needed} nodes would do; {staying} are kept until one has been empty for {hold_s:.0f} s"
-        return PoolOrder(pool.name, staying + doomed, (), reason), PoolMemory(since)
-    victims = empty[:free]
+        return PoolOrder(pool.name, staying + doomed, (), reason), PoolMemory(since, doomed)
+    victims = zoning.leaving(free, empty, running, known, now)
     reason = f"{', '.join(victims)} stood empty for {hold_s:.0f} s"
-    return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory()
+    return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory(doomed=doomed)
 
 
-def new_nodes(
-    requests: Sequence[Request],
-    shape: Embedded,
-    in_use: Sequence[Node] = (),
-    devices: PoolAccelerator | None = None,
-) -> int:
-    """Return the nodes to add that hold the requests, first-fit by decreasing size; room of `in_use` goes first.
+def node_size(pool: CapacityPool, overhead: Iterable[Request] = ()) -> dict[str, float] | None:
+    """Return what an empty node of a pool has for pods of ours; None where the pool does not say.
 
-    A pod that is too large for any node adds none.
+    `overhead` are the pods that every node runs besides, those of DaemonSets.
     """
-    size = _size(shape, devices)
-    rooms = []
-    for node in sorted(in_use, key=lambda node: node.name):
-        used = {**node.used.amounts, "pods": float(len(node.used_by))}
-        rooms.append({name: whole - used.get(name, 0.0) for name, whole in size.items()})
-    for request in sorted(requests, key=lambda r: (sum(r.devices.values()), r.cpu, r.memory), reverse=True):
-        if not _has_room(size, request):
-            continue
-        room = next((room for room in rooms if _has_room(room, request)), None)
-        if room is None:
-            rooms.append(room := dict(size))
-        for name, taken in request.amounts.items():
-            room[name] -= taken
-    return len(rooms) - len(in_use)
-
-
-def _size(shape: Embedded, devices: PoolAccelerator | None) -> dict[str, float]:
-    """Return what a node has, by resource name."""
+    shape = pool.spec.provider.embedded
+    if shape is None:
+        return None
+    devices = pool.spec.accelerator
     size = {"cpu": amount(shape.cpu), "memory": amount(shape.memory), "pods": float(shape.pods)}
-    return size if devices is None else {**size, devices.resource: float(devices.per_node)}
+    if devices is not None:
+        size[devices.resource] = float(devices.per_node)
+    return packing.without(size, overhead)
 
 
-def _has_room(room: Mapping[str, float], request: Request) -> bool:
-    # Thousandths of a CPU add up inexactly as floats; a millionth of one is no CPU.
-    return all(room.get(name, -1.0) + 1e-6 >= taken for name, taken in request.amounts.items())
+def _by_domain(pool: CapacityPool, nodes: Iterable[Node], booting: Mapping[str, int]) -> dict[str, int]:
+    running = dict.fromkeys(pool.spec.zones or (pool.name,), 0)
+    for node in nodes:
+        running[node.domain] = running.get(node.domain, 0) + 1
+    for zone, count in booting.items():
+        name = zone or pool.name
+        running[name] = running.get(name, 0) + count
+    return running
+
+
+def _cooling(running: Iterable[str], known: ZoneState, now: float) -> str:
+    """Return until when there is nothing to order, in words."""
+    soonest = min((known.zones[name].cooling_until for name in running if name in known.zones), default=now)
+    return f"every zone lost nodes and cools down, the first for another {max(0.0, soonest - now):.0f} s"
 
 
 def _too_large(requests: Sequence[Request], size: Mapping[str, float]) -> str:
-    large = next((request for request in requests if not _has_room(size, request)), None)
+    large = next((request for request in requests if not packing.fits(size, request)), None)
     if large is None:
         return ""
     asked = "".join(f", {count:g} {name}" for name, count in large.devices.items())
@@ -200,11 +229,22 @@ def _fits(demand: Demand, pool: CapacityPool) -> bool:
     return devices is None or named
 
 
-def _first_with_room(pools: Sequence[CapacityPool], held: Mapping[str, Held], request: Request) -> CapacityPool | None:
+def _first_with_room(
+    pools: Sequence[CapacityPool],
+    held: Mapping[str, Held],
+    request: Request,
+    sizes: Mapping[str, Amounts],
+    rooms: Mapping[str, Sequence[Amounts]],
+) -> CapacityPool | None:
     for pool in pools:
-        shape = pool.spec.provider.embedded
-        together = [*held[pool.name].placed, *held[pool.name].waiting, request]
-        if shape is None or new_nodes(together, shape, devices=pool.spec.accelerator) <= pool.spec.limits.max_nodes:
+        size = sizes.get(pool.name)
+        if size is None:
+            return pool
+        used, most = rooms[pool.name], pool.spec.limits.max_nodes
+        # One node per replica is the most that it can take: only then does it have to be packed.
+        if len(used) + len(held[pool.name].waiting) < most:
+            return pool
+        if len(used) + packing.new_nodes([*held[pool.name].waiting, request], size, used) <= most:
             return pool
     return pools[0] if pools else None
 

@@ -98,7 +98,7 @@ def _split(
         fallback=spec.capacity.fallback,
         hold_s=snapshot.settings.on_demand_hold_s,
     )
-    for event in _notices(snapshot):
+    for event in (*_notices(snapshot), *snapshot.events):
         state = capacity.on_event(state, event, snapshot.timestamp)
     ready = [p for p in snapshot.pods if p.capacity_type is CapacityType.SPOT and p.ready and not p.terminating]
     return capacity.split(
@@ -116,7 +116,8 @@ def _split(
 def _notices(snapshot: Snapshot) -> Iterator[zones.Notice]:
     """Yield one notice per spot node that goes away with replicas of ours on it."""
     for node, until in snapshot.doomed_nodes.items():
-        zone = next((p.zone or p.pool or node for p in snapshot.pods if p.node == node), None)
+        ours = [p for p in snapshot.pods if p.node == node and p.capacity_type is CapacityType.SPOT]
+        zone = next((p.zone or p.pool or node for p in ours), None)
         if zone is not None:
             yield zones.Notice(id=f"{node} {until.timestamp():.0f}", zone=zone, node=node)
 

@@ -17,6 +17,7 @@ from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.runs import Progress, RunResult
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.planning.settings import Settings
+from trimtab.planning.zones import CapacityEvent
 
 
 class JobPhase(StrEnum):
@@ -118,6 +119,8 @@ class Snapshot:
     pools: tuple[CapacityPool, ...] = ()
     doomed_nodes: Mapping[str, datetime] = field(default_factory=dict)
     """Nodes that go away, and when."""
+    events: tuple[CapacityEvent, ...] = ()
+    """What happened to capacity in the last hour: notices, losses, shortages, quotas; the oldest first."""
     bad_pools: Mapping[str, str] = field(default_factory=dict)
     """Pools whose spec could not be read, and why."""
 

@@ -1,0 +1,119 @@
+"""Raw objects → what the planning of pools looks at: replicas, nodes, and what each pod reserves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from trimtab.api.base import CapacityType
+from trimtab.api.names import CAPACITY_TYPE_LABEL, GATEWAY, POOL_LABEL, WORKLOAD_LABEL, ZONE_LABEL, Key
+from trimtab.api.quantities import amount
+from trimtab.effects.gather import Index, World
+from trimtab.planning.fleet import Demand, Node
+from trimtab.planning.packing import Request
+
+Object = dict[str, Any]
+_BY_LABEL = {kind.label: kind for kind in CapacityType}
+
+
+def demands(world: World) -> list[Demand]:
+    """Return every serving Deployment's replicas, and the gateways' pods that wait for room, with what they reserve."""
+    found = []
+    for key in world.models:
+        for body in world.deployments.get(key, ()):
+            meta, spec = body["metadata"], body["spec"]
+            kind = _BY_LABEL.get(meta["labels"].get(CAPACITY_TYPE_LABEL, ""))
+            if kind is None:
+                continue
+            found.append(
+                Demand(
+                    workload=f"{key.namespace}/{meta['labels'][WORKLOAD_LABEL]}",
+                    capacity_type=kind,
+                    replicas=int(spec.get("replicas", 1)),
+                    request=reserved(spec["template"]["spec"]),
+                    pools=_pools_of(world, key),
+                )
+            )
+    return [*found, *_gateway_demands(world)]
+
+
+def _gateway_demands(world: World) -> Iterator[Demand]:
+    """Yield the gateways' pods that no node of the cluster has room for, on demand: every request goes through them."""
+    for namespace in world.gateways:
+        waiting = [pod for pod in world.gateways.get(namespace, ()) if _is_unschedulable(pod)]
+        if waiting:
+            workload = f"{namespace}/{GATEWAY} without a node"
+            yield Demand(workload, CapacityType.ON_DEMAND, len(waiting), reserved(waiting[0]["spec"]), frozenset())
+
+
+def _is_unschedulable(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    refused = any(c["type"] == "PodScheduled" and c["status"] == "False" for c in conditions)
+    return refused and not pod["spec"].get("nodeName") and not pod["metadata"].get("deletionTimestamp")
+
+
+def _pools_of(world: World, key: Key) -> frozenset[str]:
+    body = world.model(key)
+    return frozenset(((body or {}).get("spec") or {}).get("capacity", {}).get("pools") or ())
+
+
+def nodes(world: World, doomed: Collection[str]) -> list[Node]:
+    """Return the nodes of all pools, with what pods of ours take of them; `doomed` are those that go away."""
+    used: dict[str, list[tuple[str, Request]]] = {}
+    for pod in _pods(world):
+        name = pod["spec"].get("nodeName")
+        if name and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
+            meta = pod["metadata"]
+            leaving = meta.get("deletionTimestamp") or WORKLOAD_LABEL not in meta["labels"]
+            workload = "" if leaving else f"{meta['namespace']}/{meta['labels'][WORKLOAD_LABEL]}"
+            used.setdefault(name, []).append((workload, reserved(pod["spec"])))
+    found = []
+    for name in world.nodes:
+        node = world.node(name)
+        pool = ((node or {}).get("metadata", {}).get("labels") or {}).get(POOL_LABEL)
+        if node is not None and pool:
+            own = used.get(name, [])
+            workloads = tuple(workload for workload, _ in own)
+            zone = node["metadata"]["labels"].get(ZONE_LABEL)
+            found.append(Node(name, pool, name in doomed, workloads, together([r for _, r in own]), zone))
+    return found
+
+
+def _pods(world: World) -> Iterator[Object]:
+    """Yield the pods of all models and gateways: each takes room on its node."""
+    for index in (world.pods, world.gateways):
+        for key in index:
+            yield from index.get(key, ())
+
+
+def booting(group: Object | None) -> dict[str, int]:
+    """Return the nodes of an embedded group that are ordered and not there yet, by zone; `""` is no zone."""
+    machines = ((group or {}).get("status") or {}).get("nodes") or ()
+    return dict(Counter(str(machine.get("zone") or "") for machine in machines if machine["phase"] == "Booting"))
+
+
+def overhead(daemon_sets: Index) -> list[Request]:
+    """Return what the pods of DaemonSets take from every node; those for chosen nodes only are left out."""
+    pods = [body["spec"]["template"]["spec"] for name in daemon_sets for body in daemon_sets.get(name, ())]
+    return [reserved(pod) for pod in pods if not pod.get("nodeSelector") and not pod.get("affinity")]
+
+
+def reserved(pod: Object) -> Request:
+    """Return what a pod with this spec reserves: its containers together."""
+    found = []
+    for container in pod.get("containers") or ():
+        resources = container.get("resources") or {}
+        requests = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        # Of extended resources, and of nothing else, the names have a domain.
+        devices = {name: amount(count) for name, count in requests.items() if "/" in name}
+        found.append(Request(amount(requests.get("cpu", 0)), amount(requests.get("memory", 0)), devices))
+    return together(found)
+
+
+def together(requests: Sequence[Request]) -> Request:
+    """Return the sum of some requests."""
+    devices: Counter[str] = Counter()
+    for request in requests:
+        devices.update(request.devices)
+    return Request(sum(r.cpu for r in requests), sum(r.memory for r in requests), dict(devices))
