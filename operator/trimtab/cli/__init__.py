@@ -10,6 +10,7 @@ import importlib
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from trimtab.errors import TrimtabError
 from trimtab.version import __version__
@@ -36,9 +37,13 @@ _PARTS = {
     "simulate": _Part(
         "trimtab.cli.simulate.command", "simulate", "compress", "Compare capacity policies on traces of real clouds."
     ),
+    "status": _Part("trimtab.cli.status", "status", "operator", "Say what a model is now."),
+    "explain": _Part("trimtab.cli.explain", "explain", "operator", "Say why a model is as it is."),
     "report": _Part("trimtab.cli.report", "report", "operator", "Fetch and show what came of a model's compression."),
     "crds": _Part("trimtab.cli.crds", "crds", None, "Write the CustomResourceDefinitions."),
 }
+
+_COMPLETIONS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "fish": FishComplete, "zsh": ZshComplete}
 
 
 class _LazyGroup(click.Group):
@@ -99,3 +104,10 @@ def main() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(__version__)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(sorted(_COMPLETIONS)))
+def completion(shell: str) -> None:
+    """Print a script that completes commands and options in SHELL: source <(trimtab completion bash)."""
+    click.echo(_COMPLETIONS[shell](main, {}, "trimtab", "_TRIMTAB_COMPLETE").source())

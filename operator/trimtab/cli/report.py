@@ -6,35 +6,28 @@ import asyncio
 import tempfile
 import webbrowser
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
 from trimtab.api.conditions import Reason
 from trimtab.api.names import RUN_LABEL
+from trimtab.cli.asking import Reads, chosen_namespace, connected, kubeconfig_option, model_named, namespace_option
 from trimtab.errors import NotYet, Stalled, TrimtabError
-
-
-class Reads(Protocol):
-    """The part of a cluster that is needed here."""
-
-    async def get(self, kind: Any, name: str, namespace: str | None = None) -> dict[str, Any] | None: ...
-
-    async def list(
-        self, kind: Any, namespace: str | None = None, labels: str | None = None
-    ) -> list[dict[str, Any]]: ...
 
 
 @click.command()
 @click.argument("name")
-@click.option("-n", "--namespace", default="default", show_default=True, help="Namespace of the model.")
-@click.option("--kubeconfig", envvar="KUBECONFIG", help="Which cluster; else KUBECONFIG or ~/.kube/config.")
+@namespace_option
+@kubeconfig_option
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to: NAME-report.")
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @click.option("--png", is_flag=True, help="Write only the picture, for a chat.")
-def report(name: str, namespace: str, kubeconfig: str | None, output: Path | None, show: bool, png: bool) -> None:
+def report(
+    name: str, namespace: str | None, kubeconfig: str | None, output: Path | None, show: bool, png: bool
+) -> None:
     """Fetch the report of model NAME, every byte checked, and print its summary."""
-    uri = asyncio.run(_located(name, namespace, kubeconfig))
+    uri = asyncio.run(_located(name, chosen_namespace(namespace, kubeconfig), kubeconfig))
     folder = output or Path(f"{name}-report")
     text = fetch_report(uri, folder, only="report.png" if png else None)
     click.echo(text)
@@ -78,15 +71,7 @@ def _remedy(uri: str) -> str:
 
 
 async def _located(name: str, namespace: str, kubeconfig: str | None) -> str:
-    from kubernetes.aio.config import ConfigException
-
-    from trimtab.effects.kubernetes import Cluster
-
-    try:
-        cluster = await Cluster.connect(kubeconfig)
-    except (ConfigException, OSError) as error:
-        raise click.ClickException(f"no cluster to ask: {error}; set KUBECONFIG or --kubeconfig") from None
-    async with cluster:
+    async with connected(kubeconfig) as cluster:
         return await artifact_uri(cluster, name, namespace)
 
 
@@ -96,15 +81,10 @@ async def artifact_uri(cluster: Reads, name: str, namespace: str) -> str:
     Raises:
         Stalled: There is no such model. NotYet: It has no artifact yet; says what its run does.
     """
-    from trimtab.effects.kinds import JOBS, MODELS, PODS
+    from trimtab.effects.kinds import JOBS, PODS
     from trimtab.effects.views import run_view
 
-    model = await cluster.get(MODELS, name, namespace)
-    if model is None:
-        raise Stalled(
-            Reason.INVALID_SPEC,
-            f"there is no OptimizedModel {name} in namespace {namespace}; see `kubectl get optimizedmodels -A`",
-        )
+    model = await model_named(cluster, name, namespace)
     status = model.get("status") or {}
     run = status.get("lastRun") or {}
     job = await cluster.get(JOBS, run["name"], namespace) if run.get("name") else None
