@@ -70,7 +70,7 @@ class Agent:
         self._everything = True
         self._touched: set[str] = set()
         self._since: set[str] = set()
-        """Models that changed since the last look began."""
+        """Models whose servers changed since the last look began."""
         self._concurrency = concurrency(self.wake)
         # None before the first round: until then there are no numbers to report, and none is not zero.
         self._traffic: tuple[ModelTraffic, ...] | None = None
@@ -117,7 +117,6 @@ class Agent:
                 self._limits = self._concurrency.limits(self._traffic)
                 await self._holder.follow(self._traffic)
                 async with self._lock:
-                    self._since |= touched
                     if await self._shift(touched):
                         asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._due.set)
                     else:
@@ -132,6 +131,7 @@ class Agent:
             return False
         try:
             seen = await self._proxy.read_slots(slots.values(), routes_of(slots))
+            self._since |= touched
             await self._apply(difference(items, slots, seen, self._shares()))
         except ProxyUnavailable:
             return False
@@ -213,7 +213,14 @@ class Agent:
             traffic = self._traffic or ()
             # A map that is newer than the configuration may name slots that HAProxy does not have.
             routes = {model: slot for model, slot in seen.routes.items() if slot in seen.slots}
-            slots, missing = assigned(traffic, routes, seen.free())
+            # What changed while we looked was taken care of meanwhile: what we saw of it is out of date, and the
+            # slot that it has now stays its own until we look again.
+            kept = {
+                item.route: routes[item.route] for item in traffic if item.model in self._since and item.route in routes
+            }
+            fresh = tuple(item for item in traffic if item.route not in kept)
+            slots, missing = assigned(fresh, routes, seen.free())
+            slots |= kept
             if missing:
                 log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
                 self._routes, prepared = layout(traffic, routes)
@@ -223,8 +230,6 @@ class Agent:
                 log.info("proxy.reloaded", slots=len(prepared))
                 return _LEAVING_SECONDS
             self._remember(seen, slots)
-            # What changed while we looked was taken care of meanwhile: what we saw of it is out of date.
-            fresh = tuple(item for item in traffic if item.model not in self._since or item.route not in self._routes)
             complete, leaving = await self._apply(difference(fresh, slots, seen, self._shares()))
             self._routes = slots
         await self._store(traffic, slots, seen.slots)
