@@ -8,7 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from trimtab.workloads.serve.batching import Batcher, BatchRules, max_concurrency, run_together
+from trimtab.workloads.serve.batching import Batcher, BatchRules, max_concurrency
+from trimtab.workloads.serve.running import run_together
 from trimtab.workloads.serve.waiting import QueueFull
 
 
@@ -66,8 +67,8 @@ async def start():
     """Start batchers that end with the test."""
     batchers = []
 
-    def make(engine, max_batch=4, max_wait_s=0.0, capacity=100, stackable=True, clock=lambda: 0.0):
-        batcher = Batcher(BatchRules(max_batch, max_wait_s, capacity, stackable), Silence(), clock)
+    def make(engine, max_batch=4, max_wait_s=0.0, capacity=100, stackable=True, clock=lambda: 0.0, even=False):
+        batcher = Batcher(BatchRules(max_batch, max_wait_s, capacity, stackable, even), Silence(), clock)
         batcher.attach(engine)
         batchers.append((batcher, engine))
         return batcher
@@ -240,3 +241,62 @@ async def test_jobs_wait_for_an_engine_and_end_in_the_one_they_began_in(start):
     assert (old.sizes, new.sizes) == ([1], [1])
     await batcher.quiet()
     assert batcher.idle
+
+
+class Whereabouts(Engine):
+    """Keeps the threads that it ran in."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads = []
+
+    def __call__(self, feeds):
+        self.threads.append(threading.current_thread().name)
+        return super().__call__(feeds)
+
+
+@pytest.mark.parametrize(
+    ("even", "seconds", "where"),
+    [
+        pytest.param(True, 0.0, threading.main_thread().name, id="short"),
+        pytest.param(True, 0.01, "engine", id="long"),
+        pytest.param(False, 0.0, "engine", id="of a model whose runs differ"),
+    ],
+)
+async def test_short_runs_happen_on_the_loop(start, even, seconds, where):
+    """Once it is known that they are short; before, and where nobody can know, in the thread."""
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += seconds  # so that every run takes that long
+        return now
+
+    engine = Whereabouts()
+    batcher = start(engine, clock=clock, even=even)
+    for value in range(12):
+        request = Request([[value, 0, 0]])
+        batcher.submit(request)
+        (output,) = await request.outcome
+        assert output[0, 0] == value * 2
+    assert engine.threads[:3] == ["engine"] * 3
+    assert engine.threads[-1] == where
+    await asyncio.wait_for(batcher.quiet(), 5)
+
+
+async def test_what_waits_behind_a_short_run_runs_next(start):
+    """A queue that is longer than a batch empties itself on the loop, too, and each error finds its own request."""
+    engine = Whereabouts()
+    batcher = start(engine, even=True)
+    for _ in range(10):
+        warm = [Request([[1, 1, 1]]) for _ in range(4)]
+        for request in warm:
+            batcher.submit(request)
+        await asyncio.gather(*(request.outcome for request in warm))
+    requests = [Request([[value, 0, 0]]) for value in range(20)]
+    for request in requests:
+        batcher.submit(request)
+    outcomes = await asyncio.wait_for(asyncio.gather(*(request.outcome for request in requests)), 5)
+    for value, outcome in enumerate(outcomes):
+        assert isinstance(outcome, ValueError) if value == 13 else outcome[0][0, 0] == value * 2
+    assert engine.threads[-1] == threading.main_thread().name

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.artifact import parse_spec
-from trimtab.workloads.serve.batching import run_together
 from trimtab.workloads.serve.padding import group_of, lengths_of
+from trimtab.workloads.serve.running import run_together
 
 CONFIG = {
     "inputs": [

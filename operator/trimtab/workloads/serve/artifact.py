@@ -51,6 +51,11 @@ class ModelSpec:
         return any(tensor.pad is not None for tensor in self.inputs)
 
     @property
+    def has_free_sizes(self) -> bool:
+        """Whether rows may differ in size."""
+        return any(-1 in tensor.shape[1:] or tensor.datatype == "BYTES" for tensor in self.inputs)
+
+    @property
     def file(self) -> str:
         """Name of the model's file in the artifact."""
         return MODEL_FILES[self.engine]

@@ -1,30 +1,29 @@
-"""Which requests run together, and when.
+"""Which requests run together, when, and where.
 
 Work-conserving: an idle engine takes whatever waits, up to the largest batch, at once. Batches fill by themselves while
 the engine is busy, so that waiting on purpose (`max_wait_s`) only pays where a model is far cheaper per row in a batch.
+
+Engines run in a thread of their own. Runs that are known to be short happen on the event loop: to the thread and back
+takes longer than they do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from trimtab.workloads.serve.artifact import ModelSpec
-from trimtab.workloads.serve.datatypes import Array, Outcome, Run
-from trimtab.workloads.serve.padding import lengths_of, stacked, unpadded
+from trimtab.workloads.serve.datatypes import Outcome, Run
+from trimtab.workloads.serve.pace import Pace
+from trimtab.workloads.serve.running import run_together
 from trimtab.workloads.serve.waiting import Job, Waiting
 
 _JOIN_S = 1.0  # the engine is idle when the batcher is closed, unless the drain timed out
-_SMOOTHING = 0.1  # of the measured time of a run
-_LONGEST_RETRY_S = 30
 
 
 def max_concurrency(max_batch: int) -> int:
@@ -59,6 +58,8 @@ class BatchRules:
     max_wait_s: float
     capacity: int
     stackable: bool
+    even: bool = False
+    """Whether all runs with as many rows take about as long."""
     spec: ModelSpec | None = None
     """Where inputs are filled up to stack them; None stacks equal shapes only."""
 
@@ -66,11 +67,12 @@ class BatchRules:
 class _Batch(NamedTuple):
     jobs: Sequence[Job]
     run: Run
+    rows: int
     started: float
 
 
 class Batcher:
-    """Feeds an engine from a queue; everything but the engine's own run happens on the event loop.
+    """Feeds an engine from a queue; everything but its longer runs happens on the event loop.
 
     Without an engine jobs wait: for one that is still loading.
     """
@@ -87,8 +89,7 @@ class Batcher:
         self._pump_due = False
         self._company: asyncio.TimerHandle | None = None
         self._alarm: tuple[float, asyncio.TimerHandle] | None = None
-        self._run_s = 0.0
-        self._row_s = 0.0
+        self._pace = Pace()
         self._thread: threading.Thread | None = None
         self._quiet: list[asyncio.Future[None]] = []
 
@@ -104,11 +105,12 @@ class Batcher:
     @property
     def retry_after_s(self) -> int:
         """Whole seconds after which what waits now will have run, by the speed so far."""
-        return min(_LONGEST_RETRY_S, max(1, math.ceil(self._waiting.rows * self._row_s)))
+        return self._pace.retry_after_s(self._waiting.rows)
 
     def attach(self, run: Run) -> None:
         """Run batches with this engine from now on; a batch that runs ends in the one it began in."""
         self._run = run
+        self._pace.new_engine()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, args=(self._inbox,), name="engine", daemon=True)
             self._thread.start()
@@ -166,22 +168,34 @@ class Batcher:
     def _pump(self) -> None:
         self._pump_due = False
         now = self._clock()
-        urgent_before = now + 2 * self._run_s  # it would not survive another batch before its own
+        urgent_before = now + 2 * self._pace.run_s  # it would not survive another batch before its own
         if self._busy or self._run is None or self._waits_for_company(now, urgent_before):
             return
         taken = self._waiting.take(self._rules.max_batch if self._rules.stackable else None, now, urgent_before)
         for job in taken.abandoned:
             job.drop()
-        jobs = taken.batch
-        if jobs:
-            self._busy = True
-            self._observer.batch_started(len(jobs), sum(job.rows for job in jobs))
-            for job in jobs:
-                self._observer.queue_left(now - job.arrived)
-            self._inbox.put(_Batch(jobs, self._run, now))
+        if taken.batch:
+            self._start(taken.batch, self._run, now)
         for job in taken.late:
             job.finish(Late())
         self._notice_quiet()
+
+    def _start(self, jobs: Sequence[Job], run: Run, now: float) -> None:
+        batch = _Batch(jobs, run, sum(job.rows for job in jobs), now)
+        self._observer.batch_started(len(jobs), batch.rows)
+        for job in jobs:
+            self._observer.queue_left(now - job.arrived)
+        if not (self._rules.even and self._pace.is_short(batch.rows)):
+            self._busy = True
+            self._inbox.put(batch)
+            return
+        outcomes = run_together(run, jobs, self._rules.max_batch, self._rules.spec)
+        took = self._clock() - now
+        self._pace.ran(batch.rows, took)
+        self._pace.engine_took(batch.rows, took)
+        if len(self._waiting):
+            self._soon()  # not now: others use the loop, too
+        _answer(batch, outcomes)
 
     def _waits_for_company(self, now: float, urgent_before: float) -> bool:
         if not self._rules.max_wait_s or not self._rules.stackable:
@@ -226,15 +240,13 @@ class Batcher:
 
     # --- the engine's side ---
 
-    def _finished(self, batch: _Batch, outcomes: list[Outcome]) -> None:
+    def _finished(self, batch: _Batch, outcomes: list[Outcome], run_s: float) -> None:
         self._busy = False
-        took = self._clock() - batch.started
-        rows = sum(job.rows for job in batch.jobs)
-        self._run_s += (took - self._run_s) * (_SMOOTHING if self._run_s else 1)
-        self._row_s += (took / max(1, rows) - self._row_s) * (_SMOOTHING if self._row_s else 1)
+        if batch.run is self._run:
+            self._pace.engine_took(batch.rows, run_s)
+        self._pace.ran(batch.rows, self._clock() - batch.started)
         self._pump()  # before the answers are written: the engine works meanwhile
-        for job, outcome in zip(batch.jobs, outcomes, strict=True):
-            job.finish(outcome)
+        _answer(batch, outcomes)
         self._notice_quiet()
 
     def _notice_quiet(self) -> None:
@@ -247,53 +259,13 @@ class Batcher:
     def _work(self, inbox: SimpleQueue[_Batch | None]) -> None:
         largest = self._rules.max_batch if self._rules.stackable else None
         while (batch := inbox.get()) is not None:
+            began = self._clock()
             outcomes = run_together(batch.run, batch.jobs, largest, self._rules.spec)
             with contextlib.suppress(RuntimeError):  # the loop is closed: a drain timed out and nobody listens
-                self._loop.call_soon_threadsafe(self._finished, batch, outcomes)
+                self._loop.call_soon_threadsafe(self._finished, batch, outcomes, self._clock() - began)
             del batch, outcomes  # an idle thread holds on to nothing
 
 
-def run_together(run: Run, jobs: Sequence[Job], largest: int | None, spec: ModelSpec | None = None) -> list[Outcome]:
-    """Return one outcome per job, in order; a job that fails fails alone.
-
-    `largest` is the number of rows that one run may have; None runs every job as it is. With a spec, inputs of
-    different length are filled up.
-    """
-    if len(jobs) > 1:
-        try:
-            outputs = run(stacked([job.feeds for job in jobs], spec))
-        except Exception:  # noqa: BLE001 - whatever it was, it belongs to one of the jobs: run each to see
-            return [_run_alone(run, job, largest) for job in jobs]
-        return _cut(outputs, jobs, spec)
-    return [_run_alone(run, job, largest) for job in jobs]
-
-
-def _run_alone(run: Run, job: Job, largest: int | None) -> Outcome:
-    try:
-        if largest is None or job.rows <= largest:
-            return run(job.feeds)
-        pieces = [
-            run({name: array[start : start + largest] for name, array in job.feeds.items()})
-            for start in range(0, job.rows, largest)
-        ]
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-    except Exception as error:  # noqa: BLE001 - the engine's errors have no common base; the client hears of it
-        return error
-
-
-def _cut(outputs: list[Array], jobs: Sequence[Job], spec: ModelSpec | None) -> list[Outcome]:
-    total = sum(job.rows for job in jobs)
-    odd = next((output for output in outputs if output.shape[:1] != (total,)), None)
-    if odd is not None:
-        error = ValueError(f"the model answered {total} rows with shape {list(odd.shape)}; set batching.maxSize to 1")
-        return [error for _ in jobs]
-    outcomes: list[Outcome] = []
-    start = 0
-    for job in jobs:
-        own = [output[start : start + job.rows] for output in outputs]
-        if spec is not None:
-            lengths = lengths_of(job.feeds, spec)
-            own = [unpadded(output, tensor, lengths) for output, tensor in zip(own, spec.outputs, strict=True)]
-        outcomes.append(own)
-        start += job.rows
-    return outcomes
+def _answer(batch: _Batch, outcomes: list[Outcome]) -> None:
+    for job, outcome in zip(batch.jobs, outcomes, strict=True):
+        job.finish(outcome)

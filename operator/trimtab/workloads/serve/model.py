@@ -148,6 +148,7 @@ class Model:
                 max_wait_s=self.settings.max_wait_s,
                 capacity=max(_QUEUE_LEAST, _QUEUE_BATCHES * self.settings.max_batch),
                 stackable=spec.stackable,
+                even=spec.stackable and not spec.has_free_sizes,
                 spec=spec if spec.pads else None,
             )
             self._batcher = Batcher(rules, self.metrics, self._clock)
