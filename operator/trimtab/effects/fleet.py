@@ -116,7 +116,7 @@ class Fleet:
         self._given_back &= here.keys()
         for event in events:
             if self._events.note(event, now.timestamp()):
-                log.info("capacity.event_noted", event=type(event).__name__, id=event.id)
+                log.info("capacity.event_noted", kind=type(event).__name__, id=event.id)
 
     async def _embedded(
         self, pool: CapacityPool, held: Held, own: list[Node], size: Amounts, known: ZoneState, now: datetime

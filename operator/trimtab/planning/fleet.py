@@ -55,8 +55,8 @@ class PoolMemory:
 
     surplus_since: float | None = None
     """Since when it has had a node too many, in seconds."""
-    doomed: int | None = None
-    """How many of the nodes that were ordered went away at the last look; None before the first."""
+    doomed: frozenset[str] = frozenset()
+    """Nodes that were going away at the last look, and were ordered anew on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,10 @@ def order(
     wanted = len(in_use) + packing.new_nodes(held.waiting, size, [node.room(size) for node in in_use])
     needed = min(limits.max_nodes, max(limits.min_nodes, wanted))
     empty = {node.name: node.domain for node in staying_nodes if not node.used_by}
-    # A node that went since is no longer replaced by the provider: the order that it was counted in falls with it.
-    staying = max(0, ordered - (doomed if memory.doomed is None else memory.doomed))
+    going = frozenset(node.name for node in nodes if node.doomed)
+    # The order still counts those that went since: the provider would replace them a second time.
+    gone = len(memory.doomed - {node.name for node in nodes})
+    staying = max(0, ordered - doomed - gone)
     running = _by_domain(pool, staying_nodes, booting or {})
     if needed >= staying:
         targets = zoning.placed(needed, running, known, now)
@@ -164,15 +166,15 @@ def order(
             reason += f"; {needed - count} wait: {_cooling(running, known, now)}"
         reason += _too_large(held.waiting, size)
         zones = zoning.growing(running, targets, known, now) if pool.spec.zones else ()
-        return PoolOrder(pool.name, count + doomed, (), reason, zones), PoolMemory(doomed=doomed)
+        return PoolOrder(pool.name, count + doomed, (), reason, zones), PoolMemory(doomed=going)
     since = memory.surplus_since if memory.surplus_since is not None else now
     free = min(staying - needed, len(empty))
     if now - since < hold_s or free == 0:
         reason = f"{needed} nodes would do; {staying} are kept until one has been empty for {hold_s:.0f} s"
-        return PoolOrder(pool.name, staying + doomed, (), reason), PoolMemory(since, doomed)
+        return PoolOrder(pool.name, staying + doomed, (), reason), PoolMemory(since, going)
     victims = zoning.leaving(free, empty, running, known, now)
     reason = f"{', '.join(victims)} stood empty for {hold_s:.0f} s"
-    return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory(doomed=doomed)
+    return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory(doomed=going)
 
 
 def node_size(pool: CapacityPool, overhead: Iterable[Request] = ()) -> dict[str, float] | None:

@@ -210,6 +210,10 @@ def _objects(
         actions += [Apply(m) for m in gateway(snapshot.key.namespace, snapshot.owners, snapshot.settings)]
         actions.append(Apply(manifests.model_service(snapshot.key, snapshot.uid)))
     doomed = placement.doomed_pods(snapshot.pods, frozenset(snapshot.doomed_nodes))
+    late = tuple(pod for pod in doomed if pod.node and snapshot.doomed_nodes[pod.node] - snapshot.now <= _EVICT_BEFORE)
+    # Before their surplus goes: a scale-down would rather take replacements that are not ready yet.
+    actions += [Delete("v1", "Pod", snapshot.key.namespace, pod.name) for pod in late]
+    doomed = tuple(pod for pod in doomed if pod not in late)
     for revision, replicas in ((candidate, shares.candidate), (active, shares.active)):
         if revision is None:
             continue
@@ -278,16 +282,9 @@ def _scaled(snapshot: Snapshot, revision: str, counts: dict[CapacityType, int]) 
 
 
 def _condemned(snapshot: Snapshot, doomed: tuple[PodView, ...]) -> list[Action]:
-    """Mark doomed pods as the first to leave; the last moment before their node goes, ask them to."""
-    namespace = snapshot.key.namespace
+    """Mark doomed pods as the first to leave."""
     cost = {placement.DELETION_COST: placement.DOOMED_COST}
-    marks: list[Action] = [Annotate(namespace, pod.name, cost) for pod in doomed if not pod.condemned]
-    late: list[Action] = [
-        Delete("v1", "Pod", namespace, pod.name)
-        for pod in doomed
-        if pod.node and snapshot.doomed_nodes[pod.node] - snapshot.now <= _EVICT_BEFORE
-    ]
-    return marks + late
+    return [Annotate(snapshot.key.namespace, pod.name, cost) for pod in doomed if not pod.condemned]
 
 
 def _removed(snapshot: Snapshot, revisions: Iterable[str]) -> tuple[Action, ...]:
