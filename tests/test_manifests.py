@@ -11,6 +11,7 @@ import yaml
 from trimtab.cli.demo.assets import kustomized
 from trimtab.cli.operator import operator
 from trimtab.effects import kinds
+from trimtab.effects.lease import LEASE
 from trimtab.planning.manifests.gateway import gateway
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner
@@ -115,7 +116,14 @@ def test_the_operator_passes_pod_security_restricted() -> None:
         assert security["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_one_operator_at_a_time() -> None:
-    """A new one starts when the old one has gone."""
+def test_one_operator_works_and_one_waits() -> None:
+    """A new one is there before an old one goes, and the Lease that decides is one that both may hold."""
     spec = only("Deployment")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    env = {entry["name"]: entry for entry in spec["template"]["spec"]["containers"][0]["env"]}
+    assert env["TRIMTAB_LEASE_NAMESPACE"]["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    role = only("Role")
+    assert role["metadata"]["namespace"] == only("Deployment")["metadata"]["namespace"]
+    assert grants(role["rules"]) == {("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "patch")}
+    assert [rule.get("resourceNames") for rule in role["rules"] if "patch" in rule["verbs"]] == [[LEASE]]

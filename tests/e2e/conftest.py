@@ -105,7 +105,7 @@ def operators_kubeconfig(kubeconfig: Path, tmp_path_factory: pytest.TempPathFact
 async def _operators_kubeconfig(kubeconfig: Path) -> str:
     async with await Cluster.connect(str(kubeconfig)) as administrator:
         for body in kustomized(RIGHTS):
-            if body["kind"] in ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"):
+            if body["apiVersion"].startswith("rbac.") or body["kind"] in ("Namespace", "ServiceAccount"):
                 await administrator.apply(body)
     async with await config.new_client_from_config(str(kubeconfig)) as api:
         request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[]))
@@ -115,6 +115,24 @@ async def _operators_kubeconfig(kubeconfig: Path) -> str:
     context["context"]["user"] = ACCOUNT[0]
     users = [{"name": ACCOUNT[0], "user": {"token": made.status.token}}]
     return yaml.safe_dump({**given, "contexts": [context], "users": users})
+
+
+@pytest.fixture
+def operators(operators_kubeconfig: Path, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
+    """Return what starts one operator among others; none of them outlives the test."""
+    started: list[Operator] = []
+
+    def start(name: str, **environment: str) -> Operator:
+        made = Operator(operators_kubeconfig, tmp_path, tmp_path / f"{name}.log", environment=environment)
+        started.append(made)
+        made.start()
+        return made
+
+    yield start
+    for one in started:
+        if one.process is not None and one.process.poll() is None:
+            one.kill()
+        assert "Traceback" not in one.log.read_text(), one.log.read_text()[-4000:]
 
 
 @pytest.fixture

@@ -59,6 +59,30 @@ def _namespaces(_: click.Context, __: click.Parameter, value: str) -> frozenset[
     callback=_duration,
     help="How long a node must be empty before it is given back.",
 )
+@click.option(
+    "--lease-namespace", help="Where the Lease is by which one of several operators works; none: this one does."
+)
+@click.option(
+    "--lease-duration",
+    default="15s",
+    show_default=True,
+    callback=_duration,
+    help="Others take over when the one that works was not heard of for so long; whole seconds.",
+)
+@click.option(
+    "--lease-renew-deadline",
+    default="10s",
+    show_default=True,
+    callback=_duration,
+    help="The one that works stops when it could not renew for so long.",
+)
+@click.option(
+    "--lease-retry",
+    default="2s",
+    show_default=True,
+    callback=_duration,
+    help="Between two renewals, and between two looks of those that wait.",
+)
 @click.option("--health-host", default="0.0.0.0", show_default=True)
 @click.option("--health-port", default=8081, show_default=True)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
@@ -72,6 +96,10 @@ def operator(
     url_template: str,
     on_demand_hold: float,
     node_hold: float,
+    lease_namespace: str | None,
+    lease_duration: float,
+    lease_renew_deadline: float,
+    lease_retry: float,
     health_host: str,
     health_port: int,
     log_level: str,
@@ -79,8 +107,13 @@ def operator(
     """Run the controller until SIGTERM."""
     from trimtab.cli.logs import configure
     from trimtab.handlers.operator import run
+    from trimtab.planning.leadership import Terms
     from trimtab.planning.settings import Settings
 
+    try:
+        terms = Terms(int(lease_duration), lease_renew_deadline, lease_retry)
+    except ValueError as error:
+        raise click.UsageError(f"--lease-duration, --lease-renew-deadline, --lease-retry: {error}") from None
     configure(getattr(logging, log_level.upper()))
     settings = Settings(
         compress_image=compress_image,
@@ -92,5 +125,7 @@ def operator(
         url_template=url_template,
         on_demand_hold_s=on_demand_hold,
         node_hold_s=node_hold,
+        lease_namespace=lease_namespace or None,
+        lease_terms=terms,
     )
     run(settings, f"http://{health_host}:{health_port}/healthz")

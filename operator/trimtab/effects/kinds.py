@@ -46,7 +46,10 @@ CLUSTER_ROLE_BINDINGS = Kind(
 BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 ENDPOINT_SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 CRDS = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 NODE_GROUPS = Kind("local.trimtab.dev/v1", "NodeGroup", "nodegroups", namespaced=False)
+NODE_POOLS = Kind("karpenter.sh/v1", "NodePool", "nodepools", namespaced=False)
+NODE_CLAIMS = Kind("karpenter.sh/v1", "NodeClaim", "nodeclaims", namespaced=False)
 
 _ALL = [value for value in list(globals().values()) if isinstance(value, Kind)]
 _BY_TYPE = {(kind.api_version, kind.kind): kind for kind in _ALL}

@@ -28,7 +28,8 @@ Object = dict[str, Any]
 Objects = list[Object]
 WatchType = Literal["ADDED", "MODIFIED", "DELETED", "SYNCED"]
 
-_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
+_REQUEST_SECONDS = 30.0
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=10)
 # The server ends a watch after this long. It sends a bookmark every minute: a connection that is silent for longer
 # leads nowhere, as after a server that vanished without closing it.
 _WATCH_SECONDS = 280
@@ -53,8 +54,14 @@ class ApiUnavailable(NotYet):
 class Cluster:
     """A Kubernetes cluster. Every method may raise `ApiError` or `ApiUnavailable`."""
 
-    def __init__(self, api: _client.ApiClient) -> None:
+    def __init__(self, api: _client.ApiClient, fence: Callable[[], float] | None = None) -> None:
+        """`fence` is asked before each change: for how many seconds it may be under way; it raises where for none."""
         self._api = api
+        self._fence = fence
+
+    def fenced(self, fence: Callable[[], float]) -> Self:
+        """Return the same cluster, changed only where `fence` allows it; it is closed with this one."""
+        return type(self)(self._api, fence)
 
     @classmethod
     async def connect(cls, kubeconfig: str | None = None) -> Self:
@@ -89,9 +96,11 @@ class Cluster:
                 return None
             raise
 
-    async def list(self, kind: Kind, namespace: str | None = None, labels: str | None = None) -> Objects:
-        """Return the objects of a kind, in a namespace or in all."""
-        items, _ = await self._list(kind, namespace, labels)
+    async def list(
+        self, kind: Kind, namespace: str | None = None, labels: str | None = None, fields: str | None = None
+    ) -> Objects:
+        """Return the objects of a kind, in a namespace or in all; `labels` and `fields` are selectors."""
+        items, _ = await self._list(kind, namespace, labels, fields)
         return items
 
     async def apply(self, manifest: Object, *, manager: str = FIELD_MANAGER, subresource: str | None = None) -> Object:
@@ -202,8 +211,11 @@ class Cluster:
             finally:
                 response.close()
 
-    async def _list(self, kind: Kind, namespace: str | None, labels: str | None) -> tuple[Objects, str]:
-        query = {"limit": "500", **({"labelSelector": labels} if labels else {})}
+    async def _list(
+        self, kind: Kind, namespace: str | None, labels: str | None, fields: str | None = None
+    ) -> tuple[Objects, str]:
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": "500", **{name: text for name, text in selectors.items() if text}}
         items: Objects = []
         while True:
             page = await self._json("GET", kind.path(namespace), query=query)
@@ -262,6 +274,8 @@ class Cluster:
                 body=body,
                 auth_settings=["BearerToken"],
             )
+            if self._fence is not None and method != "GET":
+                timeout = aiohttp.ClientTimeout(total=min(_REQUEST_SECONDS, self._fence()), sock_connect=10)
             answer = await self._api.call_api(*serialized, _request_timeout=timeout)
             response: aiohttp.ClientResponse = answer.response
             if response.status >= 400:

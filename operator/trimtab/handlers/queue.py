@@ -28,11 +28,14 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._jitter = jitter
+        self.woken = False
+        """Whether anybody ever asked for a look."""
 
     def add(self, key: K) -> None:
         """Ask for a look at `key` as soon as a worker is free; asking twice is asking once."""
         if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
+        self.woken = True
         if key in self._dirty:
             return
         self._dirty.add(key)

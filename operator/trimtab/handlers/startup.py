@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import kopf
 import structlog
 
-from trimtab.effects.announce import Announcer
-from trimtab.effects.execute import Executor
-from trimtab.effects.fleet import Fleet
-from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.gather import World
 from trimtab.effects.kubernetes import Cluster
-from trimtab.effects.signals import GatewaySignals
 from trimtab.handlers.queue import WorkQueue
-from trimtab.handlers.reconcile import Reconciler
+from trimtab.handlers.terms import work
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +59,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     memo.world = World(**{name: kwargs[name] for name in _INDICES})
     memo.session = aiohttp.ClientSession()
     memo.cluster = await Cluster.connect()
-    clock = _now
-    announcer = Announcer(memo.cluster, clock)
-    executor = Executor(memo.cluster, announcer, memo.world.observed, time.monotonic)
-    signals = GatewaySignals(memo.session, time.monotonic)
-    gatherer = Gatherer(memo.world, memo.cluster, signals, memo.settings, clock)
-    fleet = Fleet(memo.world, gatherer, memo.cluster, executor, memo.settings, clock)
     memo.queue = WorkQueue()
-    memo.worker = asyncio.create_task(memo.queue.run(Reconciler(memo.world, gatherer, executor, fleet)))
+    memo.worker = asyncio.create_task(work(memo))
     log.info("operator.started", compress=memo.settings.compress_image, serve=memo.settings.serve_image)
 
 
@@ -92,7 +80,3 @@ async def queue_works(memo: kopf.Memo, **_: Any) -> str:
     if memo.worker.done():
         raise RuntimeError("the work queue has stopped")
     return "running"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

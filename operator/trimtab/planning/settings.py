@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from trimtab.planning.leadership import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class Settings:
     """How long on-demand replicas stay after spot capacity came back."""
     node_hold_s: float = 30.0
     """How long a node must be empty before it is given back."""
+
+    lease_namespace: str | None = None
+    """Where the Lease is that lets one of several operators work; None: this one always works."""
+    lease_terms: Terms = field(default_factory=Terms)
+    """How long the Lease lasts."""
 
     def allows_code(self, namespace: str) -> bool:
         return "*" in self.allow_code_namespaces or namespace in self.allow_code_namespaces

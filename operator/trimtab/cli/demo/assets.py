@@ -57,8 +57,8 @@ def documents(file: Path) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(file.read_text()) if document]
 
 
-def with_environment(objects: list[Manifest], settings: Mapping[str, str]) -> list[Manifest]:
-    """Return the objects with the operator's environment changed; a setting that is there is replaced."""
+def on_a_laptop(objects: list[Manifest], settings: Mapping[str, str]) -> list[Manifest]:
+    """Return the objects with one operator and its environment changed; a setting that is there is replaced."""
     changed = []
     for body in objects:
         if body["kind"] == "Deployment" and body["metadata"]["name"] == OPERATOR:
@@ -68,7 +68,7 @@ def with_environment(objects: list[Manifest], settings: Mapping[str, str]) -> li
             added = [{"name": name, "value": value} for name, value in settings.items()]
             pod = {**pod, "containers": [{**first, "env": [*kept, *added]}, *others]}
             template = {**body["spec"]["template"], "spec": pod}
-            body = {**body, "spec": {**body["spec"], "template": template}}  # noqa: PLW2901 - the same object, changed
+            body = {**body, "spec": {**body["spec"], "replicas": 1, "template": template}}  # noqa: PLW2901 - the same object, changed
         changed.append(body)
     return changed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from trimtab.effects.kinds import CRDS, kind_of
 from trimtab.effects.kubernetes import Cluster
 from trimtab.errors import TrimtabError
 
+_POOLS = Path("samples") / "pools-embedded.yaml"
 _CLUSTER_START_S = 30.0
 _ESTABLISH_S = 20.0
 _OPERATOR_START_S = 60.0
@@ -78,9 +79,9 @@ async def _on_cluster(
         world = World()
         try:
             view.phase("A customer trains a digit recogniser; an embedded cluster gets the operator")
-            await _install(cluster, folder)
+            await install(cluster, folder, assets.documents(assets.manifests_folder() / _POOLS))
             background += world.watch(cluster, tasks)
-            await world.until("the operator", lambda: _operator_is_ready(world), _OPERATOR_START_S)
+            await world.until("the operator", lambda: operator_is_ready(world), _OPERATOR_START_S)
             accuracy = await training
             view.note(f"the customer's model is trained: {accuracy:.2%} of the test scans right")
             url = await _compress_and_serve(cluster, world, folder, view)
@@ -108,11 +109,11 @@ async def _train(folder: Path, seed: int) -> float:
         raise TrimtabError("TimedOut", f"the customer's training took longer than {_TRAIN_S:.0f} s") from None
 
 
-async def _install(cluster: Cluster, folder: Path) -> None:
+async def install(cluster: Cluster, folder: Path, pools: Iterable[assets.Manifest]) -> None:
     """Apply the repository's manifests, definitions first, and the pools."""
     manifests = assets.manifests_folder()
     objects = assets.kustomized(manifests / "overlays" / "embedded")
-    objects = assets.with_environment(objects, assets.operator_settings(folder))
+    objects = assets.on_a_laptop(objects, assets.operator_settings(folder))
     definitions = [body for body in objects if kind_of(body) == CRDS]
     for body in definitions:
         await cluster.apply(body)
@@ -120,7 +121,7 @@ async def _install(cluster: Cluster, folder: Path) -> None:
     for body in objects:
         if kind_of(body) != CRDS:
             await cluster.apply(body)
-    for body in assets.documents(manifests / "samples" / "pools-embedded.yaml"):
+    for body in pools:
         await cluster.apply(body)
 
 
@@ -155,7 +156,8 @@ async def _compress_and_serve(cluster: Cluster, world: World, folder: Path, view
     return str(world.status["url"])
 
 
-def _operator_is_ready(world: World) -> bool:
+def operator_is_ready(world: World) -> bool:
+    """Return whether the operator runs."""
     status = world.deployment(assets.OPERATOR_NAMESPACE, assets.OPERATOR).get("status", {})
     return int(status.get("readyReplicas", 0)) > 0
 

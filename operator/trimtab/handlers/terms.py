@@ -1,0 +1,83 @@
+"""When this operator works: always, or while it holds the Lease that several share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import kopf
+
+from trimtab.effects.announce import Announcer
+from trimtab.effects.execute import Executor
+from trimtab.effects.fleet import Fleet
+from trimtab.effects.gather import Gatherer
+from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.lease import Election
+from trimtab.effects.signals import GatewaySignals
+from trimtab.handlers.queue import WorkQueue
+from trimtab.handlers.reconcile import Reconciler
+from trimtab.handlers.wakes import FLEET
+
+
+async def work(memo: kopf.Memo) -> None:
+    """Reconcile whenever it is our turn, until cancelled.
+
+    Watches run and wakes are noted meanwhile, so that whoever takes over starts from what is, and at once.
+    """
+    settings = memo.settings
+    if settings.lease_namespace is None:
+        async with _term(memo, memo.cluster):
+            await asyncio.Event().wait()
+    me = f"{socket.gethostname()}_{uuid.uuid4()}"
+    election = Election(
+        memo.cluster,
+        settings.lease_namespace,
+        me,
+        settings.lease_terms,
+        clock=_seconds,
+        now=_now,
+        jitter=random.random,
+    )
+    fenced = memo.cluster.fenced(election.fence)
+    await election.run(lambda: _term(memo, fenced))
+
+
+@asynccontextmanager
+async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
+    """Reconcile while the block lasts, remembering nothing from an earlier term: another one decided meanwhile."""
+    announcer = Announcer(cluster, _now)
+    executor = Executor(cluster, announcer, memo.world.observed, time.monotonic)
+    signals = GatewaySignals(memo.session, time.monotonic)
+    gatherer = Gatherer(memo.world, cluster, signals, memo.settings, _now)
+    fleet = Fleet(memo.world, gatherer, cluster, executor, memo.settings, _now)
+    reconciler = Reconciler(memo.world, gatherer, executor, fleet)
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = group.create_task(memo.queue.run(reconciler))
+            yield
+            working.cancel()
+    finally:
+        memo.queue = _again(memo)
+
+
+def _again(memo: kopf.Memo) -> WorkQueue[object]:
+    """Return the queue for a next term, in which everything wants a look: this one's last looks were cut off."""
+    queue: WorkQueue[object] = WorkQueue()
+    if memo.queue.woken:  # nothing is woken before the indices are complete, nor may anything be decided
+        for key in (FLEET, *memo.world.models):
+            queue.add(key)
+    return queue
+
+
+def _seconds() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)  # goes on while the machine sleeps
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
