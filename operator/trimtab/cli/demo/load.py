@@ -61,9 +61,19 @@ def answer(status: int, raw: bytes) -> int:
 
 
 class Load:
-    """Clients with kept connections. `run` sends until cancelled; `rate` may be set at any time."""
+    """Clients with kept connections. `run` sends until cancelled; `rate` may be set at any time.
 
-    def __init__(self, url: str, asked: list[Question], rate: float, clock: Callable[[], float]) -> None:
+    `gap` returns the seconds between two requests at a rate: always the same unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        asked: list[Question],
+        rate: float,
+        clock: Callable[[], float],
+        gap: Callable[[float], float] = lambda rate: 1 / rate,
+    ) -> None:
         self.rate = rate
         """Requests per second, above 0."""
         self.sent = 0
@@ -71,6 +81,7 @@ class Load:
         self._url = url
         self._questions = asked
         self._clock = clock
+        self._gap = gap
         self._right = 0
         self._latencies_ms: list[float] = []
         self._recent: deque[tuple[float, float]] = deque()  # when it was answered, milliseconds
@@ -95,7 +106,7 @@ class Load:
                 await asyncio.sleep(following - now)
             elif now - following > 1.0:  # fell behind: go on from here instead of catching up in a burst
                 following = now
-            following += 1 / self.rate
+            following += self._gap(self.rate)
             while len(due) >= _AT_ONCE:
                 await asyncio.wait(due, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._ask(session, self._questions[self.sent % len(self._questions)]))
