@@ -52,6 +52,14 @@ def test_asleep_is_ready(sleeper: Any) -> None:
     assert "the next request starts a replica" in found.status["summary"]["message"]
 
 
+def test_without_a_gateway_nothing_can_wake_it(sleeper: Any) -> None:
+    """A model that sleeps is not ready before somebody takes requests for it."""
+    world, memory, _ = sleeper
+    found, _ = plan(replace(world, gateway_ready=False), memory)
+    conditions = {entry["type"]: (entry["status"], entry["reason"]) for entry in found.status["conditions"]}
+    assert conditions["Ready"] == conditions["Available"] == ("False", "NoEndpoints")
+
+
 def test_a_request_wakes_it_and_quiet_lets_it_sleep(sleeper: Any, after: Any, make: Any) -> None:
     """One replica for the requests that wait, with all the traffic as soon as it is there; none after the quiet."""
     world, memory, _ = sleeper

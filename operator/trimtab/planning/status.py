@@ -130,10 +130,11 @@ def _available(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | Non
     count = serving.healthy if serving is not None and snapshot.traffic is not None else ready
     serves = active or candidate
     name = serves.called if serves else ""
-    if count and not snapshot.gateway_ready:
+    asleep = wanted is not None and wanted.replicas == 0 and active is not None
+    if (count or asleep) and not snapshot.gateway_ready:
         message = f"no gateway pod is Ready, so no request gets through; see the pods of the Deployment {GATEWAY}"
         return Finding(c.AVAILABLE, "False", Reason.NO_ENDPOINTS, message)
-    if wanted is not None and wanted.replicas == 0 and active is not None:
+    if asleep:
         message = f"{name} is asleep: the next request starts a replica"
         return Finding(c.AVAILABLE, "True", Reason.ASLEEP, message)
     if count:
