@@ -291,6 +291,48 @@ async def test_a_gateway_that_cannot_finish_says_so(world):
     assert (await request)[0] == 200
 
 
+async def test_a_change_while_the_agent_looks(world, load, monkeypatch):
+    """A model whose replicas and then policy change during a look moves with its servers, not ahead of them."""
+    replicas = await two_replicas(world)
+    looking, looked = asyncio.Event(), asyncio.Event()
+    read = world.proxy.read
+
+    async def slowly():
+        seen = await read()
+        if not looking.is_set():
+            looking.set()
+            await looked.wait()
+        return seen
+
+    fresh = await world.replica()
+    async with load("digits") as seen:
+        monkeypatch.setattr(world.proxy, "read", slowly)
+        world.model("digits")
+        await looking.wait()
+        world.endpoint("digits", fresh, wake="digits")
+
+        async def added():
+            (slot,) = (await world.proxy.read_slots(["roundrobin-r3-00"], {})).slots.values()
+            return f"{fresh.address}_r1" in slot.servers
+
+        await world.until(added)
+        world.model("digits", "LeastConnections")
+        looked.set()
+        await world.until_healthy("digits", *replicas, fresh)
+
+        async def moved():
+            return (await read()).routes["digits"].startswith("leastconn")
+
+        await world.until(moved)
+        answered = len(seen.statuses)
+
+        async def used():
+            return len(seen.statuses) > answered + 50
+
+        await world.until(used)
+    assert not seen.failures
+
+
 async def test_everything_at_once(world, load):
     """Six seconds of rollouts, drains, other policies, other shares and new agents, in a random order."""
     rng = random.Random(20)

@@ -49,6 +49,12 @@ def test_the_configuration_holds_the_servers():
     assert map_text({}) == ""
 
 
+def test_a_dying_replica_does_not_use_up_the_retries():
+    """The user's are attempts on other replicas; the one that dies may take two of HAProxy's."""
+    text = configuration(LISTENER, (), {}, ("roundrobin-r3-00",), {})
+    assert "backend roundrobin-r3-00\n    balance roundrobin\n    retries 5\n" in text
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_haproxy_takes_the_configuration(tmp_path, host):

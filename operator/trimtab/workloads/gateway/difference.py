@@ -23,12 +23,13 @@ HOLD_LIMIT = 1
 
 _IDS = 2**31 - 1
 
-# A refused connection is unmistakable: two take a server out until a check passes. Answers with 5xx do not count:
-# one client's bad input would take out every replica at once. Idle connections are closed soon after a server's
+# A refused connection is unmistakable: it takes a server out until a check passes. A replica that is gone has free
+# places and would draw the queue, once per request that it refuses. Answers with 5xx do not count: one client's bad
+# input would take out every replica at once. Idle connections are closed soon after a server's
 # last request, because they keep it from being deleted.
 _SERVER_OPTIONS = (
     "check inter 1s fastinter 200ms downinter 250ms fall 2 rise 1 "
-    "observe layer4 error-limit 2 on-error mark-down pool-purge-delay 1s"
+    "observe layer4 error-limit 1 on-error mark-down pool-purge-delay 1s"
 )
 
 
@@ -51,7 +52,10 @@ def server_definition(endpoint: Endpoint, limit: int) -> str:
         return f"{endpoint.address} weight {endpoint.weight} maxconn {HOLD_LIMIT} pool-max-conn 0"
     # Its place on a hash's ring follows from its id: the same for every gateway, and after every restart.
     number = zlib.crc32(endpoint.server.encode()) % _IDS + 1
-    return f"{endpoint.address} weight {endpoint.weight} maxconn {limit} {_SERVER_OPTIONS} id {number}"
+    address = endpoint.address
+    if endpoint.grpc:
+        address = f"{endpoint.grpc} proto h2 check-proto h1 port {endpoint.address.rpartition(':')[2]}"
+    return f"{address} weight {endpoint.weight} maxconn {limit} {_SERVER_OPTIONS} id {number}"
 
 
 def difference(

@@ -47,7 +47,7 @@ class Holder:
 
     async def follow(self, traffic: Iterable[ModelTraffic]) -> None:
         """Listen for the models that may sleep, and let go what waits for those that have a replica now."""
-        items = {item.model: item for item in traffic if not item.header}
+        items = {item.model: item for item in traffic if item.plain}
         sleepers = {name for name, item in items.items() if item.sleeps}
         for model in sleepers - self._servers.keys():
             self._servers[model] = await self._listen(model)

@@ -20,7 +20,8 @@ SPARE = 16
 
 _ALGORITHMS = {Policy.ROUND_ROBIN: "roundrobin", Policy.LEAST_CONNECTIONS: "leastconn"}
 _HASH = "hash"
-_SLOT = re.compile(rf"({'|'.join((*_ALGORITHMS.values(), _HASH))})-r(\d+)-(?:([a-z0-9-]+)-)?(\d+)")
+_GRPC = "grpc_"
+_SLOT = re.compile(rf"({_GRPC})?({'|'.join((*_ALGORITHMS.values(), _HASH))})-r(\d+)-(?:([a-z0-9-]+)-)?(\d+)")
 
 
 class Profile(NamedTuple):
@@ -30,11 +31,12 @@ class Profile(NamedTuple):
     retries: int
     header: str = ""
     """Whose value the hash is of."""
+    grpc: bool = False
 
     @classmethod
     def of(cls, traffic: ModelTraffic) -> Profile:
         algorithm = _HASH if traffic.header else _ALGORITHMS[traffic.policy]
-        return cls(algorithm, traffic.retries, traffic.header)
+        return cls(algorithm, traffic.retries, traffic.header, traffic.grpc)
 
     @property
     def balance(self) -> tuple[str, ...]:
@@ -47,13 +49,16 @@ class Profile(NamedTuple):
     def slot(self, number: int) -> str:
         """Return a slot's name, which is its backend's name in HAProxy."""
         header = f"{self.header}-" if self.header else ""
-        return f"{self.algorithm}-r{self.retries}-{header}{number:02d}"
+        return f"{_GRPC if self.grpc else ''}{self.algorithm}-r{self.retries}-{header}{number:02d}"
 
 
 def profile_of(slot: str) -> Profile | None:
     """Return what a slot's name says, or None for a name that is no slot's."""
     match = _SLOT.fullmatch(slot)
-    return Profile(match.group(1), int(match.group(2)), match.group(3) or "") if match else None
+    if match is None:
+        return None
+    grpc, algorithm, retries, header, _ = match.groups()
+    return Profile(algorithm, int(retries), header or "", grpc is not None)
 
 
 def assigned(

@@ -46,16 +46,16 @@ def report(
             wakes.get(item.model),
         )
         for item in traffic
-        if not item.header
+        if item.plain
     }
     return GatewayStats(time=now, proxy_up=True, models=models)
 
 
 def _others(model: str, seen: Observed, former: Mapping[str, str]) -> Iterator[str]:
-    """Return the slots beside a model's first one with its requests: for sessions, and those that it left."""
-    sessions = ((route, slot) for route, slot in seen.routes.items() if route != model)
+    """Return the slots beside a model's first one with its requests: for sessions, gRPC, and those that it left."""
+    beside = ((route, slot) for route, slot in seen.routes.items() if route != model)
     left = ((route, slot) for slot, route in former.items())
-    return (slot for route, slot in (*sessions, *left) if model_of(route) == model and slot in seen.slots)
+    return (slot for route, slot in (*beside, *left) if model_of(route) == model and slot in seen.slots)
 
 
 def _model(
