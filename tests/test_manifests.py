@@ -73,6 +73,7 @@ def test_what_the_operator_writes_is_what_it_may() -> None:
     removed = (kinds.JOBS, kinds.DEPLOYMENTS, kinds.SERVICES, kinds.PODS)
     needed |= {(group(kind), kind.plural, "delete") for kind in removed}
     needed |= {("", "pods", "patch"), ("", "events", "create"), ("trimtab.dev", "optimizedmodels/finalizers", "update")}
+    needed |= {("", "nodes", "patch")}
     needed |= {("trimtab.dev", f"{kind.plural}/status", "patch") for kind in (kinds.MODELS, kinds.POOLS)}
     writes = {grant for grant in grants(only("ClusterRole")["rules"]) if grant[2] not in {"get", "list", "watch"}}
     assert writes == needed

@@ -7,6 +7,7 @@ import pytest
 from trimtab.api.capacity import CapacityPoolSpec
 from trimtab.planning.support import pool_refusals
 
+GROUP = {"autoScalingGroup": {"name": "spot", "region": "eu-west-1"}}
 LABELS = {"labels": {"matchLabels": {"pool": "spot"}}}
 
 
@@ -14,16 +15,22 @@ LABELS = {"labels": {"matchLabels": {"pool": "spot"}}}
     ("extra", "field", "value", "remedy"),
     [
         (
-            {"instanceTypes": ["m7i.large", "m6i.large"]},
+            {"provider": GROUP, "instanceTypes": ["m7i.large", "m6i.large"]},
             "spec.instanceTypes",
             "m7i.large, m6i.large",
-            "leave it out; the provider's own nodes have types",
+            "leave it out: the provider's own group says what its machines are",
         ),
         (
-            {"provider": {"karpenter": {"nodePool": "spot"}}},
-            "spec.provider.karpenter",
-            "this provider",
-            "use labels for nodes that exist, or embedded",
+            {"provider": {"karpenter": {"nodePool": "spot"}}, "capacityType": "Reserved"},
+            "spec.capacityType",
+            "Reserved with karpenter",
+            "use Spot or OnDemand: Karpenter takes reservations by itself where it may buy on demand",
+        ),
+        (
+            {"interruption": {"queueUrl": "arn://aws:sqs:notices"}},
+            "spec.interruption.queueUrl",
+            "arn://aws:sqs:notices",
+            "give the address of an SQS queue: https://sqs.<region>.amazonaws.com/<account>/<name>",
         ),
     ],
 )
@@ -35,6 +42,16 @@ def test_what_a_pool_cannot_do_is_refused_by_name(extra, field, value, remedy) -
     ]
 
 
-def test_a_pool_of_labels_is_taken() -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"provider": LABELS},
+        {"provider": LABELS, "instanceTypes": ["m7i.large"]},
+        {"provider": GROUP, "interruption": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/1/notices"}},
+        {"provider": {"eksNodegroup": {"cluster": "c", "name": "spot", "region": "eu-west-1"}}},
+        {"provider": {"karpenter": {"nodePool": "spot"}}, "instanceTypes": ["m7i.large"]},
+    ],
+)
+def test_what_works_is_taken(spec) -> None:
     """Nothing is refused that works."""
-    assert pool_refusals(CapacityPoolSpec.model_validate({"capacityType": "Spot", "provider": LABELS})) == []
+    assert pool_refusals(CapacityPoolSpec.model_validate({"capacityType": "Spot"} | spec)) == []

@@ -82,8 +82,8 @@ class Labels(ApiModel):
     """Labels of the nodes."""
 
 
-class Embedded(ApiModel):
-    """Simulated nodes of the embedded cluster."""
+class NodeShape(ApiModel):
+    """What one node offers to pods."""
 
     cpu: Quantity = "4"
     """CPUs of one node."""
@@ -91,6 +91,11 @@ class Embedded(ApiModel):
     """Memory of one node."""
     pods: Annotated[int, Field(ge=1, le=1000)] = 16
     """Pods on one node at most."""
+
+
+class Embedded(NodeShape):
+    """Simulated nodes of the embedded cluster."""
+
     boot_delay: Duration = "5s"
     """Time from the order to the ready node."""
 
@@ -201,7 +206,7 @@ class CapacityPoolSpec(ApiModel):
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field(default_factory=list)
     """What replicas must tolerate to run here."""
     price: Price | None = None
-    """What a node costs."""
+    """What a node costs; on AWS spot the market's own price counts while it can be read."""
     weight: Annotated[int, Field(ge=0, le=1000)] = 0
     """Pools with a higher weight are used first."""
     limits: Limits = Limits()

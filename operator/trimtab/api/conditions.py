@@ -74,6 +74,16 @@ class Reason:
     FLOOR_NOT_MET = "FloorNotMet"
     SPOT_SHORT = "SpotShort"
     NO_POOL = "NoPool"
+    # Pools
+    SHORTAGE = "Shortage"  # the provider has no such machine now
+    QUOTA_REACHED = "QuotaReached"  # the account may not have more of them
+    LAUNCH_FAILED = "LaunchFailed"  # machines are there to be had, but do not come up
+    SLOW_START = "SlowStart"  # launched, but no Ready node in the time that spec.startup.expected says
+    LIMIT_REACHED = "LimitReached"  # the pool's or the group's maximum
+    GROUP_NOT_FOUND = "GroupNotFound"  # the provider knows no such group
+    GROUP_UNFIT = "GroupUnfit"  # it is there, but not such that we may resize it
+    PROVIDER_THROTTLED = "ProviderThrottled"  # the provider's API answers too many of us
+    PROVIDER_UNREACHABLE = "ProviderUnreachable"
     # Events only
     SCALED = "Scaled"
     CANARY_STEP = "CanaryStep"  # a canary passed a step

@@ -20,6 +20,11 @@ RUN_LABEL = f"{GROUP}/run"
 WORKLOAD_LABEL = f"{GROUP}/workload"
 CAPACITY_TYPE_LABEL = f"{GROUP}/capacity-type"
 POOL_LABEL = f"{GROUP}/pool"
+# On nodes that a message announced the loss of; the annotation has the time in RFC 3339.
+INTERRUPTED_TAINT = f"{GROUP}/interrupted"
+LEAVES_AT_ANNOTATION = f"{GROUP}/leaves-at"
+# On empty nodes that are about to be given back, so that no pod comes in between.
+SURPLUS_TAINT = f"{GROUP}/surplus"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 HOST_LABEL = "kubernetes.io/hostname"
 # Kubernetes puts these on the pods of Jobs.
@@ -28,6 +33,7 @@ JOB_UID_LABEL = "batch.kubernetes.io/controller-uid"
 
 GATEWAY = "trimtab-gateway"
 SERVE_PORT = 8080
+SERVE_GRPC_PORT = 8001
 GATEWAY_PORT = 8080
 GATEWAY_STATS_PORT = 8090
 

@@ -18,6 +18,7 @@ from trimtab.effects.gather import Gatherer, World
 from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
 from trimtab.effects.leaving import Leaving
+from trimtab.effects.pools.orders import Orders
 from trimtab.planning.fleet import Held, Node, PoolMemory, PoolOrder, assign, node_size, order
 from trimtab.planning.losses import lost_nodes
 from trimtab.planning.manifests.nodegroup import node_group
@@ -44,7 +45,9 @@ class Fleet:
         executor: Executor,
         settings: Settings,
         clock: Callable[[], datetime],
+        orders: Orders,
     ) -> None:
+        """`orders` serve the pools whose nodes a cloud makes."""
         self._world = world
         self._gatherer = gatherer
         self._cluster = cluster
@@ -57,6 +60,7 @@ class Fleet:
         self._before: dict[str, Node] = {}
         self._given_back: set[str] = set()
         self._leaving = Leaving(world, cluster)
+        self._orders = orders
 
     async def reconcile(self) -> float | None:
         """Look at all pools once; return the seconds until the next look."""
@@ -68,27 +72,35 @@ class Fleet:
         await self._leaving.move_gateways(doomed)
         orders = any(pool.spec.provider.embedded is not None for pool in pools)
         left = await self._leaving.release(orders=orders)
+        await self._orders.look(pools, now)
         if not pools:
             return _LOOK_SECONDS if left else None
         nodes = fleetview.nodes(self._world, doomed.keys())
         self._hear(pools, nodes, doomed, now)
         overhead = fleetview.overhead(self._world.daemon_sets)
-        sizes = {pool.name: size for pool in pools if (size := node_size(pool, overhead)) is not None}
-        held = assign(fleetview.demands(self._world), pools, nodes, sizes)
+        shapes = {pool.name: pool.spec.provider.embedded or self._orders.shape(pool) for pool in pools}
+        sizes = {
+            pool.name: size for pool in pools if (size := node_size(pool, overhead, shapes[pool.name])) is not None
+        }
+        held = assign(fleetview.demands(self._world), pools, nodes, sizes, short=self._orders.short())
         losses_matter = any(pool.spec.capacity_type is not CapacityType.SPOT for pool in pools)
         for pool in pools:
             own = [node for node in nodes if node.pool == pool.name]
             desired = len(own)
+            # Without any other pool, where capacity was lost is where it has to come from.
+            spot = pool.spec.capacity_type is CapacityType.SPOT
+            known = self._events.known if spot and losses_matter else ZoneState()
             if pool.spec.provider.embedded is not None:
-                # Without any other pool, where capacity was lost is where it has to come from.
-                spot = pool.spec.capacity_type is CapacityType.SPOT
-                known = self._events.known if spot and losses_matter else ZoneState()
                 desired = await self._embedded(pool, held[pool.name], own, sizes[pool.name], known, now)
+            else:
+                size = sizes.get(pool.name, {})
+                ordered = await self._orders.order(pool, held[pool.name], own, size, known, now)
+                desired = len(own) if ordered is None else ordered
             noticed = {node.name for node in own if node.doomed}
             fresh = noticed - self._noticed.setdefault(pool.name, set())
             self._noticed[pool.name] = noticed
             body = self._body(pool.name)
-            ready = Condition(c.READY, "True", Reason.CAPACITY_MET, f"{len(own)} nodes", _generation(body), now)
+            said = self._orders.conditions(pool, len(own), _generation(body), now)
             before = int((body.get("status") or {}).get("interruptions") or 0) if body else 0
             numbers = {
                 "desired": desired,
@@ -96,7 +108,7 @@ class Fleet:
                 "doomed": sum(1 for node in own if node.doomed),
                 "interruptions": before + len(fresh),
             }
-            await self._say(pool.name, (ready,), numbers)
+            await self._say(pool.name, said, numbers)
         return _LOOK_SECONDS
 
     def _hear(

@@ -14,7 +14,6 @@ from trimtab.api.conditions import Condition
 from trimtab.api.gateway import GatewayStats, ModelStats
 from trimtab.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL, REVISION_LABEL, RUN_LABEL, Key
 from trimtab.api.optimizedmodel import OptimizedModel
-from trimtab.api.quantities import seconds
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.execute import Identity
@@ -22,6 +21,7 @@ from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
+from trimtab.planning.notices import leaves_at
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner, RunView, Snapshot
 from trimtab.planning.support import pool_refusals
@@ -171,21 +171,16 @@ class Gatherer:
 
     def doomed(self, now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
         """Return the nodes that go away, and when; the time counts from when a notice was first seen."""
-        notices = {taint: pool for pool in pools for taint in pool.spec.interruption.taints}
         found: dict[str, datetime] = {}
         for name in self._world.nodes:
             node = self._world.node(name)
             if node is None:
                 continue
-            taints = {taint["key"] for taint in node["spec"].get("taints") or ()}
-            pool = next((notices[taint] for taint in sorted(taints) if taint in notices), None)
-            if pool is not None:
-                notice = timedelta(seconds=seconds(pool.spec.interruption.notice))
-                found[name] = self._doomed.get(name, now + notice)
-            elif "node.kubernetes.io/unreachable" in taints:
-                found[name] = self._doomed.get(name, now)
-            elif self._retired(node):
-                found[name] = self._doomed.get(name, now + _RETIRED_NOTICE)
+            until = leaves_at(node, pools, now)
+            if until is None and self._retired(node):
+                until = now + _RETIRED_NOTICE
+            if until is not None:
+                found[name] = min(until, self._doomed.get(name, until))
         self._doomed = dict(found)
         return found
 

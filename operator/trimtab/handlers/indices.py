@@ -9,6 +9,7 @@ import kopf
 from trimtab.api.names import (
     COMPONENT_LABEL,
     GROUP,
+    LEAVES_AT_ANNOTATION,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     MODEL_LABEL,
@@ -78,14 +79,17 @@ async def services(body: kopf.Body, **_: Any) -> dict[tuple[str, str], Object]:
 @kopf.index("", "v1", "nodes")
 async def nodes(body: kopf.Body, **_: Any) -> dict[str, Object]:
     meta, status = body["metadata"], body.get("status") or {}
+    leaves_at = (meta.get("annotations") or {}).get(LEAVES_AT_ANNOTATION)
     return {
         meta["name"]: {
             "metadata": {
                 "name": meta["name"],
                 "labels": dict(meta.get("labels") or {}),
                 "creationTimestamp": meta["creationTimestamp"],
+                "annotations": {LEAVES_AT_ANNOTATION: leaves_at} if leaves_at else {},
             },
             "spec": {
+                "providerID": str(body["spec"].get("providerID") or ""),
                 "taints": list(body["spec"].get("taints") or ()),
                 "unschedulable": bool(body["spec"].get("unschedulable")),
             },

@@ -19,6 +19,7 @@ from trimtab.effects.fleet import Fleet
 from trimtab.effects.gather import Gatherer
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.lease import Election
+from trimtab.effects.pools.opening import cloud_orders
 from trimtab.effects.signals import GatewaySignals
 from trimtab.handlers.queue import WorkQueue
 from trimtab.handlers.reconcile import Reconciler
@@ -55,10 +56,13 @@ async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
     executor = Executor(cluster, announcer, memo.world.observed, time.monotonic)
     signals = GatewaySignals(memo.session, time.monotonic)
     gatherer = Gatherer(memo.world, cluster, signals, memo.settings, _now)
-    fleet = Fleet(memo.world, gatherer, cluster, executor, memo.settings, _now)
-    reconciler = Reconciler(memo.world, gatherer, executor, fleet)
+    opened = cloud_orders(
+        memo.world, gatherer, cluster, memo.settings.node_hold_s, time.time, lambda: memo.queue.add(FLEET)
+    )
     try:
-        async with asyncio.TaskGroup() as group:
+        async with opened as orders, asyncio.TaskGroup() as group:
+            fleet = Fleet(memo.world, gatherer, cluster, executor, memo.settings, _now, orders)
+            reconciler = Reconciler(memo.world, gatherer, executor, fleet)
             working = group.create_task(memo.queue.run(reconciler))
             yield
             working.cancel()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trimtab.api.base import CapacityType
-from trimtab.api.capacity import CapacityPool
+from trimtab.api.capacity import CapacityPool, NodeShape
 from trimtab.api.quantities import amount, human_bytes
 from trimtab.planning import packing, zoning
 from trimtab.planning.packing import Amounts, Request
@@ -84,8 +84,11 @@ def assign(
     pools: Sequence[CapacityPool],
     nodes: Sequence[Node],
     sizes: Mapping[str, Amounts] | None = None,
+    short: Collection[str] = (),
 ) -> dict[str, Held]:
     """Return what each pool has to hold; `sizes` is what an empty node of each has for pods of ours, where known.
+
+    Pools that are `short`, whose provider has no node for them now, come after all others.
 
     Replicas count where they run; the others go to the first pool, by weight and then price, that may still grow.
     Those on nodes that go away hold no room: their replacements are among the replicas already, on top of them.
@@ -97,7 +100,7 @@ def assign(
         name: [node.room(size) for node in nodes if node.pool == name and node.used_by and not node.doomed]
         for name, size in sizes.items()
     }
-    ordered = sorted(pools, key=lambda pool: (-pool.spec.weight, _price(pool), pool.name))
+    ordered = sorted(pools, key=lambda pool: (pool.name in short, -pool.spec.weight, _price(pool), pool.name))
     held = {pool.name: Held() for pool in pools}
     for demand in sorted(demands, key=lambda demand: demand.workload):
         missing = demand.replicas
@@ -177,12 +180,14 @@ def order(
     return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory(doomed=going)
 
 
-def node_size(pool: CapacityPool, overhead: Iterable[Request] = ()) -> dict[str, float] | None:
+def node_size(
+    pool: CapacityPool, overhead: Iterable[Request] = (), shape: NodeShape | None = None
+) -> dict[str, float] | None:
     """Return what an empty node of a pool has for pods of ours; None where the pool does not say.
 
-    `overhead` are the pods that every node runs besides, those of DaemonSets.
+    `overhead` are the pods that every node runs besides, those of DaemonSets; `shape` is what its provider says.
     """
-    shape = pool.spec.provider.embedded
+    shape = shape or pool.spec.provider.embedded
     if shape is None:
         return None
     devices = pool.spec.accelerator

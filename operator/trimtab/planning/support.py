@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPoolSpec
 from trimtab.api.compression import (
     CompileEngine,
@@ -54,20 +55,18 @@ def refusals(spec: OptimizedModelSpec) -> list[Refusal]:
 
 def pool_refusals(spec: CapacityPoolSpec) -> list[Refusal]:
     """Return every part of a pool that this version does not do."""
-    found = [
-        Refusal(f"spec.provider.{name}", "this provider", "use labels for nodes that exist, or embedded")
-        for name, provider in (
-            ("autoScalingGroup", spec.provider.auto_scaling_group),
-            ("eksNodegroup", spec.provider.eks_nodegroup),
-            ("karpenter", spec.provider.karpenter),
-        )
-        if provider is not None
-    ]
-    if spec.instance_types:
-        remedy = "leave it out; the provider's own nodes have types"
-        found.append(Refusal("spec.instanceTypes", ", ".join(spec.instance_types), remedy))
-    if spec.interruption.queue_url is not None:
-        found.append(Refusal("spec.interruption.queueUrl", "SQS", "name the taints that mean a notice instead"))
+    found = []
+    if spec.instance_types and spec.provider.karpenter is None and spec.provider.labels is None:
+        types = ", ".join(spec.instance_types)
+        remedy = "leave it out: the provider's own group says what its machines are"
+        found.append(Refusal("spec.instanceTypes", types, remedy))
+    url = spec.interruption.queue_url
+    if url is not None and url.split("://")[0] not in {"http", "https"}:
+        remedy = "give the address of an SQS queue: https://sqs.<region>.amazonaws.com/<account>/<name>"
+        found.append(Refusal("spec.interruption.queueUrl", url, remedy))
+    if spec.capacity_type is CapacityType.RESERVED and spec.provider.karpenter is not None:
+        remedy = "use Spot or OnDemand: Karpenter takes reservations by itself where it may buy on demand"
+        found.append(Refusal("spec.capacityType", "Reserved with karpenter", remedy))
     return found
 
 

@@ -14,7 +14,6 @@ from trimtab.api.names import (
     GATEWAY_PORT,
     MANAGED_BY,
     MANAGED_BY_LABEL,
-    POOL_LABEL,
     REVISION_LABEL,
     SERVE_PORT,
     ZONE_LABEL,
@@ -29,6 +28,7 @@ from trimtab.api.serving import Accelerator, LoadingMode
 from trimtab.api.status import ArtifactStatus, RevisionStatus
 from trimtab.planning import accelerators
 from trimtab.planning.manifests import pods
+from trimtab.planning.manifests.placing import placement
 from trimtab.planning.settings import Settings
 
 Manifest = dict[str, Any]
@@ -115,7 +115,7 @@ def _pod(
         "terminationGracePeriodSeconds": int(drain) + 10,
         "enableServiceLinks": False,  # variables named after Services would fall among our own
         "securityContext": pods.POD_SECURITY,
-        **_placement(spec, capacity_type, pools, accelerator),
+        **placement(spec, capacity_type, pools, accelerator),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -199,43 +199,6 @@ def _threads(spec: OptimizedModelSpec) -> int:
     given = spec.serving.resources
     limits = (given.limits if given else None) or {}
     return max(1, ceil(amount(limits.get("cpu", requests(spec).get("cpu", 1)))))
-
-
-def _placement(
-    spec: OptimizedModelSpec,
-    capacity_type: CapacityType,
-    pools: tuple[CapacityPool, ...],
-    accelerator: Accelerator | None,
-) -> Manifest:
-    """Return what ties a pod to the pools of its capacity type, and to the nodes that its accelerator is chosen by."""
-    placement = _to_pools(spec, capacity_type, pools)
-    if accelerator is not None and accelerator.node_selector:
-        placement["nodeSelector"] = {**placement.get("nodeSelector", {}), **accelerator.node_selector}
-    return placement
-
-
-def _to_pools(spec: OptimizedModelSpec, capacity_type: CapacityType, pools: tuple[CapacityPool, ...]) -> Manifest:
-    """Return what ties a pod to the pools of its capacity type; nothing where there are no pools."""
-    fitting = [pool for pool in pools if pool.spec.capacity_type is capacity_type]
-    if not fitting:
-        return {}
-    placement: Manifest = {}
-    labelled = next((pool for pool in fitting if pool.spec.provider.labels), None)
-    if labelled is not None and labelled.spec.provider.labels is not None and len(fitting) == 1:
-        placement["nodeSelector"] = dict(labelled.spec.provider.labels.match_labels)
-    else:
-        placement["nodeSelector"] = {CAPACITY_TYPE_LABEL: capacity_type.label}
-        if spec.capacity.pools:
-            names = [pool.name for pool in fitting]
-            placement["affinity"] = {"nodeAffinity": _required(POOL_LABEL, names)}
-    if tolerations := accelerators.tolerations(fitting):
-        placement["tolerations"] = tolerations
-    return placement
-
-
-def _required(key: str, values: list[str]) -> Manifest:
-    terms = [{"matchExpressions": [{"key": key, "operator": "In", "values": sorted(values)}]}]
-    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
 
 
 def revision_service(model: Key, uid: str, revision: str) -> Manifest:
