@@ -39,6 +39,9 @@ _PARTS = {
     ),
     "status": _Part("trimtab.cli.status", "status", "operator", "Say what a model is now."),
     "explain": _Part("trimtab.cli.explain", "explain", "operator", "Say why a model is as it is."),
+    "dashboard": _Part(
+        "trimtab.cli.dashboard.command", "dashboard", "operator", "Serve a read-only page of all models, live."
+    ),
     "report": _Part("trimtab.cli.report", "report", "operator", "Fetch and show what came of a model's compression."),
     "crds": _Part("trimtab.cli.crds", "crds", None, "Write the CustomResourceDefinitions."),
 }

@@ -1,0 +1,1 @@
+"""A read-only page that shows what every model is, and how it came there."""
