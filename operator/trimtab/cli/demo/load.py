@@ -137,6 +137,10 @@ class Load:
             self._recent.popleft()
         return len(self._recent) / _WINDOW_S, percentile([ms for _, ms in self._recent], 0.95)
 
+    def mean_ms(self) -> float:
+        """Return the mean latency of all answers so far, in milliseconds."""
+        return sum(self._latencies_ms) / max(1, len(self._latencies_ms))
+
     def result(self) -> Requests:
         """Return what became of it all; to be read when `run` has ended."""
         return Requests(
