@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import openvino as ov
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import Verdict
@@ -16,10 +18,11 @@ from trimtab.errors import Stalled
 from trimtab.store import open_artifact
 from trimtab.workloads.compress.checkpoints import Checkpoints
 from trimtab.workloads.compress.graph import optimise
-from trimtab.workloads.compress.openvino import coverage, layers, read_onnx, write_ir
+from trimtab.workloads.compress.openvino import coverage, fold_weights, layers, read_onnx, write_ir
 from trimtab.workloads.compress.report import read_report
 from trimtab.workloads.compress.stopping import Interrupted, Stop
 from trimtab.workloads.serve import loading
+from trimtab.workloads.serve.engine import load_runner
 
 INT8 = {"quantize": {"scheme": "INT8"}}
 OPENVINO = {"compile": {"engine": "OpenVino"}}
@@ -157,3 +160,76 @@ def test_compiling_for_onnx_runtime_fuses_beforehand(execute, request_for, fetch
     optimise(folder / "model.onnx", folder / "again.onnx")
     assert (folder / "again.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
     assert loading.fetched(lambda: folder).spec.engine is Engine.ONNX_RUNTIME
+
+
+@pytest.fixture
+def a_depthwise_graph():
+    """Write a small network of a convolution, a depthwise and a pointwise one as ONNX."""
+
+    def write(path):
+        draw = np.random.default_rng(0)
+        shapes = {"first": (16, 1, 3, 3), "depthwise": (16, 1, 3, 3), "pointwise": (24, 16, 1, 1), "head": (24, 10)}
+        weights = {name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        nodes = [
+            helper.make_node("Conv", ["x", "first"], ["a"], name="one", pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["a"], ["b"], name="two"),
+            helper.make_node("Conv", ["b", "depthwise"], ["c"], name="three", group=16, pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["c"], ["d"], name="four"),
+            helper.make_node("Conv", ["d", "pointwise"], ["e"], name="five"),
+            helper.make_node("GlobalAveragePool", ["e"], ["f"], name="six"),
+            helper.make_node("Flatten", ["f"], ["g"], name="seven"),
+            helper.make_node("MatMul", ["g", "head"], ["scores"], name="eight"),
+        ]
+        forms = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in (("x", ["batch", 1, 12, 12]), ("scores", ["batch", 10]))
+        ]
+        stored = [numpy_helper.from_array(weight, name) for name, weight in weights.items()]
+        graph = helper.make_graph(nodes, "depthwise", forms[:1], forms[1:], stored)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+    return write
+
+
+@pytest.mark.integration
+def test_depthwise_convolutions_compute_in_int8(execute, request_for, fetched, a_depthwise_graph, tmp_path):
+    """Their weights have a scale per channel, so that the engine has no layer left to compute in FP32."""
+    a_depthwise_graph(tmp_path / "model.onnx")
+    x = np.random.default_rng(1).normal(size=(400, 1, 12, 12)).astype(np.float32)
+    np.savez(tmp_path / "images.npz", x_test=x)
+    result = execute(
+        request_for(
+            source={"uri": (tmp_path / "model.onnx").as_uri()},
+            compression={"steps": [INT8, OPENVINO]},
+            guardrail={
+                "dataset": {"uri": (tmp_path / "images.npz").as_uri()},
+                "metric": "CosineSimilarity",
+                "maxDrop": "2pp",
+            },
+        )
+    )
+    assert result.guardrail.verdict is Verdict.PASSED
+    folder, report = fetched(result)
+    assert report["steps"][0]["facts"]["weightsInt8Percent"] == 100
+    runs = load_runner(folder / "model.xml", 1)._request.get_compiled_model().get_runtime_model().get_ordered_ops()
+    told = [{name: node.get_rt_info()[name].astype(str) for name in ("layerType", "runtimePrecision")} for node in runs]
+    precisions = [one["runtimePrecision"] for one in told if "Convolution" in one["layerType"]]
+    assert len(precisions) == 3
+    assert not any("f32" in precision for precision in precisions)
+
+
+def test_weights_that_are_int8_already_stay_so(a_depthwise_graph, tmp_path):
+    """What quantization-aware training stored is not computed back into FP32."""
+    a_depthwise_graph(tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    stored = numpy_helper.from_array(np.ones((16, 1, 3, 3), np.int8), "small")
+    scale = numpy_helper.from_array(np.float32(0.1), "scale")
+    model.graph.initializer.remove(weights["depthwise"])
+    model.graph.initializer.extend([stored, scale])
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["small", "scale"], ["depthwise"], name="decode"))
+    onnx.save(model, tmp_path / "model.onnx")
+    graph = read_onnx(tmp_path / "model.onnx")
+    fold_weights(graph)
+    write_ir(graph, tmp_path / "model.xml")
+    assert coverage(tmp_path / "model.xml").weights > 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 import openvino as ov
+from openvino.passes import ConstantFolding, Manager
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
@@ -39,6 +40,19 @@ def read_onnx(path: Path) -> ov.Model:
         ) from error
     name_by_place(model, names_of(path))
     return model
+
+
+def fold_weights(model: ov.Model) -> None:
+    """Compute what depends on constants alone, unless weights are stored in fewer bits, which that would undo.
+
+    The importer reshapes the weights of grouped convolutions within the graph, by sizes that are computed there, too:
+    NNCF then takes a column of a kernel for a channel, and a layer with such scales runs in FP32.
+    """
+    if any(constant.get_element_type().get_type_name() in LOW for _, constant, _ in _products(model)):
+        return
+    folding = Manager()
+    folding.register_pass(ConstantFolding())
+    folding.run_passes(model)
 
 
 def names_of(path: Path) -> frozenset[str]:
@@ -71,6 +85,11 @@ def has_attention(model: ov.Model) -> bool:
         )
         for node in model.get_ops()
     )
+
+
+def has_grouped_convolutions(model: ov.Model) -> bool:
+    """Whether there are convolutions whose channels see some of the inputs only: depthwise ones, as a rule."""
+    return any(node.get_type_name() == "GroupConvolution" for node in model.get_ops())
 
 
 def layers(model: ov.Model) -> dict[str, str]:
