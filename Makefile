@@ -11,9 +11,10 @@ OUTPUT ?= text
 KEEP ?=
 ARGS ?=
 BIN := .venv/bin
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/trimtab/version.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint crds clean
+.PHONY: help demo test lint crds chart images kind clean
 .DELETE_ON_ERROR:
 
 help: ## Show what can be made.
@@ -31,9 +32,27 @@ lint: .venv/test.stamp ## Check style, types and the import contracts.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/trimtab crds --check
+	$(BIN)/python charts/generate.py --check
 
-crds: .venv/demo.stamp ## Write crds/ from the API models.
+crds: .venv/demo.stamp ## Write crds/ from the API models, and the chart from them.
 	$(BIN)/trimtab crds
+	$(BIN)/python charts/generate.py
+
+chart: .venv/demo.stamp ## Write charts/trimtab from manifests/ and crds/.
+	$(BIN)/python charts/generate.py
+
+images: ## Build the images with Docker.
+	@for role in operator compress serve gateway; do \
+	  docker build --quiet $(if $(PIP_ARGS),--build-arg PIP_ARGS="$(PIP_ARGS)") --target $$role -t trimtab/$$role:$(VERSION) . || exit 1; \
+	done
+
+kind: images ## Make a cluster of containers with the operator and two pools; needs Docker, kind and kubectl.
+	@kind get clusters | grep -qx trimtab || kind create cluster --config kind-config.yaml
+	@for role in operator compress serve gateway; do kind load docker-image --name trimtab trimtab/$$role:$(VERSION) || exit 1; done
+	@kubectl --context kind-trimtab apply --server-side -k manifests
+	@kubectl --context kind-trimtab -n trimtab-system rollout status --timeout=5m deployment/trimtab-operator
+	@kubectl --context kind-trimtab apply -f manifests/samples/pools-labels.yaml
+	@echo "ready: kubectl --context kind-trimtab apply -f MODEL.yaml, with sources, data and output in a bucket"
 
 clean: ## Remove the virtual environment, caches and reports.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo-report

@@ -1,21 +1,34 @@
 """The manifests render, grant no more than they say, and run nothing that Pod Security would refuse."""
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
-from trimtab.cli.demo.assets import kustomized
+from trimtab.api.base import CapacityType
+from trimtab.api.gateway import GatewayStats
+from trimtab.api.names import Key
+from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.runs import RunSpec
+from trimtab.api.status import ArtifactStatus, RevisionStatus
+from trimtab.cli.demo.assets import documents, kustomized
 from trimtab.cli.operator import operator
 from trimtab.effects import kinds
 from trimtab.effects.lease import LEASE
+from trimtab.local.access.podchecks import violations
+from trimtab.planning.manifests import serving
 from trimtab.planning.manifests.gateway import gateway
+from trimtab.planning.manifests.job import compression_job
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner
 from trimtab.version import __version__
+from trimtab.workloads.gateway.statistics import prometheus
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 SETTINGS = Settings(compress_image="c", serve_image="s", gateway_image="g")
@@ -34,6 +47,104 @@ def grants(rules: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
         for resource in r["resources"]
         for verb in r["verbs"]
     }
+
+
+def made_by_the_operator() -> list[dict[str, Any]]:
+    """Everything that the operator applies for a model, with several workers, secrets and devices."""
+    model = Key("models", "digits")
+    spec = OptimizedModelSpec.model_validate(
+        {
+            "source": {"uri": "s3://models/digits", "secretRef": {"name": "s3"}},
+            "compression": {"preset": "Balanced", "workers": 2},
+            "guardrail": {"dataset": {"uri": "s3://data/digits.npz"}, "maxDrop": "1pp"},
+            "serving": {"loading": "Lazy", "cache": {"entries": 10}},
+        }
+    )
+    run = RunSpec(
+        namespace=model.namespace,
+        model=model.name,
+        key="0123abcd",
+        source=spec.source,
+        compression=spec.compression,
+        guardrail=spec.guardrail,
+        output="s3://artifacts",
+    )
+    artifact = ArtifactStatus(uri="s3://a/b", digest="sha256:0", bytes=1, source_bytes=1)
+    revision = RevisionStatus(name="digits-1", run_name="r", artifact=artifact, generation=1, since="now")
+    return [
+        *gateway("models", [Owner("m", "1")], SETTINGS),
+        compression_job(run, "1", SETTINGS),
+        serving.model_service(model, "1"),
+        serving.revision_service(model, "1", "digits-1"),
+        *(serving.deployment(model, "1", spec, revision, kind, 2, (), SETTINGS) for kind in CapacityType),
+    ]
+
+
+def in_yaml(folder: Path) -> list[dict[str, Any]]:
+    return [body for file in sorted(folder.rglob("*.yaml")) for body in documents(file) if body["kind"] not in PARTS]
+
+
+PARTS = ("Kustomization", "Component")
+OF_OTHERS = (
+    "trimtab.dev/",
+    "monitoring.coreos.com/",
+    "argoproj.io/",
+    "kustomize.toolkit.fluxcd.io/",
+    "source.toolkit.",
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [*(body for body in in_yaml(MANIFESTS) if not body["apiVersion"].startswith(OF_OTHERS)), *made_by_the_operator()],
+    ids=lambda body: f"{body['kind']}-{body['metadata']['name']}",
+)
+def test_every_object_is_what_the_api_publishes(body: dict[str, Any]) -> None:
+    """Ours and those that the operator makes: each field is one of Kubernetes' and has its type."""
+    kubernetes_validate.validate(body, "1.37", strict=True)
+
+
+def test_every_pod_passes_pod_security_restricted() -> None:
+    """The operator's, the gateway's, the replicas' and the Jobs'."""
+    makers = [body for body in [only("Deployment"), *made_by_the_operator()] if body["kind"] in ("Deployment", "Job")]
+    assert len(makers) == 3 + len(CapacityType)
+    for body in makers:
+        assert violations(body["spec"]["template"]["spec"], "restricted") == [], body["metadata"]["name"]
+        assert violations({**body["spec"]["template"]["spec"], "hostNetwork": True}, "restricted") != []
+
+
+@pytest.mark.parametrize(
+    "policy", documents(MANIFESTS / "models" / "networkpolicies.yaml"), ids=lambda b: b["metadata"]["name"]
+)
+def test_policies_select_the_pods_that_they_mean(policy: dict[str, Any]) -> None:
+    """By the labels that the operator gives, to the ports that they listen on."""
+    component = policy["metadata"]["name"].removeprefix("trimtab-")
+    pods = [body["spec"]["template"] for body in made_by_the_operator() if body["kind"] in ("Deployment", "Job")]
+    wanted = policy["spec"]["podSelector"]["matchLabels"]
+    meant = [pod for pod in pods if wanted.items() <= pod["metadata"]["labels"].items()]
+    assert {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in meant} == {component}
+    listened = {
+        port["containerPort"] for pod in meant for one in pod["spec"]["containers"] for port in one.get("ports", ())
+    }
+    opened = {port["port"] for rule in policy["spec"]["ingress"] for port in rule.get("ports", ())}
+    assert opened <= listened
+    if component != "gateway":
+        blocks = [to["ipBlock"] for rule in policy["spec"]["egress"] for to in rule.get("to", ()) if "ipBlock" in to]
+        assert any("169.254.0.0/16" in block["except"] for block in blocks), "a node's credentials stay out of reach"
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    """Each name in a panel is one that the gateway writes."""
+    (board,) = (body for body in in_yaml(MANIFESTS / "components") if body["kind"] == "ConfigMap")
+    panels = json.loads(board["data"]["trimtab.json"])["panels"]
+    asked = {name for panel in panels for to in panel["targets"] for name in re.findall(r"trimtab_\w+", to["expr"])}
+    stats = GatewayStats.model_validate(
+        {"time": 0, "proxyUp": True, "models": {"m": {"revisions": {"r": {}}, "wakeSeconds": 1}}}
+    )
+    text = prometheus(stats, None)
+    written = set(re.findall(r"# HELP (\w+)", text))
+    assert len(asked) >= 6
+    assert {name.removesuffix("_bucket") for name in asked} <= written
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")
@@ -103,18 +214,6 @@ def test_the_operators_environment_is_known_to_it() -> None:
     assert container["image"] == f"trimtab/operator:{__version__}"
     images = {e["value"] for e in container["env"] if e["name"].endswith("_IMAGE")}
     assert images == {f"trimtab/{name}:{__version__}" for name in ("compress", "serve", "gateway")}
-
-
-def test_the_operator_passes_pod_security_restricted() -> None:
-    """Namespace trimtab-system enforces it, so the Deployment must."""
-    pod = only("Deployment")["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in pod["containers"]:
-        security = container["securityContext"]
-        assert security["allowPrivilegeEscalation"] is False
-        assert security["readOnlyRootFilesystem"] is True
-        assert security["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_one_operator_works_and_one_waits() -> None:
