@@ -15,6 +15,7 @@ from typing import Any
 from trimtab.api.conditions import Reason
 from trimtab.errors import NotYet, Stalled
 from trimtab.store.base import MANIFEST, StoredFile
+from trimtab.store.endpoints import allowed_endpoint
 
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
@@ -39,6 +40,8 @@ def s3_client() -> Any:
     from botocore.config import Config  # noqa: PLC0415
 
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    if endpoint is not None:
+        allowed_endpoint(endpoint)
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
