@@ -71,10 +71,11 @@ class Aws:
 
     def _ask(self, service: str, region: str, ask: Callable[[Any], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
         try:
             return ask(self._client(service, region))
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
             raise translated(error, service, region) from None
 
     def _client(self, service: str, region: str) -> Any:
@@ -100,6 +101,7 @@ def _client(service: str, region: str) -> Any:
 def translated(error: Exception, service: str, region: str) -> ProviderError:
     """Return an error of botocore as ours. No message repeats what was sent."""
     from botocore import exceptions  # noqa: PLC0415
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
     where = f"{service} in {region}"
     if isinstance(error, exceptions.ClientError):
@@ -110,7 +112,7 @@ def translated(error: Exception, service: str, region: str) -> ProviderError:
         return ProviderError(
             Reason.ACCESS_DENIED, f"{where}: no credentials were found; give the operator's service account a role"
         )
-    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | exceptions.ResponseParserError):
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | ResponseParserError):
         return ProviderError(
             Reason.PROVIDER_UNREACHABLE,
             f"{where} cannot be used ({type(error).__name__}); check network, endpoint and proxy",

@@ -72,6 +72,7 @@ class Keeper:
     async def run(self) -> None:
         """Keep the group until cancelled."""
         while True:
+            self._woken.clear()
             try:
                 wait = await self._round()
             except Exception:
@@ -82,7 +83,6 @@ class Keeper:
                 async with asyncio.timeout(wait):
                     # A provider that fails is not asked sooner because somebody wants more of it.
                     await (asyncio.Event() if self._failures else self._woken).wait()
-            self._woken.clear()
 
     async def _round(self) -> float:
         """Look, and carry the order out; return the seconds until the next look."""
