@@ -295,7 +295,9 @@ def test_cost_is_told_against_all_on_demand(served: Any, make: Any) -> None:
         pod("s1", name, pool="spot", capacity_type=CapacityType.SPOT),
     )
     found, _ = plan(replace(world, pools=pools, pods=pods), memory)
-    assert found.status["cost"] == {"perHour": "0.0300", "allOnDemandPerHour": "0.0400", "currency": "USD"}
+    cost = found.status["cost"]
+    assert (cost["perHour"], cost["allOnDemandPerHour"], cost["currency"]) == ("0.0300", "0.0400", "USD")
+    assert {row["pool"]: row["perHour"] for row in cost["pools"]} == {"od": "0.0200", "spot": "0.0100"}
 
 
 def test_a_silent_gateway_scales_nothing(served: Any) -> None:

@@ -187,8 +187,22 @@ class RolloutStatus(ApiModel):
     """When it last came further: progressDeadline counts from here."""
 
 
+class PoolCostStatus(ApiModel):
+    """What is used of one pool."""
+
+    model_config = ConfigDict(json_schema_extra={"x-trimtab-list-key": "pool"})
+    pool: str
+    """The CapacityPool."""
+    replicas: Annotated[int, Field(ge=0)] = 0
+    """Replicas on its nodes; of the pool itself, its nodes."""
+    per_hour: str
+    """What they cost together now."""
+    spent: str
+    """What they have cost since `cost.since`, until `cost.measuredAt`."""
+
+
 class CostStatus(ApiModel):
-    """What the replicas cost, from the pools' prices."""
+    """What replicas, or a pool's nodes, cost, from the pools' prices."""
 
     per_hour: str
     """Now."""
@@ -196,6 +210,16 @@ class CostStatus(ApiModel):
     """The same replicas on on-demand nodes alone."""
     currency: str
     """ISO 4217."""
+    spent: str = "0"
+    """Since `since`, until `measuredAt`; it grows by perHour from then on."""
+    all_on_demand_spent: str = "0"
+    """What the same replicas would have cost on on-demand nodes alone."""
+    since: str | None = None
+    """When the sums began."""
+    measured_at: str | None = None
+    """How far the sums reach: they are written when a rate changes, and every five minutes."""
+    pools: Annotated[list[PoolCostStatus], Field(max_length=64)] = Field(default_factory=list)
+    """The same by pool."""
 
 
 class DecisionStatus(ApiModel):
@@ -282,3 +306,7 @@ class CapacityPoolStatus(ApiModel):
     """Nodes with an interruption notice."""
     interruptions: Annotated[int, Field(ge=0)] = 0
     """Notices since the pool was created."""
+    cost: CostStatus | None = None
+    """What the nodes cost, from their order on, used or not."""
+    decisions: Annotated[list[DecisionStatus], Field(max_length=5)] = Field(default_factory=list)
+    """The last five orders, newest first, and why."""

@@ -85,6 +85,9 @@ def _namespaces(_: click.Context, __: click.Parameter, value: str) -> frozenset[
 )
 @click.option("--health-host", default="0.0.0.0", show_default=True)
 @click.option("--health-port", default=8081, show_default=True)
+@click.option(
+    "--metrics-port", type=click.IntRange(1, 65535), help="Answer Prometheus here, at /metrics; not unless set."
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
 def operator(
     artifacts_uri: str | None,
@@ -102,6 +105,7 @@ def operator(
     lease_retry: float,
     health_host: str,
     health_port: int,
+    metrics_port: int | None,
     log_level: str,
 ) -> None:
     """Run the controller until SIGTERM."""
@@ -128,4 +132,5 @@ def operator(
         lease_namespace=lease_namespace or None,
         lease_terms=terms,
     )
-    run(settings, f"http://{health_host}:{health_port}/healthz")
+    metrics = (health_host, metrics_port) if metrics_port is not None else None
+    run(settings, f"http://{health_host}:{health_port}/healthz", metrics)

@@ -11,7 +11,8 @@ import structlog
 from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
-from trimtab.api.conditions import Condition, ConditionStatus, Reason
+from trimtab.api.conditions import Condition, ConditionStatus, Reason, timestamp
+from trimtab.api.status import CostStatus, DecisionStatus
 from trimtab.effects import fleetview
 from trimtab.effects.execute import Executor
 from trimtab.effects.gather import Gatherer, World
@@ -19,6 +20,8 @@ from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
 from trimtab.effects.leaving import Leaving
 from trimtab.effects.pools.orders import Orders
+from trimtab.planning import costing
+from trimtab.planning.decisions import KEPT
 from trimtab.planning.fleet import Held, Node, PoolMemory, PoolOrder, assign, node_size, order
 from trimtab.planning.losses import lost_nodes
 from trimtab.planning.manifests.nodegroup import node_group
@@ -32,6 +35,7 @@ log = structlog.get_logger(__name__)
 Object = dict[str, Any]
 
 _LOOK_SECONDS = 2.0
+_KEPT = ("desired", "ready", "doomed", "interruptions", "cost", "decisions")
 
 
 class Fleet:
@@ -59,6 +63,7 @@ class Fleet:
         self._noticed: dict[str, set[str]] = {}
         self._before: dict[str, Node] = {}
         self._given_back: set[str] = set()
+        self._decided: dict[str, DecisionStatus] = {}
         self._leaving = Leaving(world, cluster)
         self._orders = orders
 
@@ -108,7 +113,8 @@ class Fleet:
                 "doomed": sum(1 for node in own if node.doomed),
                 "interruptions": before + len(fresh),
             }
-            await self._say(pool.name, said, numbers)
+            cost = costing.accrued(_cost(body), costing.pool_rate(pool, desired, pools), now)
+            await self._say(pool.name, said, {**numbers, **({"cost": cost.wire()} if cost is not None else {})})
         return _LOOK_SECONDS
 
     def _hear(
@@ -155,7 +161,8 @@ class Fleet:
         zones = made.zones or tuple(((group or {}).get("spec") or {}).get("zones") or pool.spec.zones)
         actions: list[Apply | Announce] = [Apply(node_group(pool, shape, made.desired, made.victims, zones))]
         if made.desired != ordered:
-            actions.append(_ordered(made, ordered, now))
+            actions.append(told := _ordered(made, ordered, now))
+            self._decided[pool.name] = DecisionStatus(time=timestamp(now), kind="Scaling", message=told.message)
         changes = await self._executor.execute(self._body(pool.name) or {}, actions)
         if changes:
             log.info("pool.ordered", pool=pool.name, before=ordered, desired=made.desired, reason=made.reason)
@@ -164,7 +171,7 @@ class Fleet:
     def _body(self, name: str) -> Object | None:
         return next(iter(self._world.pools.get(name, ())), None)
 
-    async def _say(self, name: str, found: tuple[Condition, ...], numbers: dict[str, int]) -> None:
+    async def _say(self, name: str, found: tuple[Condition, ...], numbers: dict[str, Any]) -> None:
         body = self._body(name)
         if body is None:
             return
@@ -177,9 +184,11 @@ class Fleet:
         status = {
             "observedGeneration": _generation(body),
             "conditions": [entry.wire() for entry in entries],
-            **{field: before[field] for field in ("desired", "ready", "doomed", "interruptions") if field in before},
+            **{field: before[field] for field in _KEPT if field in before},
             **numbers,
         }
+        if (decided := self._decided.pop(name, None)) is not None:
+            status["decisions"] = [decided.wire(), *status.get("decisions", ())][:KEPT]
         if status == before:
             return
         manifest = {
@@ -193,6 +202,11 @@ class Fleet:
         except ApiError as error:
             if error.status != 404:
                 raise
+
+
+def _cost(body: Object | None) -> CostStatus | None:
+    written = ((body or {}).get("status") or {}).get("cost")
+    return CostStatus.model_validate(written) if written else None
 
 
 def _ordered(made: PoolOrder, before: int, now: datetime) -> Announce:

@@ -18,13 +18,16 @@ HANDLERS = (indices, startup, wakes)  # importing them is what registers them
 log = structlog.get_logger(__name__)
 
 
-def run(settings: Settings, health_url: str | None) -> None:
-    """Run until SIGTERM or SIGINT; `health_url` (http://host:port/path) answers liveness probes."""
+def run(settings: Settings, health_url: str | None, metrics: tuple[str, int] | None) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    `health_url` (http://host:port/path) answers liveness probes, `metrics` (host and port) answers Prometheus.
+    """
     operator = kopf.operator(
         clusterwide=True,
         standalone=True,
         liveness_endpoint=health_url,
-        memo=kopf.Memo(settings=settings),
+        memo=kopf.Memo(settings=settings, metrics=metrics),
     )
     with suppress(asyncio.CancelledError):
         run_loop(operator)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ import structlog
 
 from trimtab.effects.gather import World
 from trimtab.effects.kubernetes import Cluster
+from trimtab.handlers.metrics import metrics
 from trimtab.handlers.queue import WorkQueue
 from trimtab.handlers.terms import work
 
@@ -59,6 +61,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     memo.world = World(**{name: kwargs[name] for name in _INDICES})
     memo.session = aiohttp.ClientSession()
     memo.cluster = await Cluster.connect()
+    memo.opened = AsyncExitStack()
+    if memo.metrics is not None:
+        await memo.opened.enter_async_context(metrics(memo.world, _now, *memo.metrics))
     memo.queue = WorkQueue()
     memo.worker = asyncio.create_task(work(memo))
     log.info("operator.started", compress=memo.settings.compress_image, serve=memo.settings.serve_image)
@@ -69,6 +74,7 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:
     memo.worker.cancel()
     with suppress(asyncio.CancelledError):
         await memo.worker
+    await memo.opened.aclose()
     await memo.cluster.close()
     await memo.session.close()
     log.info("operator.stopped")
@@ -80,3 +86,7 @@ async def queue_works(memo: kopf.Memo, **_: Any) -> str:
     if memo.worker.done():
         raise RuntimeError("the work queue has stopped")
     return "running"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,37 +1,75 @@
-"""What a model costs: its replicas' shares of the nodes that they run on, and the same on demand alone."""
+"""What a model costs: its replicas' shares of the nodes that they run on, and the same on demand alone.
+
+Money is added up as rate times time: what was known until now held until now. The sums and the moment up to which
+they reach stand in the status, so that a new operator goes on where the last one stopped, and nothing counts twice.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
+from trimtab.api.conditions import moment, timestamp
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount
-from trimtab.api.status import CostStatus
+from trimtab.api.status import CostStatus, PoolCostStatus
 from trimtab.planning.manifests.serving import requests
 from trimtab.planning.scaling import usable_pools
 from trimtab.planning.snapshot import Snapshot
 
+# A steady rate needs no bookkeeping: readers of the status can add what passed since. Rarely, as each write is a
+# watch event for the gateways.
+_WRITTEN_EVERY_S = 300
+_NANO = Decimal("1e-9")
+_MICRO = Decimal("1e-6")
+_SHOWN = Decimal("1e-4")
+_HOUR_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What runs now costs, per hour."""
+
+    currency: str
+    pools: Mapping[str, tuple[int, Decimal]] = field(default_factory=dict)
+    """Replicas or nodes, and what they cost together, by pool."""
+    all_on_demand: Decimal = Decimal(0)
+    """The same on on-demand nodes alone."""
+
 
 def cost_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> CostStatus | None:
+    """Return what a model costs and has cost; None where the pools have no prices."""
+    return accrued(snapshot.status.cost, rate_of(snapshot, spec), snapshot.now)
+
+
+def rate_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> Rate | None:
     """Return the cost per hour of the replicas that have a node; None where the pools have no prices.
 
     A replica pays for the share of its node that it reserves (the largest of CPU, memory and pod slots): what it
     keeps others from using. The counterfactual is the same replicas on the cheapest on-demand pool.
     """
     pools = {pool.name: pool for pool in usable_pools(snapshot, spec) if pool.spec.price is not None}
-    placed = [pools[pod.pool] for pod in snapshot.pods if pod.pool in pools and not pod.terminating]
     on_demand = [pool for pool in pools.values() if pool.spec.capacity_type is CapacityType.ON_DEMAND]
-    if not placed or not on_demand:
+    if not on_demand:
         return None
-    now = sum(hourly(pool, spec) for pool in placed)
+    placed = [pod.pool for pod in snapshot.pods if pod.pool in pools and not pod.terminating]
+    rows = {
+        name: (count, (count * hourly(pool, spec)).quantize(_MICRO))
+        for name, pool in sorted(pools.items())
+        if (count := placed.count(name))
+    }
     instead = len(placed) * min(hourly(pool, spec) for pool in on_demand)
-    currency = placed[0].spec.price.currency if placed[0].spec.price else "USD"
-    return CostStatus(per_hour=f"{now:.4f}", all_on_demand_per_hour=f"{instead:.4f}", currency=currency)
+    price = on_demand[0].spec.price
+    return Rate(price.currency if price else "USD", rows, instead.quantize(_MICRO))
 
 
-def hourly(pool: CapacityPool, spec: OptimizedModelSpec) -> float:
+def hourly(pool: CapacityPool, spec: OptimizedModelSpec) -> Decimal:
     """Return what one replica costs on this pool for an hour; a whole node where the node's size is not known."""
-    price = float(pool.spec.price.per_node_hour) if pool.spec.price else 0.0
+    price = Decimal(pool.spec.price.per_node_hour) if pool.spec.price else Decimal(0)
     shape = pool.spec.provider.embedded
     if shape is None:
         return price
@@ -41,4 +79,98 @@ def hourly(pool: CapacityPool, spec: OptimizedModelSpec) -> float:
         amount(wanted.get("memory", 0)) / amount(shape.memory),
         1 / shape.pods,
     )
-    return price * min(1.0, max(shares))
+    return price * Decimal(str(min(1.0, max(shares))))
+
+
+def pool_rate(pool: CapacityPool, nodes: int, pools: Iterable[CapacityPool]) -> Rate | None:
+    """Return the cost per hour of a pool's nodes; None where it has no price.
+
+    The counterfactual is as many nodes of the cheapest on-demand pool in the same currency; where there is none, the
+    pool itself.
+    """
+    price = pool.spec.price
+    if price is None:
+        return None
+    others = [
+        Decimal(other.spec.price.per_node_hour)
+        for other in pools
+        if other.spec.price is not None
+        and other.spec.price.currency == price.currency
+        and other.spec.capacity_type is CapacityType.ON_DEMAND
+    ]
+    here = Decimal(price.per_node_hour)
+    return Rate(price.currency, {pool.name: (nodes, nodes * here)} if nodes else {}, nodes * min(others, default=here))
+
+
+def accrued(before: CostStatus | None, rate: Rate | None, now: datetime) -> CostStatus | None:
+    """Return the cost up to now and what it grows by from now on.
+
+    What `before` says held since its `measured_at` is added; where nothing changed and little time passed, `before`
+    is returned as it is. A clock that went back adds nothing until it has caught up. Another currency begins anew.
+    """
+    if before is not None and rate is None:
+        rate = Rate(before.currency)
+    if rate is None or (before is None and not rate.pools):
+        return None
+    if before is None or before.measured_at is None or before.currency != rate.currency:
+        return _status(rate, {}, Decimal(0), since=timestamp(now), until=timestamp(now))
+    elapsed_s = (moment(timestamp(now)) - moment(before.measured_at)).total_seconds()
+    if elapsed_s < _WRITTEN_EVERY_S and _is_same(before, rate):
+        return before
+    hours = Decimal(max(0.0, elapsed_s)) / _HOUR_S
+    spent = {row.pool: Decimal(row.spent) + hours * Decimal(row.per_hour) for row in before.pools}
+    instead = Decimal(before.all_on_demand_spent) + hours * Decimal(before.all_on_demand_per_hour)
+    until = timestamp(now) if elapsed_s >= 0 else before.measured_at
+    return _status(rate, spent, instead, since=before.since or until, until=until)
+
+
+def _is_same(before: CostStatus, rate: Rate) -> bool:
+    rows = {row.pool: (row.replicas, Decimal(row.per_hour)) for row in before.pools if row.replicas}
+    return rows == dict(rate.pools) and Decimal(before.all_on_demand_per_hour) == rate.all_on_demand
+
+
+def _status(rate: Rate, spent: Mapping[str, Decimal], instead: Decimal, *, since: str, until: str) -> CostStatus:
+    rows = [
+        PoolCostStatus(
+            pool=name,
+            replicas=rate.pools.get(name, (0, Decimal(0)))[0],
+            per_hour=_text(rate.pools.get(name, (0, Decimal(0)))[1]),
+            spent=str(spent.get(name, Decimal(0)).quantize(_NANO)),
+        )
+        for name in sorted({*rate.pools, *spent})
+    ]
+    return CostStatus(
+        per_hour=_text(sum((each for _, each in rate.pools.values()), Decimal(0))),
+        all_on_demand_per_hour=_text(rate.all_on_demand),
+        currency=rate.currency,
+        spent=str(sum((Decimal(row.spent) for row in rows), Decimal(0)).quantize(_NANO)),
+        all_on_demand_spent=str(instead.quantize(_NANO)),
+        since=since,
+        measured_at=until,
+        pools=rows,
+    )
+
+
+def _text(rate: Decimal) -> str:
+    """Return a rate with the digits that it has, four after the point at least."""
+    return str(rate.quantize(_SHOWN)) if rate == rate.quantize(_SHOWN) else str(rate.quantize(_MICRO))
+
+
+def spent_by(cost: CostStatus, now: datetime) -> CostStatus:
+    """Return a status's cost brought up to a moment: what its rates add until then; for those who only read."""
+    if cost.measured_at is None:
+        return cost
+    hours = Decimal(max(0.0, (now - moment(cost.measured_at)).total_seconds())) / _HOUR_S
+
+    def grown(spent: str, per_hour: str) -> str:
+        return str((Decimal(spent) + hours * Decimal(per_hour)).quantize(_NANO))
+
+    rows = [row.model_copy(update={"spent": grown(row.spent, row.per_hour)}) for row in cost.pools]
+    return cost.model_copy(
+        update={
+            "spent": grown(cost.spent, cost.per_hour),
+            "all_on_demand_spent": grown(cost.all_on_demand_spent, cost.all_on_demand_per_hour),
+            "measured_at": timestamp(now),
+            "pools": rows,
+        }
+    )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Verdict
-from trimtab.api.status import DecisionStatus
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning.canary import Window
 from trimtab.planning.costing import cost_of
+from trimtab.planning.decisions import Decided, decisions, unsaid
 from trimtab.planning.plan import Action, Announce, Plan
 from trimtab.planning.scaling import ScalingState, Wanted, scale
 from trimtab.planning.serving import Serving, serve
@@ -32,6 +32,8 @@ class Memory:
     wanted: Wanted | None = None
     window: Window | None = None
     """What was counted when a canary's step began."""
+    told: frozenset[str] = frozenset()
+    """Events of capacity that were explained."""
     refused: str | None = None
     """What the API server said when the last plan was carried out, if it refused a part of it."""
 
@@ -48,12 +50,15 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     wanted, scaling = scale(snapshot, snapshot.spec, memory.scaling, floor)
     serving = _admonished(serve(snapshot, snapshot.spec, aim.revision, wanted, memory.window), memory.refused)
     idle = serving.active is None and serving.candidate is None
-    decisions = () if idle else tuple(_decisions(snapshot, memory.wanted, wanted, serving))
-    status = status_of(snapshot, aim, serving, wanted, cost_of(snapshot, snapshot.spec), decisions)
+    made = decisions(snapshot, memory.wanted, wanted, serving, memory.told, scaling.split.zones)
+    decided = () if idle else unsaid(tuple(made), snapshot.status.decisions)
+    entries = [one.entry for one in decided]
+    status = status_of(snapshot, aim, serving, wanted, cost_of(snapshot, snapshot.spec), entries)
     # Told first: what comes after may be refused.
-    actions = (*_announcements(snapshot, aim, serving), *_scaling_events(decisions), *aim.actions, *serving.actions)
+    actions = (*_announcements(snapshot, aim, serving), *_events(decided), *aim.actions, *serving.actions)
     # Nothing is remembered of a time without replicas: nodes that nobody ordered cannot be late.
-    after = Memory() if idle else Memory(scaling=scaling, wanted=wanted, window=serving.window)
+    told = frozenset(event.id for event in snapshot.events)
+    after = Memory() if idle else Memory(scaling=scaling, wanted=wanted, window=serving.window, told=told)
     return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle)), after
 
 
@@ -73,36 +78,12 @@ def _requeue(aim: Target, *, idle: bool) -> float | None:
     return _SCALING_SECONDS
 
 
-def _decisions(snapshot: Snapshot, before: Wanted | None, after: Wanted, serving: Serving) -> Iterator[DecisionStatus]:
-    """Yield what changed, newest first, with its reason."""
-    at = timestamp(snapshot.now)
-    was, now = snapshot.status.active_revision, serving.active
-    if now is not None and (was is None or was.name != now.name):
-        yield DecisionStatus(time=at, kind="Rollout", message=f"all traffic goes to {now.called}")
-    elif serving.candidate is not None and snapshot.status.candidate_revision is None:
-        yield DecisionStatus(time=at, kind="Rollout", message=f"rolling out {serving.candidate.called}")
-    if serving.news:
-        yield DecisionStatus(time=at, kind="Rollout", message=serving.news)
-    given_up = snapshot.status.candidate_revision is not None and serving.candidate is None
-    if given_up and isinstance(serving.problem, Stalled):
-        yield DecisionStatus(time=at, kind="Rollout", message=serving.problem.message)
-    if before is None:
-        return
-    if before.replicas != after.replicas:
-        message = f"{before.replicas} -> {after.replicas} replicas: {after.scaling_reason}"
-        yield DecisionStatus(time=at, kind="Scaling", message=message)
-    if (before.on_demand, before.spot) != (after.on_demand, after.spot):
-        message = (
-            f"{before.on_demand} on-demand + {before.spot} spot -> {after.on_demand} on-demand + {after.spot} spot: "
-            f"{after.placement_reason}"
-        )
-        yield DecisionStatus(time=at, kind="Placement", message=message)
-
-
-def _scaling_events(decisions: tuple[DecisionStatus, ...]) -> Iterator[Action]:
-    for decision in decisions:
-        if decision.kind != "Rollout":
-            yield Announce(Reason.SCALED, decision.message, dedupe=f"{decision.time} {decision.message}")
+def _events(decided: tuple[Decided, ...]) -> Iterator[Action]:
+    for one in decided:
+        if one.event is not None:
+            dedupe = f"{one.entry.time} {one.entry.message}"
+            kind: Literal["Normal", "Warning"] = "Normal" if one.event == Reason.SCALED else "Warning"
+            yield Announce(one.event, one.entry.message, dedupe=dedupe, type=kind)
 
 
 def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> Iterator[Action]:

@@ -37,6 +37,8 @@ class Wanted:
     placement_reason: str
     floor_met: bool = True
     """Whether there is a pool for the on-demand base."""
+    held: bool = False
+    """Whether replicas stay as they are for want of figures."""
 
 
 def scale(
@@ -70,6 +72,7 @@ def scale(
         scaling_reason=decision.reason,
         placement_reason=split.reason,
         floor_met=split.floor_met,
+        held=decision.held,
     )
     return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state)
 

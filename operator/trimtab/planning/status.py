@@ -25,12 +25,11 @@ from trimtab.api.status import (
     TrafficStatus,
 )
 from trimtab.errors import NotYet, Stalled, TrimtabError
+from trimtab.planning.decisions import KEPT
 from trimtab.planning.scaling import Wanted
 from trimtab.planning.serving import Serving, url
 from trimtab.planning.snapshot import Snapshot
 from trimtab.planning.target import Target
-
-_DECISIONS_KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def status_of(
         replicas=replicas,
         traffic=traffic,
         cost=cost,
-        decisions=[*decisions, *before.decisions][:_DECISIONS_KEPT],
+        decisions=[*decisions, *before.decisions][:KEPT],
     )
     return made.model_copy(update={"summary": _summary(snapshot, made, entries, problem)})
 

@@ -1,0 +1,133 @@
+"""Why something changed, in one sentence with its numbers: what `status.decisions` and events tell.
+
+A decision is told when it is taken, not while it lasts: what stays as it is is not written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from trimtab.api.capacity import CapacityPool
+from trimtab.api.conditions import Reason, timestamp
+from trimtab.api.status import DecisionStatus
+from trimtab.errors import Stalled
+from trimtab.planning import zones
+from trimtab.planning.scaling import Wanted, pool_view
+from trimtab.planning.serving import Serving
+from trimtab.planning.snapshot import Snapshot
+from trimtab.planning.zones import CapacityEvent, Loss, Notice, Quota, Shortage, ZoneState
+
+KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision, and the reason of the event that tells it; None where another event does."""
+
+    entry: DecisionStatus
+    event: str | None = None
+
+
+def decisions(
+    snapshot: Snapshot, before: Wanted | None, after: Wanted, serving: Serving, told: frozenset[str], known: ZoneState
+) -> Iterator[Decided]:
+    """Yield what was decided now, the newest first.
+
+    Args:
+        snapshot: What the decision rests on.
+        before: What was wanted at the last look; None after a restart, when nothing is known to have changed.
+        after: What is wanted now.
+        serving: What serves.
+        told: Ids of the events of capacity that were told before.
+        known: What the model's split knows of the zones.
+    """
+    at = timestamp(snapshot.now)
+    for message in _rollout(snapshot, serving):
+        yield Decided(DecisionStatus(time=at, kind="Rollout", message=message))
+    if before is None:
+        return
+    for message in _scaling(before, after):
+        yield Decided(DecisionStatus(time=at, kind="Scaling", message=message), Reason.SCALED)
+    if (before.on_demand, before.spot) != (after.on_demand, after.spot):
+        message = (
+            f"{before.on_demand} on-demand + {before.spot} spot -> {after.on_demand} on-demand + {after.spot} spot: "
+            f"{after.placement_reason}"
+        )
+        yield Decided(DecisionStatus(time=at, kind="Placement", message=message), Reason.SCALED)
+    for event in reversed(snapshot.events):
+        if event.id not in told and (sentence := explained(event, snapshot, known)):
+            yield Decided(DecisionStatus(time=at, kind="Placement", message=sentence), _TOLD_AS.get(type(event)))
+
+
+# A notice has an event of its own, which a restart does not repeat.
+_TOLD_AS = {Loss: Reason.SPOT_INTERRUPTED, Shortage: Reason.SHORTAGE, Quota: Reason.QUOTA_REACHED}
+
+
+def _rollout(snapshot: Snapshot, serving: Serving) -> Iterator[str]:
+    was, now = snapshot.status.active_revision, serving.active
+    if now is not None and (was is None or was.name != now.name):
+        yield f"all traffic goes to {now.called}"
+    elif serving.candidate is not None and snapshot.status.candidate_revision is None:
+        yield f"rolling out {serving.candidate.called}"
+    if serving.news:
+        yield serving.news
+    given_up = snapshot.status.candidate_revision is not None and serving.candidate is None
+    if given_up and isinstance(serving.problem, Stalled):
+        yield serving.problem.message
+
+
+def _scaling(before: Wanted, after: Wanted) -> Iterator[str]:
+    if before.replicas != after.replicas:
+        yield f"{before.replicas} -> {after.replicas} replicas: {after.scaling_reason}"
+    elif after.held and not before.held:
+        yield f"{after.replicas} replicas stay: {after.scaling_reason}"
+
+
+def explained(event: CapacityEvent, snapshot: Snapshot, known: ZoneState) -> str | None:
+    """Return what an event of capacity means for a model; None where it has no pool or node there."""
+    pools = snapshot.pools
+    now = snapshot.timestamp
+    match event:
+        case Notice():
+            until = snapshot.doomed_nodes.get(event.node)
+            hit = sum(1 for pod in snapshot.pods if pod.node == event.node and not pod.terminating)
+            if until is None or not hit:
+                return None
+            seconds = max(0.0, (until - snapshot.now).total_seconds())
+            return (
+                f"node {event.node} goes away in {seconds:.0f} s: {hit} replicas are replaced elsewhere"
+                f"{_cooling(event.zone, known, now)}"
+            )
+        case Loss():
+            if not _uses(pools, event.zone):
+                return None
+            return f"node {event.node} was lost without a notice{_cooling(event.zone, known, now)}"
+        case Shortage():
+            short = [zone for zone in event.zones if _uses(pools, zone)]
+            if not short:
+                return None
+            details = "".join(_cooling(zone, known, now) for zone in short)
+            return f"the provider has no spot node in {', '.join(short)}{details}"
+        case Quota():
+            if all(pool.name != event.pool for pool in pools):
+                return None
+            minutes = zones.QUOTA_BACK_OFF_S / 60
+            return f"pool {event.pool} is at the account's quota: nothing more is ordered there for {minutes:.0f} min"
+
+
+def _uses(pools: Sequence[CapacityPool], zone: str) -> bool:
+    return any(zone in pool_view(pool).domains for pool in pools)
+
+
+def _cooling(name: str, known: ZoneState, now: float) -> str:
+    zone = known.zones.get(name)
+    if zone is None or not zones.is_cooling(known, name, now):
+        return ""
+    return f"; {name} cools down for {zone.cooling_until - now:.0f} s"
+
+
+def unsaid(new: Sequence[Decided], before: Sequence[DecisionStatus]) -> tuple[Decided, ...]:
+    """Return the decisions without those that the last one of their kind told in the same words."""
+    latest = {entry.kind: entry.message for entry in reversed(before)}
+    return tuple(decided for decided in new if latest.get(decided.entry.kind) != decided.entry.message)

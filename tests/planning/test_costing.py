@@ -1,0 +1,126 @@
+"""Costs: rate times time, added up once whatever is restarted, repeated or late."""
+
+import itertools
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimtab.api.capacity import CapacityPool
+from trimtab.api.conditions import timestamp
+from trimtab.api.status import CostStatus
+from trimtab.planning.costing import Rate, accrued, pool_rate, spent_by
+
+START = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
+
+
+def rate(replicas: int, price: str = "0.06", on_demand: str = "0.2", pool: str = "spot") -> Rate:
+    rows = {pool: (replicas, replicas * Decimal(price))} if replicas else {}
+    return Rate("USD", rows, replicas * Decimal(on_demand))
+
+
+def after(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def told(rates: list[tuple[float, Rate]]) -> CostStatus:
+    cost: CostStatus | None = None
+    for at, each in rates:
+        cost = accrued(cost, each, after(at))
+    assert cost is not None
+    return cost
+
+
+def test_two_hours_by_hand() -> None:
+    """Two replicas for an hour, three for half of one: 2 * 0.06 + 1.5 * 0.06, against 0.2 each."""
+    cost = told([(0, rate(2)), (3600, rate(3)), (5400, rate(0))])
+    assert (Decimal(cost.spent), Decimal(cost.all_on_demand_spent)) == (Decimal("0.21"), Decimal("0.7"))
+    assert (cost.per_hour, cost.since) == ("0.0000", timestamp(START))
+    assert [(row.pool, row.replicas, Decimal(row.spent)) for row in cost.pools] == [("spot", 0, Decimal("0.21"))]
+
+
+def test_a_steady_rate_is_not_written_again() -> None:
+    """The status stays as it is for five minutes; readers add what passed since."""
+    first = told([(0, rate(2))])
+    assert accrued(first, rate(2), after(299)) is first
+    assert accrued(first, rate(2), after(300)) is not first
+    assert Decimal(spent_by(first, after(1800)).spent) == Decimal("0.06")
+    assert Decimal(spent_by(first, after(-5)).spent) == 0
+
+
+def test_nothing_without_prices() -> None:
+    """Nothing is said where nothing is known; what was spent is kept when prices are taken away."""
+    assert accrued(None, None, START) is None
+    assert accrued(None, rate(0), START) is None
+    cost = accrued(told([(0, rate(1))]), None, after(3600))
+    assert cost is not None
+    assert (cost.per_hour, Decimal(cost.spent)) == ("0.0000", Decimal("0.06"))
+
+
+def test_a_clock_that_went_back_counts_nothing_twice() -> None:
+    """An hour, then the clock is half an hour early: only what lies beyond the hour is new."""
+    cost = told([(0, rate(1)), (3600, rate(2)), (1800, rate(1)), (3600, rate(2)), (7200, rate(0))])
+    assert Decimal(cost.spent) == Decimal("0.06") + Decimal("0.12")
+
+
+def test_another_currency_begins_anew() -> None:
+    """Sums of two currencies are no sum."""
+    cost = told([(0, rate(1)), (3600, Rate("EUR", {"spot": (1, Decimal(1))}, Decimal(2)))])
+    assert (cost.currency, Decimal(cost.spent), cost.since) == ("EUR", 0, timestamp(after(3600)))
+
+
+changes = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 5), st.sampled_from(["spot", "od"])), max_size=12)
+
+
+@given(changes, st.lists(st.integers(0, 50_000), max_size=20), st.booleans())
+def test_looks_and_restarts_in_between_change_no_sum(
+    steps: list[tuple[int, int, str]], looks: list[int], restarts: bool
+) -> None:
+    """However often it is looked at, and whether the status went through JSON: the integral, to a billionth a look."""
+    at, moments = 0, []
+    for span, replicas, pool in steps:
+        moments.append((at, rate(replicas, pool=pool)))
+        at += span
+    moments.append((at, rate(0)))
+    exact = sum(
+        (Decimal(later - earlier) / 3600 * Decimal("0.06") * sum(count for count, _ in each.pools.values()))
+        for (earlier, each), (later, _) in itertools.pairwise(moments)
+    )
+    cost: CostStatus | None = None
+    for moment, each in sorted([*moments, *[(look, None) for look in looks if look < at]], key=lambda entry: entry[0]):
+        current = each if each is not None else [r for m, r in moments if m <= moment][-1]
+        cost = accrued(cost, current, after(moment))
+        cost = accrued(cost, current, after(moment))
+        if restarts and cost is not None:
+            cost = CostStatus.model_validate(cost.wire())
+    spent = Decimal(cost.spent) if cost is not None else Decimal(0)
+    assert abs(spent - exact) < Decimal("1e-7")
+
+
+def pool(name: str, kind: str, price: str | None) -> CapacityPool:
+    spec: dict[str, Any] = {"capacityType": kind, "provider": {"embedded": {}}}
+    if price is not None:
+        spec["price"] = {"perNodeHour": price}
+    body = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": name}, "spec": spec}
+    return CapacityPool.model_validate(body)
+
+
+@pytest.mark.parametrize(
+    ("price", "others", "expected"),
+    [
+        pytest.param("0.06", ["0.25", "0.2"], ("0.12", "0.4"), id="the cheapest on demand"),
+        pytest.param("0.06", [], ("0.12", "0.12"), id="nothing to compare with"),
+        pytest.param(None, ["0.2"], None, id="no price"),
+    ],
+)
+def test_pools_pay_for_every_node(price: str | None, others: list[str], expected: tuple[str, str] | None) -> None:
+    """Used or not; against the cheapest on-demand nodes."""
+    found = pool_rate(spot := pool("spot", "Spot", price), 2, [spot, *[pool(f"od{p}", "OnDemand", p) for p in others]])
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.pools["spot"][1], found.all_on_demand) == tuple(map(Decimal, expected))
