@@ -146,16 +146,6 @@ def test_training_needs_training_data(execute, request_for, customer, tmp_path):
     ("steps", "reason", "message"),
     [
         (
-            [{"prune": {"sparsity": "0%"}}],
-            Reason.STEP_HAD_NO_EFFECT,
-            "spec.compression.steps[0].prune: 0% of the channels, rounded to whole ones of this network, is none",
-        ),
-        (
-            [{"quantize": {"scheme": "INT8", "keep": ["*"]}}],
-            Reason.STEP_HAD_NO_EFFECT,
-            "spec.compression.steps[0].quantize: 0.0% of the weights became int8",
-        ),
-        (
             [{"quantize": {"scheme": "INT8", "keep": ["layer9*"]}}],
             Reason.INVALID_SPEC,
             "keep: layer9* matches no layer; the layers are ",
@@ -164,11 +154,6 @@ def test_training_needs_training_data(execute, request_for, customer, tmp_path):
             [{"finetune": {"epochs": 2, "learningRate": "1000000000"}}],
             Reason.STEP_FAILED,
             "spec.compression.steps[0].finetune: the loss became",
-        ),
-        (
-            [{"finetune": {"epochs": 1, "learningRate": "0"}}],
-            Reason.STEP_HAD_NO_EFFECT,
-            "no weight changed; raise the learning rate",
         ),
         (
             [{"distill": {"alpha": "2"}}],
