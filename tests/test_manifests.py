@@ -113,6 +113,18 @@ def test_every_pod_passes_pod_security_restricted() -> None:
         assert violations({**body["spec"]["template"]["spec"], "hostNetwork": True}, "restricted") != []
 
 
+def test_only_operator_and_gateway_may_ask_the_api_server() -> None:
+    """What computes on files from anywhere has no token."""
+    makers = [body for body in made_by_the_operator() if body["kind"] in ("Deployment", "Job")]
+    tokens = {
+        body["metadata"]["name"]
+        for body in makers
+        if body["spec"]["template"]["spec"].get("automountServiceAccountToken", True)
+    }
+    assert len(makers) > 3
+    assert tokens == {"trimtab-gateway"}
+
+
 @pytest.mark.parametrize(
     "policy", documents(MANIFESTS / "models" / "networkpolicies.yaml"), ids=lambda b: b["metadata"]["name"]
 )
