@@ -21,7 +21,7 @@ FIRST = Path(__file__).parent / "first"
 DELIBERATE = {
     ".spec: new rule !has(self.serving) || !has(self.serving.accelerator) || (has(self.compression.target) && "
     "has(self.compression.target.device) && self.compression.target.device != 'CPU')": "no version served such a model",
-    ".spec.compression.steps[].distill.student: new rule !has(self.entrypoint) || has(self.uri)": "nothing to train then",
+    ".spec.compression.steps[].distill.student: new rule !has(self.entrypoint) || has(self.uri)": "no network then",
     ".spec.compression.search.space[].distill.student: new rule !has(self.entrypoint) || has(self.uri)": "as above",
     ".spec.guardrail: new rule !(self.metric in ['MeanAbsoluteError', 'RootMeanSquaredError']) || "
     "self.maxDrop.endsWith('%')": "an error has no percentage points",
