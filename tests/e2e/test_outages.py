@@ -3,14 +3,19 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tritonclient.grpc.aio as triton
 from clusters.outages import ClusterWithOutages, cluster_with_outages
 from steadyload import steady_load
 
+from trimtab.api.names import SERVE_GRPC_PORT
 from trimtab.effects import kinds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
@@ -57,6 +62,34 @@ def kill_replica(address: str) -> None:
     pytest.fail(f"nothing serves on {address}")
 
 
+@asynccontextmanager
+async def calling(host: str, asked: dict[str, Any]) -> AsyncIterator[Counter[str]]:
+    """Call over gRPC again and again inside the block, with a client that nobody here wrote."""
+    seen, ending = Counter[str](), asyncio.Event()
+    (tensor,) = asked["inputs"]
+    given = triton.InferInput(tensor["name"], tensor["shape"], "FP32")
+    given.set_data_from_numpy(np.asarray(tensor["data"], np.float32).reshape(tensor["shape"]))
+
+    async def call() -> None:
+        # Its name is what users dial; this cluster has no DNS.
+        options = [("grpc.default_authority", "digits"), ("grpc.enable_retries", 0)]
+        async with triton.InferenceServerClient(f"{host}:{SERVE_GRPC_PORT}", channel_args=options) as client:
+            while not ending.is_set():
+                try:
+                    answer = await client.infer("digits", [given])
+                    seen["ok" if answer.get_response().outputs[0].shape == [1, 10] else "wrong"] += 1
+                except triton.InferenceServerException as error:
+                    seen[str(error)] += 1
+                await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(call())
+    try:
+        yield seen
+    finally:
+        ending.set()
+        await task
+
+
 async def test_nobody_notices(
     world: Any, operator: Any, customer: Path, outages: ClusterWithOutages, question: Any
 ) -> None:
@@ -65,7 +98,7 @@ async def test_nobody_notices(
         "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}, "mode": "Report"},
-        "serving": {"minReplicas": 2, "maxReplicas": 2, "resources": {"requests": {"cpu": "100m"}}},
+        "serving": {"minReplicas": 2, "maxReplicas": 2, "grpc": True, "resources": {"requests": {"cpu": "100m"}}},
     }
 
     async def change(size: int) -> None:
@@ -75,8 +108,10 @@ async def test_nobody_notices(
     await world.cluster.apply(world.model(**spec))
     await world.until("the first revision", rolled_out(1))
     body = await world.until("both replicas", lambda s: s["replicas"]["ready"] == 2)
-    asked = await question(body["status"]["url"])
-    async with steady_load(f"{body['status']['url']}/v2/models/digits/infer", asked, RATE) as load:
+    url = body["status"]["url"]
+    asked = await question(url)
+    host = url.removeprefix("http://").partition(":")[0]
+    async with steady_load(f"{url}/v2/models/digits/infer", asked, RATE) as load, calling(host, asked) as calls:
         await change(8)
         await world.until("the middle of a rollout", moving(2))
         operator.kill()
@@ -100,4 +135,5 @@ async def test_nobody_notices(
         done = await world.until("the third revision", rolled_out(3))
         await world.until("both replicas", lambda s: s["replicas"]["ready"] == 2)
     load.check(at_least=int(5 * RATE))
+    assert set(calls) == {"ok"}, calls
     assert not condition(done["status"], "Stalled")

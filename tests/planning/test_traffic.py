@@ -41,6 +41,22 @@ def duties(*models_and_slices):
     return {endpoint.pod: (str(endpoint.duty), endpoint.weight) for endpoint in traffic.endpoints}
 
 
+def test_calls_over_grpc_go_where_they_are_taken():
+    """To the port of that name, by the same weights; a revision from before it was asked for takes none."""
+    model = a_model(shares={"r1": 50, "r2": 50})
+    model["spec"]["serving"]["grpc"] = True
+    both = ({"name": "http", "port": 8080}, {"name": "grpc", "port": 8001})
+    slices = a_slice(an_endpoint(1)), a_slice(an_endpoint(2), revision="r2", ports=both)
+    plain, calls = desired_traffic((model,), slices)
+    assert (plain.route, plain.plain, plain.grpc) == ("digits", True, False)
+    assert [(e.address, e.grpc, e.weight) for e in plain.endpoints] == [
+        ("10.0.0.1:8080", "", 1),
+        ("10.0.0.2:8080", "", 1),
+    ]
+    assert (calls.route, calls.plain, calls.grpc) == ("digits@/grpc", False, True)
+    assert [(e.address, e.grpc, e.weight) for e in calls.endpoints] == [("10.0.0.2:8080", "10.0.0.2:8001", 1)]
+
+
 LEAVING = {"ready": False, "serving": True, "terminating": True}
 GONE = {"ready": False, "serving": False, "terminating": True}
 BOOTING = {"ready": False}

@@ -172,6 +172,8 @@ class Serving(ApiModel):
     """Answers kept for equal requests."""
     loading: LoadingMode = LoadingMode.EAGER
     """When the model is loaded."""
+    grpc: bool = False
+    """Take calls over gRPC, too."""
     prefetch: bool = False
     """Load artifacts onto nodes before they are needed."""
     scaling: Scaling = Scaling()

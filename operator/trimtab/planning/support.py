@@ -186,6 +186,11 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     if serving.min_replicas == 0 and serving.scaling.idle_after is None:
         remedy = "set it: after so long without a request there is no replica"
         yield Refusal("spec.serving.scaling.idleAfter", "minReplicas 0 without it", remedy)
+    if serving.grpc and serving.min_replicas == 0:
+        yield Refusal("spec.serving.grpc", "true with minReplicas 0", "set minReplicas to 1: calls cannot wake a model")
+    if serving.grpc and serving.load_balancing.session_affinity is not None:
+        remedy = "leave out sessionAffinity: calls follow the policy alone"
+        yield Refusal("spec.serving.grpc", "true with loadBalancing.sessionAffinity", remedy)
     if serving.prefetch:
         yield Refusal("spec.serving.prefetch", "true", "use false")
     if serving.scaling.metric is not ScalingMetric.CONCURRENCY:

@@ -11,8 +11,9 @@ from typing import Any
 from trimtab.api.names import MODEL_LABEL, REVISION_LABEL
 from trimtab.api.serving import LoadBalancing, Policy
 
-# The port of a serving pod that takes requests, by its name in the Service.
+# The ports of a serving pod that take requests, by their names in the Service.
 HTTP_PORT = "http"
+GRPC_PORT = "grpc"
 # HAProxy's largest weight. Shares are rounded to it: 1 % beside 99 % is exact within 0.2 points.
 WEIGHT_MAX = 256
 # 256 places per replica on the ring of a consistent hash: shares of sessions are equal within some 6 %.
@@ -48,6 +49,8 @@ class Endpoint:
     revision: str
     duty: Duty
     weight: int = 0
+    grpc: str = ""
+    """Where it takes gRPC, if it is there for that; its health is asked at `address` all the same."""
 
     @property
     def admitted(self) -> bool:
@@ -62,9 +65,13 @@ class Endpoint:
         return f"{self.address.replace('[', '').replace(']', '')}_{self.revision}"
 
 
-def route_of(model: str, header: str) -> str:
-    """Return the key of a model's requests with a header, or of those without (an empty one)."""
-    return f"{model}@{header}" if header else model
+def route_of(model: str, kind: str) -> str:
+    """Return the key of a model's requests with a header, of its calls over gRPC (`GRPC`), or of all others (empty)."""
+    return f"{model}@{kind}" if kind else model
+
+
+# No header has such a name.
+GRPC = "/grpc"
 
 
 def model_of(route: str) -> str:
@@ -81,7 +88,8 @@ def revision_of(server: str) -> str:
 class ModelTraffic:
     """What the gateway is to do for one model; endpoints are in the order of their addresses.
 
-    A model with session affinity has two: one for requests with the header, one for those without.
+    A model with session affinity has two: one for requests with the header, one for those without; and one more for
+    calls over gRPC, if it takes them.
     """
 
     model: str
@@ -92,11 +100,18 @@ class ModelTraffic:
     """Whether it may have no replica: requests wait for the first one then."""
     header: str = ""
     """In lower case: requests with it go to the endpoint that its value says, all others by the policy."""
+    grpc: bool = False
+    """Whether these are its calls over gRPC."""
 
     @property
     def route(self) -> str:
         """Return its key among all; no model's name has an `@`."""
-        return route_of(self.model, self.header)
+        return route_of(self.model, GRPC if self.grpc else self.header)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the one that each model has."""
+        return not self.header and not self.grpc
 
     @property
     def revisions(self) -> tuple[str, ...]:
@@ -115,6 +130,7 @@ class _Seen:
     ready: bool
     serving: bool
     terminating: bool
+    grpc: str = ""
 
     @property
     def usable(self) -> bool:
@@ -167,15 +183,18 @@ def retouched(
 
 def _endpoints(item: Mapping[str, Any], revision: str) -> Iterable[_Seen]:
     """Yield the endpoints of a slice; absent conditions mean what the API's documentation says they mean."""
-    port = next((port["port"] for port in item.get("ports") or () if port.get("name") == HTTP_PORT), None)
+    ports = {port.get("name"): port["port"] for port in item.get("ports") or ()}
+    port, grpc = ports.get(HTTP_PORT), ports.get(GRPC_PORT)
     if port is None:
         return
     for endpoint in item.get("endpoints") or ():
         conditions = endpoint.get("conditions") or {}
         ready = conditions.get("ready") is not False
         for ip in endpoint.get("addresses") or ():
+            host = f"[{ip}]" if ":" in ip else ip
             yield _Seen(
-                address=f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}",
+                address=f"{host}:{port}",
+                grpc=f"{host}:{grpc}" if grpc is not None else "",
                 pod=(endpoint.get("targetRef") or {}).get("name", ""),
                 node=endpoint.get("nodeName") or "",
                 revision=revision,
@@ -213,10 +232,18 @@ def _traffic(name: str, model: Mapping[str, Any], seen: tuple[_Seen, ...]) -> It
         ),
     )
     yield plain
+    if serving.get("grpc"):
+        yield replace(plain, grpc=True, endpoints=_speaking_grpc(plain.endpoints, seen))
     affinity = balancing.get("sessionAffinity")
     if affinity and not held:  # asleep, there is one queue for all
         endpoints = _spread(plain.endpoints)
         yield replace(plain, policy=Policy.ROUND_ROBIN, header=str(affinity["header"]).lower(), endpoints=endpoints)
+
+
+def _speaking_grpc(endpoints: tuple[Endpoint, ...], seen: tuple[_Seen, ...]) -> tuple[Endpoint, ...]:
+    """Return the endpoints that take gRPC, with where: those of a revision from before it was asked for do not."""
+    where = {endpoint.address: endpoint.grpc for endpoint in seen if endpoint.grpc}
+    return tuple(replace(e, grpc=where[e.address]) for e in endpoints if e.address in where)
 
 
 def _spread(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:

@@ -103,6 +103,7 @@ class World:
     models: dict = field(default_factory=dict)
     slices: dict = field(default_factory=dict)
     placed: dict = field(default_factory=dict)
+    ports: dict = field(default_factory=lambda: {"http": 8080})
     process: asyncio.subprocess.Process | None = None
     agent: Agent | None = None
     task: asyncio.Task | None = None
@@ -159,7 +160,7 @@ class World:
                 "labels": {"trimtab.dev/model": model, "trimtab.dev/revision": revision},
             },
             "addressType": "IPv4",
-            "ports": [{"name": "http", "port": 8080}],
+            "ports": [{"name": name, "port": port} for name, port in self.ports.items()],
             "endpoints": list(self.placed[model, revision].values()),
         }
         self.wake(wake)

@@ -24,6 +24,9 @@ def test_a_slot_says_what_it_is():
     session = Profile("hash", 3, "x-session-2")
     assert session.slot(12) == "hash-r3-x-session-2-12"
     assert profile_of(session.slot(12)) == session
+    calls = Profile("leastconn", 3, grpc=True)
+    assert calls.slot(1) == "grpc_leastconn-r3-01"
+    assert profile_of(calls.slot(1)) == calls
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from trimtab.api.names import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
     REVISION_LABEL,
+    SERVE_GRPC_PORT,
     SERVE_PORT,
     ZONE_LABEL,
     Key,
@@ -30,8 +31,10 @@ from trimtab.planning import accelerators
 from trimtab.planning.manifests import pods
 from trimtab.planning.manifests.placing import placement
 from trimtab.planning.settings import Settings
+from trimtab.planning.traffic import GRPC_PORT, HTTP_PORT
 
 Manifest = dict[str, Any]
+_H2C: Manifest = {"protocol": "TCP", "appProtocol": "kubernetes.io/h2c"}
 DEFAULT_REQUESTS: dict[str, int | str] = {"cpu": "500m", "memory": "256Mi"}
 # The gateway learns of a terminating pod within milliseconds; the rest is margin for a slow watch.
 _DRAIN_DELAY = "2s"
@@ -159,7 +162,7 @@ def _container(
         ],
         "env": [pods.POD_IP, *pods.SCRATCH_ENV],
         **pods.environment_from(spec.source.secret_ref),
-        "ports": [{"name": "http", "containerPort": SERVE_PORT}],
+        "ports": _ports(spec),
         "resources": pods.resources(spec.serving.resources, DEFAULT_REQUESTS, accelerator),
         "readinessProbe": {
             "httpGet": {"path": "/v2/health/ready", "port": SERVE_PORT},
@@ -179,10 +182,17 @@ def _container(
     }
 
 
+def _ports(spec: OptimizedModelSpec) -> list[Manifest]:
+    grpc = [{"name": GRPC_PORT, "containerPort": SERVE_GRPC_PORT}] if spec.serving.grpc else []
+    return [{"name": HTTP_PORT, "containerPort": SERVE_PORT}, *grpc]
+
+
 def _answering(spec: OptimizedModelSpec) -> list[str]:
     """Return the arguments for what is off unless the user says so."""
     serving = spec.serving
     arguments = [] if serving.loading is LoadingMode.EAGER else [f"--loading={serving.loading}"]
+    if serving.grpc:
+        arguments.append(f"--grpc-port={SERVE_GRPC_PORT}")
     if spec.compression.target.device is not Device.CPU:
         arguments.append(f"--device={spec.compression.target.device}")
     if serving.cache is not None:
@@ -214,7 +224,11 @@ def revision_service(model: Key, uid: str, revision: str) -> Manifest:
         "spec": {
             "clusterIP": "None",
             "selector": {MANAGED_BY_LABEL: MANAGED_BY, REVISION_LABEL: revision},
-            "ports": [{"name": "http", "port": SERVE_PORT, "targetPort": SERVE_PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": HTTP_PORT, "port": SERVE_PORT, "targetPort": SERVE_PORT, "protocol": "TCP"},
+                # By name: pods that do not listen there have no port of that name, and no endpoint.
+                {"name": GRPC_PORT, "port": SERVE_GRPC_PORT, "targetPort": GRPC_PORT, **_H2C},
+            ],
         },
     }
 
@@ -235,6 +249,8 @@ def model_service(model: Key, uid: str) -> Manifest:
                 {"name": "http", "port": 80, "targetPort": GATEWAY_PORT, "protocol": "TCP"},
                 # Where only root may listen below 1024, as on the embedded cluster.
                 {"name": "http-alt", "port": GATEWAY_PORT, "targetPort": GATEWAY_PORT, "protocol": "TCP"},
+                # The same listener, which sees what is spoken; a client or a mesh may want to know before.
+                {"name": GRPC_PORT, "port": SERVE_GRPC_PORT, "targetPort": GATEWAY_PORT, **_H2C},
             ],
         },
     }

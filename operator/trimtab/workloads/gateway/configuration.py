@@ -141,7 +141,7 @@ def _error(message: str) -> str:
 
 def _answer(code: int, message: str) -> str:
     """Return an answer of gRPC without a message: a status and why."""
-    return f'content-type application/grpc hdr grpc-status {code} hdr grpc-message "{message}"'
+    return f'hdr grpc-status {code} hdr grpc-message "{message}"'
 
 
 def _frontend(listener: Listener, headers: Iterable[str]) -> str:
@@ -175,6 +175,8 @@ frontend traffic
     http-request return status 404 {_JSON} lf-string "{unknown}" if !known named
     http-request return status 404 {_JSON} string "{unnamed}" if !known
 {latency.RESPONSE_RULES.rstrip()}
+    # An answer of ours without a body cannot say its type otherwise.
+    http-after-response set-header content-type application/grpc if {{ res.hdr(grpc-status) -m found }}
     http-response set-status 503 if {{ status 504 }} {{ srv_name {HOLD_SERVER} }}
     use_backend %[var(txn.slot)]
 """.lstrip()

@@ -28,7 +28,7 @@ RESPONSE_RULES = f"""\
     http-response set-var(txn.bucket) date(0,us),sub(txn.start),map_int({BUCKETS_FILE},{BUCKETS - 1})
     http-response set-var(txn.class) status,div(100)
     # UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: what is 5xx over HTTP.
-    http-response set-var(txn.class) int(5) if { res.hdr(grpc-status) -m str 2 4 13 14 15 }
+    http-response set-var(txn.class) int(5) if {{ res.hdr(grpc-status) -m str 2 4 13 14 15 }}
     http-response track-sc0 srv_name,field(2,_),concat(/,txn.bucket),concat(/,txn.class) table {TABLE}
     http-response sc-inc-gpc0(0)
 """
