@@ -19,6 +19,9 @@ def an_endpoint(number=1, duty=Duty.ACTIVE, weight=None):
     return Endpoint(f"10.0.0.{number}:8080", f"p{number}", "n", "r1", duty, weight)
 
 
+LEAVING = frozenset({"digits"})
+
+
 def traffic(*endpoints, model="digits"):
     return (ModelTraffic(model, Policy.ROUND_ROBIN, 3, endpoints),)
 
@@ -52,7 +55,7 @@ def test_a_replica_on_standby_is_added_without_weight():
 def test_nothing_is_added_that_would_be_drained():
     """Neither a booting nor a leaving replica becomes a server."""
     for duty in (Duty.STARTING, Duty.DRAIN):
-        assert step(traffic(an_endpoint(duty=duty)), seen()) == Difference((), leaving=False)
+        assert step(traffic(an_endpoint(duty=duty)), seen()) == Difference(())
 
 
 def test_nothing_to_do():
@@ -84,11 +87,11 @@ def test_a_replica_that_comes_back_from_maintenance():
 def test_a_server_without_endpoint_goes_in_two_steps():
     """Weight 0 first; deleted when a later look finds it idle."""
     first = step(traffic(), seen({1: a_server()}))
-    assert first == Difference((f"set server {PATH} weight 0",), leaving=True)
+    assert first == Difference((f"set server {PATH} weight 0",), LEAVING)
     busy = step(traffic(), seen({1: a_server(weight=0, in_flight=1)}))
-    assert busy == Difference((), leaving=True)
+    assert busy == Difference((), LEAVING)
     idle = step(traffic(), seen({1: a_server(weight=0)}))
-    assert idle == Difference((f"disable server {PATH}", f"del server {PATH}"), leaving=True)
+    assert idle == Difference((f"disable server {PATH}", f"del server {PATH}"), LEAVING)
 
 
 def test_new_before_old():
@@ -108,7 +111,7 @@ def test_a_moved_model():
     assert commands[-1] == f"set map models.map digits {SLOT}"
     assert not any(old in command for command in commands)
     moved = seen({1: a_server()}, **{old: busy})
-    assert step(wanted, moved) == Difference((), leaving=True)
+    assert step(wanted, moved) == Difference((), retiring=True)
     empty = seen({1: a_server()}, **{old: Slot(servers=busy.servers)})
     assert step(wanted, empty).commands == (
         f"disable server {old}/10.0.0.1:8080_r1",
@@ -186,7 +189,7 @@ def test_it_converges(before, endpoints, limits):
         for command in step(wanted, state, limits).commands:
             haproxy.run(command)
     state = Observed({SLOT: Slot(servers=dict(haproxy.servers))}, dict(haproxy.routes))
-    assert step(wanted, state, limits) == Difference((), leaving=False)
+    assert step(wanted, state, limits) == Difference(())
     assert haproxy.routes == routes_of({"digits": SLOT})
     for endpoint in endpoints:
         if endpoint.admitted:

@@ -15,7 +15,7 @@ from trimtab.errors import NotYet, Stalled
 from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
 from trimtab.workloads.gateway import proxy
 from trimtab.workloads.gateway.concurrency import max_concurrency, shares
-from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
+from trimtab.workloads.gateway.configuration import Backends, Listener, configuration, map_text
 from trimtab.workloads.gateway.latency import buckets_text
 from trimtab.workloads.gateway.proxy import await_configuration, haproxy_binary
 from trimtab.workloads.gateway.slots import layout
@@ -39,7 +39,7 @@ TRAFFIC = (
 def test_the_configuration_holds_the_servers():
     """A HAProxy that starts comes up with the replicas that get requests, their weights and limits."""
     slots, prepared = layout(TRAFFIC, {})
-    text = configuration(LISTENER, TRAFFIC, slots, prepared, {"127.0.0.1:9": 5})
+    text = configuration(LISTENER, TRAFFIC, slots, prepared, {"127.0.0.1:9": 5}, Backends())
     assert "backend leastconn-r0-00\n    balance leastconn\n    retries 0\n" in text
     assert "    server 127.0.0.1:9_r1 127.0.0.1:9 weight 3 maxconn 5 check " in text
     assert "    server 127.0.0.2:9_r2 127.0.0.2:9 weight 0 maxconn 8 check " in text
@@ -51,7 +51,7 @@ def test_the_configuration_holds_the_servers():
 
 def test_a_dying_replica_does_not_use_up_the_retries():
     """The user's are attempts on other replicas; the one that dies may take two of HAProxy's."""
-    text = configuration(LISTENER, (), {}, ("roundrobin-r3-00",), {})
+    text = configuration(LISTENER, (), {}, ("roundrobin-r3-00",), {}, Backends())
     assert "backend roundrobin-r3-00\n    balance roundrobin\n    retries 5\n" in text
 
 
@@ -60,7 +60,9 @@ def test_a_dying_replica_does_not_use_up_the_retries():
 def test_haproxy_takes_the_configuration(tmp_path, host):
     """The real binary finds no fault in it, not even a warning."""
     slots, prepared = layout(TRAFFIC, {})
-    (tmp_path / "haproxy.cfg").write_text(configuration(replace(LISTENER, host=host), TRAFFIC, slots, prepared, {}))
+    (tmp_path / "haproxy.cfg").write_text(
+        configuration(replace(LISTENER, host=host), TRAFFIC, slots, prepared, {}, Backends())
+    )
     (tmp_path / "models.map").write_text(map_text(slots))
     (tmp_path / "buckets.map").write_text(buckets_text())
     check = subprocess.run(

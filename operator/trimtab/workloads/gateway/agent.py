@@ -20,9 +20,10 @@ import structlog
 from trimtab.api.gateway import GatewayStats, RevisionStats
 from trimtab.planning.traffic import ModelTraffic, desired_traffic, model_of, retouched
 from trimtab.workloads.gateway.concurrency import Concurrency, shares
-from trimtab.workloads.gateway.configuration import Listener, configuration, map_text
+from trimtab.workloads.gateway.configuration import Listener
 from trimtab.workloads.gateway.difference import Difference, difference, routes_of
 from trimtab.workloads.gateway.failures import Failures
+from trimtab.workloads.gateway.files import Files
 from trimtab.workloads.gateway.holding import Holder
 from trimtab.workloads.gateway.latency import with_failures
 from trimtab.workloads.gateway.observed import Observed
@@ -36,9 +37,9 @@ log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 5.0
 _LEAVING_SECONDS = 0.5
 _ABSENT_SECONDS = 0.2
-# With many models a look costs; one that follows a change may wait for more of them.
-_SETTLE_SECONDS = 0.3
-_LOOK_SHARE = 0.02
+# With many models a look at everything costs, and so does writing the files: changes of a moment are written together.
+_LOOK_SHARE = 0.01
+_WRITE_SECONDS = 0.3
 
 Objects = Mapping[Any, Mapping[str, Any]]
 # Fills a mirror for ever and calls back when it is complete and after each change.
@@ -76,6 +77,12 @@ class Agent:
         self._traffic: tuple[ModelTraffic, ...] | None = None
         self._limits: dict[str, int] = {}
         self._routes: dict[str, str] = {}
+        self._prepared: tuple[str, ...] = ()
+        self._files = Files(proxy, listener)
+        self._unwritten = asyncio.Event()
+        # Models to look at again, and when.
+        self._leaving: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
         # Slots that a model has left, until their last request is through.
         self._former: dict[str, str] = {}
         self._failures = Failures()
@@ -96,7 +103,10 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
                 group.create_task(self._look_on())
+                group.create_task(self._write_on())
         finally:
+            if self._timer:
+                self._timer.cancel()
             await self._concurrency.close()
             await self._holder.close()
 
@@ -117,9 +127,7 @@ class Agent:
                 self._limits = self._concurrency.limits(self._traffic)
                 await self._holder.follow(self._traffic)
                 async with self._lock:
-                    if await self._shift(touched):
-                        asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._due.set)
-                    else:
+                    if not await self._shift(touched):
                         self._due.set()
 
     async def _shift(self, touched: set[str]) -> bool:
@@ -131,11 +139,33 @@ class Agent:
             return False
         try:
             seen = await self._proxy.read_slots(slots.values(), routes_of(slots))
+            self._failures.seen(seen)
             self._since |= touched
-            await self._apply(difference(items, slots, seen, self._shares()))
+            step = difference(items, slots, seen, self._shares())
+            self._look_again(step.leaving if await self._apply(step) else touched)
         except ProxyUnavailable:
             return False
+        self._unwritten.set()
         return True
+
+    def _look_again(self, models: frozenset[str] | set[str]) -> None:
+        """Wake for some models in a moment: their servers go when they are idle."""
+        self._leaving |= models
+        if self._leaving and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LEAVING_SECONDS, self._again)
+
+    def _again(self) -> None:
+        self._timer, leaving, self._leaving = None, self._leaving, set()
+        for model in leaving:
+            self.wake(model)
+
+    async def _write_on(self) -> None:
+        """Write the files after changes that took no look at everything."""
+        while True:
+            await self._unwritten.wait()
+            self._unwritten.clear()
+            await self._store()
+            await asyncio.sleep(_WRITE_SECONDS)
 
     async def _look_on(self) -> None:
         """Look at everything whenever that is due."""
@@ -203,9 +233,8 @@ class Agent:
             self._say(up=False, error=error.message)
             if not self._routes:
                 self._routes = self._proxy.stored_routes()
-            traffic = self._traffic or ()
-            self._routes, prepared = layout(traffic, self._routes)
-            await self._store(traffic, self._routes, prepared)
+            self._routes, self._prepared = layout(self._traffic or (), self._routes)
+            await self._store()
             return _ABSENT_SECONDS
 
     async def _drive(self, seen: Observed) -> float:
@@ -223,26 +252,28 @@ class Agent:
             slots |= kept
             if missing:
                 log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
-                self._routes, prepared = layout(traffic, routes)
-                await self._store(traffic, self._routes, prepared)
+                self._routes, self._prepared = layout(traffic, routes)
+                await self._store()
                 self._former.clear()  # the new worker's slots are new; the old one's requests end with it
                 await self._proxy.reload()
-                log.info("proxy.reloaded", slots=len(prepared))
+                log.info("proxy.reloaded", slots=len(self._prepared))
                 return _LEAVING_SECONDS
             self._remember(seen, slots)
-            complete, leaving = await self._apply(difference(fresh, slots, seen, self._shares()))
-            self._routes = slots
-        await self._store(traffic, slots, seen.slots)
-        return _LOOK_SECONDS if complete and not leaving and not self._since else _LEAVING_SECONDS
+            step = difference(fresh, slots, seen, self._shares())
+            complete = await self._apply(step)
+            self._routes, self._prepared = slots, tuple(seen.slots)
+        self._look_again(step.leaving)
+        await self._store()
+        return _LOOK_SECONDS if complete and not step.retiring else _LEAVING_SECONDS
 
-    async def _apply(self, step: Difference) -> tuple[bool, bool]:
-        """Run commands; return whether each was carried out, and whether servers still have to go."""
+    async def _apply(self, step: Difference) -> bool:
+        """Run commands; return whether each was carried out."""
         started = time.perf_counter()
         complete = await self._proxy.change(step.commands)
         if step.commands:
             milliseconds = round(1000 * (time.perf_counter() - started), 1)
             log.info("proxy.stepped", commands=len(step.commands), milliseconds=milliseconds)
-        return complete, step.leaving
+        return complete
 
     def _remember(self, seen: Observed, slots: Mapping[str, str]) -> None:
         """Keep whose requests the slots still work on that their model has left."""
@@ -255,15 +286,8 @@ class Agent:
             if slot in seen.slots and not seen.slots[slot].empty and slot not in slots.values()
         }
 
-    async def _store(
-        self, traffic: tuple[ModelTraffic, ...], slots: Mapping[str, str], prepared: Iterable[str]
-    ) -> None:
-        names, limits = tuple(prepared), self._shares()
-
-        def write() -> None:
-            self._proxy.store(configuration(self._listener, traffic, slots, names, limits), map_text(slots))
-
-        await asyncio.to_thread(write)  # with 1,000 models it takes longer than a change may wait
+    async def _store(self) -> None:
+        await self._files.write(self._traffic or (), self._routes, self._prepared, self._shares())
 
     def _shares(self) -> dict[str, int]:
         return shares(self._limits, self._listener.gateways)

@@ -104,23 +104,39 @@ def map_text(slots: Mapping[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in sorted(routes_of(slots).items()))
 
 
+class Backends:
+    """Backends as text, each made anew only when it is another: of 1,000 models one changes at a time."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[ModelTraffic | None, tuple[int, ...], str]] = {}
+
+    def text(self, slot: str, item: ModelTraffic | None, limits: Mapping[str, int]) -> str:
+        """Return a slot's backend with the servers of the model that has it."""
+        numbers = tuple(limits.get(e.address, DEFAULT_LIMIT) for e in item.endpoints) if item else ()
+        known = self._known.get(slot)
+        if known is None or known[:2] != (item, numbers):
+            known = self._known[slot] = (item, numbers, _backend(slot, item, numbers))
+        return known[2]
+
+
 def configuration(
     listener: Listener,
     traffic: Iterable[ModelTraffic],
     slots: Mapping[str, str],
     prepared: Iterable[str],
     limits: Mapping[str, int],
+    backends: Backends,
 ) -> str:
     """Return the configuration: every prepared slot, with the servers of the model that has it.
 
     `slots` is route → slot, `limits` address → requests that the replica takes at once. Endpoints that get no new
-    requests are left out: a HAProxy that starts has none of their old ones.
+    requests are left out: a HAProxy that starts has none of their old ones. `backends` remembers what did not change.
     """
     by_slot = {slots[item.route]: item for item in traffic if item.route in slots}
     names = sorted(prepared)
-    backends = (_backend(slot, by_slot.get(slot), limits) for slot in names)
+    texts = (backends.text(slot, by_slot.get(slot), limits) for slot in names)
     headers = sorted({profile.header for name in names if (profile := profile_of(name)) and profile.header})
-    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), latency.BACKEND, _frontend(listener, headers), *backends])
+    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), latency.BACKEND, _frontend(listener, headers), *texts])
 
 
 def _errors() -> str:
@@ -191,7 +207,7 @@ def _session_rules(header: str, lookup: str) -> str:
     )
 
 
-def _backend(slot: str, item: ModelTraffic | None, limits: Mapping[str, int]) -> str:
+def _backend(slot: str, item: ModelTraffic | None, limits: tuple[int, ...]) -> str:
     profile = profile_of(slot)
     if profile is None:
         raise ValueError(f"{slot!r} is no slot")
@@ -203,8 +219,7 @@ def _backend(slot: str, item: ModelTraffic | None, limits: Mapping[str, int]) ->
         "    option httpchk GET /v2/health/ready",
         f'    http-request return status 503 {_JSON} string "{_error(_FULL)}" {_AGAIN} if {{ queue ge {_WAITING} }}',
     ]
-    for endpoint in item.endpoints if item else ():
+    for endpoint, limit in zip(item.endpoints if item else (), limits, strict=True):
         if endpoint.admitted:
-            definition = server_definition(endpoint, limits.get(endpoint.address, DEFAULT_LIMIT))
-            lines.append(f"    server {endpoint.server} {definition}")
+            lines.append(f"    server {endpoint.server} {server_definition(endpoint, limit)}")
     return "\n".join([*lines, ""])

@@ -35,10 +35,13 @@ _SERVER_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Commands in their order, and whether some servers still have to go when they are idle."""
+    """Commands in their order, and what is not over with them."""
 
     commands: tuple[str, ...]
-    leaving: bool
+    leaving: frozenset[str] = frozenset()
+    """Models with servers that still have to go when they are idle."""
+    retiring: bool = False
+    """Whether slots that their model has left still work."""
 
 
 def routes_of(slots: Mapping[str, str]) -> dict[str, str]:
@@ -69,7 +72,8 @@ def difference(
     rise: list[str] = []
     fall: list[str] = []
     gone: list[str] = []
-    leaving = False
+    leaving: set[str] = set()
+    retiring = False
     for item in traffic:
         slot = slots[item.route]
         actual = seen.slots[slot].servers
@@ -82,16 +86,16 @@ def difference(
                 fall.append(f"set server {path} weight 0")
         wanted = {endpoint.server for endpoint in item.endpoints}
         for name in actual.keys() - wanted:
-            leaving = True
+            leaving.add(item.model)
             fall += _lower(f"{slot}/{name}", actual[name])
             gone += _delete(f"{slot}/{name}", actual[name])
     for slot, state in _retired(slots, seen):
-        leaving = True
+        retiring = True
         # Its servers keep their weight until the last request is through: with 0 the queue would be stranded.
         if state.sessions == 0:
             gone += [f"{verb} server {slot}/{name}" for name in state.servers for verb in ("disable", "del")]
     commands = (*rise, *_routes(routes_of(slots), seen.routes), *fall, *gone)
-    return Difference(commands, leaving)
+    return Difference(commands, frozenset(leaving), retiring)
 
 
 def _rise(path: str, endpoint: Endpoint, server: Server | None, limit: int | None, *, woken: bool) -> Iterator[str]:

@@ -13,18 +13,18 @@ class Failures:
     """Adds up what servers count; a replica that dies of its requests takes its counters along."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], int] = {}
+        self._last: dict[str, dict[str, int]] = {}
         self._totals: Counter[str] = Counter()
 
     def seen(self, observed: Observed) -> None:
-        """Take in what HAProxy says now; a count that fell is a server's that was added anew."""
-        now: dict[tuple[str, str], int] = {}
+        """Take in what HAProxy says of all slots or some; a count that fell is a server's that was added anew."""
         for slot, state in observed.slots.items():
-            for name, server in state.servers.items():
-                count = now[slot, name] = server.failures
-                last = self._last.get((slot, name), 0)
-                self._totals[revision_of(name)] += count - last if count >= last else count
-        self._last = now
+            before = self._last.get(slot, {})
+            self._last[slot] = now = {name: server.failures for name, server in state.servers.items()}
+            for name, count in now.items():
+                last = before.get(name, 0)
+                if count != last:
+                    self._totals[revision_of(name)] += count - last if count > last else count
 
     @property
     def totals(self) -> Mapping[str, int]:
