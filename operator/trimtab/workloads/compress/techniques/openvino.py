@@ -99,7 +99,7 @@ def _int8(graph: ov.Model, kept: dict[str, str], context: Context) -> tuple[ov.M
         nncf.Dataset(range(len(samples)), feed),
         subset_size=len(samples),
         model_type=nncf.ModelType.TRANSFORMER if attention else None,
-        # Thin layers shift their outputs most: the slower correction halves the error of EfficientNet-Lite0's logits.
+        # Thin layers shift their outputs most: the slow correction is worth its time (docs/engines.md).
         fast_bias_correction=not has_grouped_convolutions(graph),
         ignored_scope=nncf.IgnoredScope(names=list(kept.values())),
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow),
