@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from trimtab.cli.dashboard.serving import serving
 from trimtab.cli.demo import assets
 from trimtab.cli.demo.acts import play
 from trimtab.cli.demo.diagnosis import diagnosis
@@ -73,12 +74,17 @@ async def _on_cluster(
     embedded: EmbeddedCluster, folder: Path, seed: int, view: View, clock: Callable[[], float]
 ) -> tuple[Outcome, str]:
     began = clock()
-    async with await Cluster.connect(str(embedded.kubeconfig)) as cluster, asyncio.TaskGroup() as tasks:
+    async with (
+        await Cluster.connect(str(embedded.kubeconfig)) as cluster,
+        serving(cluster, "127.0.0.1", 0) as page,
+        asyncio.TaskGroup() as tasks,
+    ):
         background = [tasks.create_task(embedded.failed())]
         training = tasks.create_task(_train(folder, seed))
         world = World()
         try:
             view.phase("A customer trains a digit recogniser; an embedded cluster gets the operator")
+            view.note(f"watch it live on {page}")
             await install(cluster, folder, assets.documents(assets.manifests_folder() / _POOLS))
             background += world.watch(cluster, tasks)
             await world.until("the operator", lambda: operator_is_ready(world), _OPERATOR_START_S)

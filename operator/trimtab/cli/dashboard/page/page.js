@@ -33,7 +33,7 @@ function facts(model) {
   const proof = model.guardrail;
   if (proof) {
     const tone = proof.verdict === "Passed" ? "good" : "bad";
-    add("guardrail", element("span", tone, proof.verdict), `: ${proof.metric} fell ${pp(proof.drop)}, n=${proof.samples.toLocaleString("en")}`);
+    add("guardrail", element("span", tone, proof.verdict), `: ${proof.metric} ${proof.drop < 0 ? "rose" : "fell"} ${pp(Math.abs(proof.drop))}, n=${proof.samples.toLocaleString("en")}`);
   }
   if (model.replicas) {
     const { ready = 0, desired = 0, onDemand = 0, spot = 0 } = model.replicas;
