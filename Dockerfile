@@ -5,12 +5,17 @@
 #   docker build --target serve    -t trimtab/serve:0.1.0 .
 #   docker build --target serve-torch -t trimtab/serve-torch:0.1.0 .   (for models compiled by AotInductor)
 #   docker build --target gateway  -t trimtab/gateway:0.1.0 .
+# Every Python package is pinned by constraints.txt; pin the base image, too, by what your registry says it is:
+#   --build-arg PYTHON=3.11.13-slim-bookworm@sha256:...
+# With --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) two builds of one commit differ in no date.
 ARG PYTHON=3.11.13-slim-bookworm
 
 FROM python:${PYTHON} AS build
 # Passed to pip: for compress, an index with CPU builds of torch makes the image several gigabytes smaller.
 ARG PIP_ARGS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# Bytecode that names its source by hash, not by the time at which it was unpacked, is the same in every build.
+ENV COMPILE="python -m compileall -q --invalidation-mode unchecked-hash /opt/trimtab"
 WORKDIR /source
 RUN python -m venv /opt/trimtab
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -19,15 +24,15 @@ COPY crds crds
 COPY manifests manifests
 
 FROM build AS build-operator
-RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[operator]' && python -m compileall -q /opt/trimtab
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[operator]' && ${COMPILE}
 FROM build AS build-compress
-RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[compress,s3]' && python -m compileall -q /opt/trimtab
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[compress,s3]' && ${COMPILE}
 FROM build AS build-serve
-RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[serve,s3]' && python -m compileall -q /opt/trimtab
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[serve,s3]' && ${COMPILE}
 FROM build AS build-serve-torch
-RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[serve,torch,s3]' && python -m compileall -q /opt/trimtab
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[serve,torch,s3]' && ${COMPILE}
 FROM build AS build-gateway
-RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[gateway]' && python -m compileall -q /opt/trimtab
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[gateway]' && ${COMPILE}
 
 FROM python:${PYTHON} AS base
 # Bytecode is in the image already, and the root file system is read-only in the pod.

@@ -43,7 +43,7 @@ chart: .venv/demo.stamp ## Write charts/trimtab from manifests/ and crds/.
 
 images: ## Build the images with Docker.
 	@for role in operator compress serve gateway; do \
-	  docker build --quiet $(if $(PIP_ARGS),--build-arg PIP_ARGS="$(PIP_ARGS)") --target $$role -t trimtab/$$role:$(VERSION) . || exit 1; \
+	  docker build --quiet --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(if $(PIP_ARGS),--build-arg PIP_ARGS="$(PIP_ARGS)") --target $$role -t trimtab/$$role:$(VERSION) . || exit 1; \
 	done
 
 kind: images ## Make a cluster of containers with the operator and two pools; needs Docker, kind and kubectl.

@@ -20,7 +20,7 @@ CHART = ROOT / "charts" / "trimtab"
 HEADER = "# Written by charts/generate.py from {source}; change that instead.\n"
 NAMESPACE = "trimtab-system"
 SETTING = re.compile(
-    r"^(?P<indent> *)- \{name: TRIMTAB_(?P<name>(?!HEALTH)[A-Z_]+), value: (?P<value>.+)\}$", re.MULTILINE
+    r"^(?P<indent> *)- \{name: TRIMTAB_(?P<name>(?!\w+_PORT)[A-Z_]+), value: (?P<value>.+)\}$", re.MULTILINE
 )
 
 
