@@ -53,16 +53,43 @@ class Fleet:
     ("total", "replicas"),
     [
         pytest.param(0, 1, id="no load keeps the floor"),
-        pytest.param(5, 1, id="one replica holds 5.6"),
+        pytest.param(2, 1, id="one holds two, whatever chance adds"),
+        pytest.param(5, 2, id="one is planned for 5.6, but chance would overload it"),
         pytest.param(6, 2, id="one more request needs a second"),
         pytest.param(18, 4, id="18 over 5.6 is 3.2"),
         pytest.param(500, 5, id="one step is four more at most"),
     ],
 )
 def test_totals_become_replicas(total, replicas):
-    """The total at the gateway over 70 % of what a replica takes, rounded up."""
+    """The total at the gateway over 70 % of what a replica takes, rounded up, and one in reserve for a small fleet."""
     decision, _ = autoscale.desired(steady(total, 100), CONFIG, AutoscaleState(), 1, 100)
     assert decision.replicas == replicas
+
+
+@pytest.mark.parametrize(
+    ("load", "replicas"),
+    [
+        pytest.param(0, 0, id="nothing needs nothing"),
+        pytest.param(2.2, 1, id="2.2 and 3.8 times their root are 7.8"),
+        pytest.param(2.3, 2, id="2.3 and 3.8 times their root are 8.1"),
+        pytest.param(22, 5, id="22 fit into four and stray up to 39.8"),
+        pytest.param(560, 100, id="a large fleet has it within its utilisation"),
+    ],
+)
+def test_one_is_in_reserve_where_chance_alone_would_overload(load, replicas):
+    """A replica takes 8 and is planned for 5.6; the reserve is one, however small the replicas."""
+    assert CONFIG.replicas_for(load) == replicas
+
+
+def test_a_slight_rise_orders_nothing():
+    """Within a tenth of what the replicas are planned for nothing grows, and nothing shrinks either."""
+    fleet = Fleet(replicas=7)
+    fleet.run(33, 120)  # 33 / 5.6 is 5.9 and one in reserve
+    assert fleet.history[-1] == 7
+    fleet.run(36, 600)
+    assert fleet.history[-1] == 7
+    fleet.run(38, 120)
+    assert fleet.history[-1] == 8
 
 
 def test_a_reason_is_a_sentence_for_people():
@@ -122,8 +149,8 @@ def test_queueing_is_answered_before_the_long_window_sees_it():
     """When more waits than all replicas take at once, the short window decides, burst or not."""
     fleet = Fleet(replicas=4)
     fleet.run(16, 60)
-    decision = fleet.run(40, 8)
-    assert decision.replicas == 7  # when the short mean passed 32 it was 34, and 34 / 5.6 needs 7; the long one needs 4
+    assert fleet.run(40, 8).replicas == 5  # after four seconds the short mean was 28: 20 are no chance, and need 4 + 1
+    assert fleet.run(40, 2).replicas == 7  # six seconds later it is 40: 30 are no chance, and need 6 + 1
     assert fleet.state.panic_at is None
 
 
@@ -153,7 +180,7 @@ def test_what_a_short_rise_needs_is_not_given_away(total, replicas):
 def test_down_comes_after_the_delay_in_small_steps():
     """The most that was needed in the last five minutes stays; then one replica at a time."""
     fleet = Fleet(replicas=8)
-    fleet.run(44, 120)
+    fleet.run(40, 120)
     fleet.history.clear()
     fleet.run(0, 300)
     assert set(fleet.history) == {8}

@@ -29,19 +29,19 @@ def test_a_zone_cools_for_three_minutes():
     assert not zones.is_cooling(state, "b", 0)
 
 
-def test_the_cool_down_doubles_up_to_half_an_hour():
-    """Each blow that follows soon after a cool-down doubles the next: 3, 6, 12, 24, 30, 30 minutes."""
+def test_the_cool_down_doubles_up_to_ten_minutes():
+    """Each blow that follows soon after a cool-down doubles the next: 3, 6, then always 10 minutes."""
     state, now, lengths = ZoneState(), 0.0, []
-    for number in range(6):
+    for number in range(4):
         state = after((now, Loss(str(number), "a")), state=state)
         lengths.append((state.zones["a"].cooling_until - now) / 60)
         now = state.zones["a"].cooling_until + 1
-    assert lengths == [3, 6, 12, 24, 30, 30]
+    assert lengths == [3, 6, 10, 10]
 
 
 def test_a_quiet_zone_starts_over():
-    """Half an hour after the cool-down the next is short again."""
-    state = after((0, Loss("1", "a")), (180 + 1800, Loss("2", "a")))
+    """Ten minutes after the cool-down the next is short again."""
+    state = after((0, Loss("1", "a")), (180 + 600, Loss("2", "a")))
     assert state.zones["a"].cool_down == 180
 
 

@@ -18,6 +18,9 @@ from trimtab.planning.windows import Peaks, elapsed, peak, with_value
 
 UP, DOWN = 1, -1
 TURN_DELAYS = 12  # a delay of 5 min makes an hour: at most two changes of direction in it
+RESERVE_DEVIATIONS = 3.8  # a Poisson draw is farther above its mean once in ten thousand
+RISE_DEVIATIONS = 1.5  # of the last seconds' mean, which strays less than a single draw
+TOLERANCE = 0.1  # HPA's: a mean of a minute strays, too
 ROUNDING = 1e-9  # 1.4 / 0.7 is a little above 2 and must not need a third replica
 
 
@@ -60,6 +63,21 @@ class AutoscaleConfig:
     def awake(self) -> int:
         """Replicas at least while requests come."""
         return min(max(self.min_replicas, 1), self.max_replicas)
+
+    @property
+    def planned(self) -> float:
+        """Requests at once that a replica is planned for."""
+        return self.capacity_per_replica * self.utilisation
+
+    def replicas_for(self, load: float) -> int:
+        """Return the replicas that a mean load needs, one of them in reserve where chance alone may overload the rest.
+
+        Of independent arrivals the number in service is Poisson distributed, so it strays by the root of its mean:
+        little for a large fleet, which `utilisation` covers, and much for a small one.
+        """
+        planned = math.ceil(load / self.planned - ROUNDING)
+        peak_load = load + RESERVE_DEVIATIONS * math.sqrt(load)
+        return planned + (peak_load > planned * self.capacity_per_replica)
 
     @property
     def turn_interval(self) -> float:
@@ -172,21 +190,25 @@ def _need(
     signal: SignalState, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
 ) -> tuple[_Need, AutoscaleState]:
     """Return the replicas that the load needs now, within the bounds."""
-    planned = config.capacity_per_replica * config.utilisation
     stable = signals.mean(signal, now, config.stable_window)
     short = signals.mean(signal, now, config.panic_window)
-    burst = math.ceil(short / planned - ROUNDING)
+    burst = math.ceil(short / config.planned - ROUNDING)
     if burst >= config.panic_threshold * max(ordered, 1):
         state = replace(state, panic_at=now)
     panicking = elapsed(state.panic_at, now) < config.stable_window
     waiting = short > ordered * config.capacity_per_replica  # more than all replicas take at once
-    # A short rise orders nothing, but what it needs is not given away either.
-    load = max(stable, short if panicking or waiting else min(short, ordered * planned))
-    replicas = math.ceil(load / planned - ROUNDING)
+    # What chance cannot explain of the last seconds is a rise. A slighter one orders nothing, but what it needs is not
+    # given away either.
+    risen = max(0.0, short - RISE_DEVIATIONS * math.sqrt(short), stable / (1 + TOLERANCE))
+    at_once = burst if panicking or waiting else 0
+    kept = min(max(config.replicas_for(stable), burst), ordered)
+    replicas = max(config.replicas_for(risen), at_once, kept)
     why = (
-        f"{load:.1f} requests in flight and queued need {replicas} replicas of "
+        f"{max(stable, short):.1f} requests in flight and queued need {replicas} replicas of "
         f"{config.capacity_per_replica:g} at {config.utilisation:.0%}"
     )
+    if replicas * config.planned >= max(stable, short) + config.planned:
+        why = f"{why}, one in reserve"
     if panicking and replicas < ordered:
         replicas, why = ordered, f"{why}; {ordered} stay for {config.stable_window:.0f} s after a burst"
     least = config.awake if ordered else 0

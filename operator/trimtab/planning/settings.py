@@ -25,7 +25,7 @@ class Settings:
     """Namespaces whose models may run code on load; `*` means all."""
     url_template: str = "http://{name}.{namespace}.svc.cluster.local"
     """status.url; fields: name, namespace, clusterIP."""
-    on_demand_hold_s: float = 120.0
+    on_demand_hold_s: float = 60.0
     """How long on-demand replicas stay after spot capacity came back."""
     node_hold_s: float = 30.0
     """How long a node must be empty before it is given back."""

@@ -87,8 +87,8 @@ def test_skyserve_starts_again_after_a_break() -> None:
 def test_spothedge_over_provisions_by_one_and_covers_that_too() -> None:
     """3 wanted, none ready: 4 on spot, spread, and 3 on demand; with 2 ready on spot, 2 on demand."""
     policy = SpotHedge(("a", "b"))
-    assert policy.order(3, seen(0)) == Order(3, {"a": 2, "b": 2})
-    assert policy.order(3, seen(60, replicas=spot("a", "b"))) == Order(2, {"a": 2, "b": 2})
+    assert policy.order(3, seen(0)) == Order(3, {"a": 2, "b": 2}, 3)
+    assert policy.order(3, seen(60, replicas=spot("a", "b"))) == Order(2, {"a": 2, "b": 2}, 3)
 
 
 def test_spothedge_leaves_a_zone_that_lost_or_refused_until_all_did() -> None:
@@ -101,15 +101,15 @@ def test_spothedge_leaves_a_zone_that_lost_or_refused_until_all_did() -> None:
 def test_spothedge_does_not_listen_to_notices() -> None:
     """A replica under notice is as good as any, so nothing is ordered in its place."""
     order = SpotHedge(("a", "b")).order(1, seen(0, replicas=spot("a", "b", noticed=True)))
-    assert order == Order(0, {"a": 0, "b": 0})
+    assert order == Order(0, {"a": 0, "b": 0}, 1)
 
 
 def test_a_fixed_share_rounds_up_on_demand_and_does_not_fall_back() -> None:
     """Base 1, half of the other 4, whatever spot there is."""
     order = FixedShare(1, 50).order(5, seen(0, events=(Shortage("1", ("a",)),)))
-    assert order == Order(3, {"a": 0, "b": 2})
+    assert order == Order(3, {"a": 0, "b": 2}, 5)
 
 
 def test_on_demand_only_takes_no_spot() -> None:
     """All of them on demand."""
-    assert OnDemandOnly().order(4, seen(0)) == Order(4, {})
+    assert OnDemandOnly().order(4, seen(0)) == Order(4, {}, 4)

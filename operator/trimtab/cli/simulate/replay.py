@@ -64,7 +64,7 @@ class Outcome:
     launches: int
     losses: int
     turns_per_hour: float
-    """Changes of the replicas' direction."""
+    """Changes of direction of the number that the policy decides for."""
     points: tuple[Point, ...] = field(default=(), repr=False)
 
     @property
@@ -119,7 +119,7 @@ def replay(case: Case, policy: Policy, demand: list[int], every: Callable[[float
             meter.read(now, load, every)
         order = policy.decide(Seen(now, load, int(answered), world.replicas, world.zones, tuple(events)))
         events = world.apply(order)
-        meter.count_turn(order.on_demand + sum(order.spot.values()), measured)
+        meter.count_turn(order.replicas, measured)
     world.advance(case.offset_s + len(demand) * TICK_S)
     return meter.outcome()
 
@@ -149,7 +149,7 @@ class _Meter:
             self._points.append(_point(now - case.offset_s - case.warm_up_s, needed, world, case.market))
 
     def count_turn(self, ordered: int, measured: bool) -> None:
-        """Take what the policy ordered in all."""
+        """Take the number that the policy decided for."""
         if self._ordered is not None and ordered != self._ordered:
             towards = 1 if ordered > self._ordered else -1
             self._turns += measured and self._direction not in (0, towards)

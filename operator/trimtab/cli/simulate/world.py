@@ -47,10 +47,14 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a policy wants: on-demand replicas in all, and spot replicas by zone, those with a notice not counted."""
+    """What a policy wants: on-demand replicas in all, and spot replicas by zone, those with a notice not counted.
+
+    `replicas` is the number that it decided for, without spares and what stands in for spot.
+    """
 
     on_demand: int
     spot: dict[str, int]
+    replicas: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,11 @@ class World:
         if not staying:
             return
         for at, capacity in self._supply.changes(zone, self._now, now + self._market.notice_s):
+            # Who was there a notice ahead was told then; if it is nearer, the one too many is the one that came last.
+            seen_before = at <= self._now + self._market.notice_s
             while len(staying) > capacity:
-                victim = staying.pop(self._rng.randrange(len(staying)))
+                index = len(staying) - 1 if seen_before else self._rng.randrange(len(staying))
+                victim = staying.pop(index)
                 told = self._rng.random() < self._market.told
                 doomed = replace(victim, lost_at=max(at, now), noticed=told)
                 self._replicas[self._replicas.index(victim)] = doomed

@@ -18,7 +18,7 @@ class OnDemandOnly:
 
     def order(self, replicas: int, seen: Seen) -> Order:  # noqa: ARG002 - a split
         """Return the order for this many replicas."""
-        return Order(on_demand=replicas, spot={})
+        return Order(on_demand=replicas, spot={}, replicas=replicas)
 
 
 class FixedShare:
@@ -31,7 +31,7 @@ class FixedShare:
         """Return the order for this many replicas."""
         base = min(self._base, replicas)
         on_demand = base + math.ceil((replicas - base) * self._percent / 100)
-        return Order(on_demand=on_demand, spot=spread(replicas - on_demand, seen))
+        return Order(on_demand=on_demand, spot=spread(replicas - on_demand, seen), replicas=replicas)
 
 
 def spread(count: int, seen: Seen) -> dict[str, int]:

@@ -77,7 +77,8 @@ class SpotHedge:
             fullest = max(by_zone, key=lambda zone: by_zone[zone])
             by_zone[fullest] -= 1
         ready = len(seen.ready(CapacityType.SPOT))
-        return Order(on_demand=min(replicas, max(0, target - ready)), spot=without_noticed(by_zone, seen))
+        on_demand = min(replicas, max(0, target - ready))
+        return Order(on_demand, without_noticed(by_zone, seen), replicas)
 
     def _learn(self, seen: Seen) -> None:
         for event in seen.events:

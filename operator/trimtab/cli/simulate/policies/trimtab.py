@@ -60,7 +60,7 @@ class Trimtab:
         good = [one.zone for one in seen.of(CapacityType.SPOT) if not one.noticed]
         running = {zone: good.count(zone) for zone in seen.zones}
         spot = zoning.placed(wanted.spot, running, self._state.split.zones, seen.now)
-        return Order(on_demand=wanted.on_demand, spot=spot)
+        return Order(on_demand=wanted.on_demand, spot=spot, replicas=wanted.replicas)
 
     def _snapshot(self, seen: Seen) -> Snapshot:
         now = datetime.fromtimestamp(seen.now, UTC)
