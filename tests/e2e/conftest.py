@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -63,6 +64,11 @@ class Operator:
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def nodes(self) -> Path:
+        """Where replicas that prefetch keep artifacts: all nodes are this machine."""
+        return self.artifacts.with_name("nodes")
+
     def start(self) -> None:
         settings = {
             "KUBECONFIG": str(self.kubeconfig),
@@ -71,6 +77,9 @@ class Operator:
             "TRIMTAB_URL_TEMPLATE": "http://{clusterIP}",
             "TRIMTAB_ON_DEMAND_HOLD": "5s",
             "TRIMTAB_NODE_HOLD": "3s",
+            "TRIMTAB_NODE_CACHE_VOLUME": json.dumps(
+                {"hostPath": {"path": str(self.nodes), "type": "DirectoryOrCreate"}}
+            ),
             "TRIMTAB_HEALTH_HOST": "127.0.0.1",
             "TRIMTAB_HEALTH_PORT": str(free_port()),
             **self.environment,

@@ -31,7 +31,13 @@ async def wakes(world: Any) -> list[float]:
 
 
 async def test_requests_wake_a_model_and_wait_for_it(world: Any, operator: Any, customer: Path) -> None:
-    """All of those that come while it sleeps are answered, the time is told, and after the quiet it sleeps again."""
+    """All of those that come while it sleeps are answered, the time is told, and after the quiet it sleeps again.
+
+    The next replica starts from what the first one left on its node, with the store away.
+    """
+    privileged = {"pod-security.kubernetes.io/enforce": "privileged"}  # a hostPath is not for "restricted"
+    space = {"name": world.namespace, "labels": privileged}
+    await world.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": space})
     spec: dict[str, Any] = {
         "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
         "compression": {"preset": "None"},
@@ -39,6 +45,7 @@ async def test_requests_wake_a_model_and_wait_for_it(world: Any, operator: Any, 
         "serving": {
             "minReplicas": 0,
             "maxReplicas": 1,
+            "prefetch": True,
             "resources": {"requests": {"cpu": "100m"}},
             "scaling": {"idleAfter": "2s"},
         },
@@ -67,3 +74,8 @@ async def test_requests_wake_a_model_and_wait_for_it(world: Any, operator: Any, 
     await world.until(
         "sleep again", lambda s: s["summary"]["status"] == "Asleep" and s["replicas"].get("ready", 0) == 0
     )
+    (kept,) = [entry.name for entry in operator.nodes.iterdir() if entry.is_dir()]
+    assert kept == woken["status"]["activeRevision"]["artifact"]["digest"].replace(":", "-")
+    operator.artifacts.rename(operator.artifacts.with_name("away"))
+    async with aiohttp.ClientSession() as session:
+        assert (await ask(session))[0] == 200

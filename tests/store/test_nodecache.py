@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from trimtab.errors import Stalled
-from trimtab.store import NodeCache, write_manifest
+from trimtab.store import NodeCache, nodecache, write_manifest
 
 GIGABYTE = 10**9
 
@@ -70,6 +70,36 @@ def test_what_is_damaged_is_fetched_again(tmp_path, harm):
     else:
         model.parent.rename(model.parent.with_suffix(".partial"))
     assert (cache.fetch(uri, digest) / "model.onnx").read_bytes() == b"weights" * 1000
+    assert not list((tmp_path / "node").glob("*.partial"))
+
+
+def fetch_and_hang(folder, uri, digest, begun):
+    """Do what a pod does that is killed in the middle: half of a file is there."""
+
+    def open_half(uri, digest, into):
+        (into / "model.onnx").write_bytes(b"weights" * 10)
+        begun.wait()
+        begun.wait()
+
+    nodecache.open_artifact = open_half
+    NodeCache(folder, GIGABYTE).fetch(uri, digest)
+
+
+@pytest.mark.integration
+def test_a_pod_killed_in_the_middle_leaves_nothing_that_is_used(tmp_path):
+    """The next one, which waits for it, fetches anew."""
+    uri, digest = made(tmp_path / "a")
+    context = multiprocessing.get_context("spawn")
+    begun = context.Barrier(2)
+    pod = context.Process(target=fetch_and_hang, args=(tmp_path / "node", uri, digest, begun))
+    pod.start()
+    begun.wait(60)
+    (partial,) = (tmp_path / "node").glob("*.partial")
+    assert (partial / "model.onnx").exists()
+    pod.kill()
+    pod.join(20)
+    found = NodeCache(tmp_path / "node", GIGABYTE).fetch(uri, digest)
+    assert (found / "model.onnx").read_bytes() == b"weights" * 1000
     assert not list((tmp_path / "node").glob("*.partial"))
 
 

@@ -175,7 +175,7 @@ class Serving(ApiModel):
     grpc: bool = False
     """Take calls over gRPC, too."""
     prefetch: bool = False
-    """Load artifacts onto nodes before they are needed."""
+    """Keep artifacts on the nodes: the first replica there fetches one, the others start from it."""
     scaling: Scaling = Scaling()
     """How replicas follow the load."""
     rollout: Rollout = Rollout()

@@ -6,13 +6,32 @@ import logging
 
 import click
 
-from trimtab.api.quantities import seconds
+from trimtab.api.quantities import amount, seconds
 from trimtab.version import __version__
 
 
 def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
     try:
         return seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _bytes(_: click.Context, __: click.Parameter, value: str) -> int:
+    try:
+        number = int(amount(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if number < 1:
+        raise click.BadParameter(f"{value} leaves no room; leave out --node-cache-volume where nothing is to be kept")
+    return number
+
+
+def _volume(_: click.Context, __: click.Parameter, value: str) -> str:
+    from trimtab.planning.manifests.nodecache import checked
+
+    try:
+        return checked(value) if value else ""
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -60,6 +79,15 @@ def _namespaces(_: click.Context, __: click.Parameter, value: str) -> frozenset[
     help="How long a node must be empty before it is given back.",
 )
 @click.option(
+    "--node-cache-volume",
+    default="",
+    callback=_volume,
+    help="Volume for serving.prefetch, as JSON: a source that all pods of a node see; {namespace} is replaced.",
+)
+@click.option(
+    "--node-cache-size", default="20Gi", show_default=True, callback=_bytes, help="What artifacts may take there."
+)
+@click.option(
     "--lease-namespace", help="Where the Lease is by which one of several operators works; none: this one does."
 )
 @click.option(
@@ -99,6 +127,8 @@ def operator(
     url_template: str,
     on_demand_hold: float,
     node_hold: float,
+    node_cache_volume: str,
+    node_cache_size: int,
     lease_namespace: str | None,
     lease_duration: float,
     lease_renew_deadline: float,
@@ -129,6 +159,8 @@ def operator(
         url_template=url_template,
         on_demand_hold_s=on_demand_hold,
         node_hold_s=node_hold,
+        node_cache_volume=node_cache_volume,
+        node_cache_bytes=node_cache_size,
         lease_namespace=lease_namespace or None,
         lease_terms=terms,
     )

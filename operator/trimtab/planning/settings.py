@@ -23,6 +23,10 @@ class Settings:
     """Where artifacts go, unless a model says otherwise."""
     allow_code_namespaces: frozenset[str] = frozenset()
     """Namespaces whose models may run code on load; `*` means all."""
+    node_cache_volume: str = ""
+    """JSON of the volume in which replicas of a node keep artifacts for each other; empty: there is none."""
+    node_cache_bytes: int = 20 * 1024**3
+    """What they keep there at most."""
     url_template: str = "http://{name}.{namespace}.svc.cluster.local"
     """status.url; fields: name, namespace, clusterIP."""
     on_demand_hold_s: float = 60.0

@@ -191,8 +191,6 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     if serving.grpc and serving.load_balancing.session_affinity is not None:
         remedy = "leave out sessionAffinity: calls follow the policy alone"
         yield Refusal("spec.serving.grpc", "true with loadBalancing.sessionAffinity", remedy)
-    if serving.prefetch:
-        yield Refusal("spec.serving.prefetch", "true", "use false")
     if serving.scaling.metric is not ScalingMetric.CONCURRENCY:
         yield Refusal("spec.serving.scaling.metric", serving.scaling.metric.value, "use Concurrency")
     if serving.scaling.idle_after is not None and serving.min_replicas > 0:

@@ -28,7 +28,7 @@ from trimtab.api.quantities import amount, seconds
 from trimtab.api.serving import Accelerator, LoadingMode
 from trimtab.api.status import ArtifactStatus, RevisionStatus
 from trimtab.planning import accelerators
-from trimtab.planning.manifests import pods
+from trimtab.planning.manifests import nodecache, pods
 from trimtab.planning.manifests.placing import placement
 from trimtab.planning.settings import Settings
 from trimtab.planning.traffic import GRPC_PORT, HTTP_PORT
@@ -54,6 +54,7 @@ def revision_hash(artifact: ArtifactStatus, spec: OptimizedModelSpec, settings: 
         ",".join(sorted(spec.capacity.pools)),
         *([serving.accelerator.model_dump_json()] if serving.accelerator else ()),
         *_answering(spec),
+        *((settings.node_cache_volume, str(settings.node_cache_bytes)) if serving.prefetch else ()),
     )
 
 
@@ -129,7 +130,10 @@ def _pod(
             for key in (ZONE_LABEL, "kubernetes.io/hostname")
         ],
         "containers": [_container(model, spec, revision, settings, accelerator)],
-        "volumes": [pods.SCRATCH_VOLUME],
+        "volumes": [
+            pods.SCRATCH_VOLUME,
+            *([nodecache.volume(model.namespace, settings)] if spec.serving.prefetch else ()),
+        ],
     }
 
 
@@ -159,6 +163,7 @@ def _container(
             f"--drain-delay={_DRAIN_DELAY}",
             f"--drain-timeout={spec.serving.rollout.drain_timeout}",
             *_answering(spec),
+            *(nodecache.arguments(settings) if spec.serving.prefetch else ()),
         ],
         "env": [pods.POD_IP, *pods.SCRATCH_ENV],
         **pods.environment_from(spec.source.secret_ref),
@@ -178,7 +183,7 @@ def _container(
             "failureThreshold": 3,
         },
         "securityContext": pods.CONTAINER_SECURITY,
-        "volumeMounts": [pods.SCRATCH_MOUNT],
+        "volumeMounts": [pods.SCRATCH_MOUNT, *([nodecache.MOUNT] if spec.serving.prefetch else ())],
     }
 
 
