@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -205,6 +206,8 @@ def serve(
     from trimtab.workloads.serve.model import ModelSettings
 
     configure()
+    # What a request leaves behind has no cycles, and what stays is not worth a visit every few hundred requests.
+    gc.set_threshold(10_000, 5, 1_000)
     if (models_file is None) == (model_name is None):
         raise click.UsageError("give either --models or --model-name, --artifact-uri, --artifact-digest and --revision")
     if cache_ttl is not None and cache_entries is None:

@@ -24,6 +24,7 @@ BARE = "the engine alone"
 _WARM_UP_S = 0.3
 _IDLE_S = 60.0
 _SETTLED_S = 1.0  # after the first answer: the load for speed goes on behind it
+_ROOM_FOR_ONE = 150_000_000
 _USUAL_BATCH = 16
 _TAIL_CONNECTIONS = 128
 
@@ -164,7 +165,7 @@ def cold(run: Run, found: Found) -> None:
         None,
         lambda setup, _: (
             *OURS.command(setup, ())[:4],
-            *("--models", file, "--memory-budget", str(100_000_000), "--host", "127.0.0.1", "--port", str(setup.port)),
+            *("--models", file, "--memory-budget", str(_ROOM_FOR_ONE), "--host", "127.0.0.1", "--port", str(setup.port)),
         ),
     )
     row = model.questions[0]

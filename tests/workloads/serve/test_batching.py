@@ -300,3 +300,33 @@ async def test_what_waits_behind_a_short_run_runs_next(start):
     for value, outcome in enumerate(outcomes):
         assert isinstance(outcome, ValueError) if value == 13 else outcome[0][0, 0] == value * 2
     assert engine.threads[-1] == threading.main_thread().name
+
+
+async def test_clients_that_come_back_at_once_end_up_in_one_batch(start):
+    """Two groups that would take turns for ever become one, where a run has a price of its own."""
+    cost_s, now = 0.004, 0.0
+
+    def clock():
+        nonlocal now
+        now += 0.0001
+        return now
+
+    class Costly(Engine):
+        def __call__(self, feeds):
+            nonlocal now
+            now += cost_s
+            return super().__call__(feeds)
+
+    engine = Costly()
+    batcher = start(engine, max_batch=16, clock=clock)
+
+    async def client(value):
+        for _ in range(30):
+            request = Request([[value, 0, 0]], arrived=now)
+            batcher.submit(request)
+            await request.outcome
+
+    first = asyncio.create_task(client(1))
+    await asyncio.get_running_loop().run_in_executor(None, engine.started.acquire)
+    await asyncio.gather(first, *(client(value) for value in range(2, 9)))
+    assert engine.sizes.count(8) > 20

@@ -38,3 +38,14 @@ def test_a_new_engine_has_shown_nothing_yet():
         pace.engine_took(1, SHORT)
     pace.new_engine()
     assert not pace.is_short(1)
+
+
+def test_what_a_run_costs_whatever_its_rows_is_read_off_small_and_large_runs():
+    """From 4 ms for one row and 10 ms for 13 it follows that 3.5 ms are not for rows."""
+    pace = Pace()
+    pace.engine_took(1, 0.004)
+    assert pace.fixed_s == 0
+    pace.engine_took(13, 0.010)
+    assert pace.fixed_s == pytest.approx(0.0035)
+    pace.new_engine()
+    assert pace.fixed_s == 0

@@ -1,7 +1,8 @@
 """Which requests run together, when, and where.
 
-Work-conserving: an idle engine takes whatever waits, up to the largest batch, at once. Batches fill by themselves while
-the engine is busy, so that waiting on purpose (`max_wait_s`) only pays where a model is far cheaper per row in a batch.
+An idle engine takes whatever waits, up to the largest batch, at once. Batches fill by themselves while the engine is
+busy, so that waiting on purpose (`max_wait_s`) only pays where a model is far cheaper per row in a batch. The exception
+is the moment after a run, when those that it answered may be coming back (company.py).
 
 Engines run in a thread of their own. Runs that are known to be short happen on the event loop: to the thread and back
 takes longer than they do.
@@ -18,6 +19,7 @@ from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
 from trimtab.workloads.serve.artifact import ModelSpec
+from trimtab.workloads.serve.company import Returning
 from trimtab.workloads.serve.datatypes import Outcome, Run
 from trimtab.workloads.serve.pace import Pace
 from trimtab.workloads.serve.running import run_together
@@ -90,6 +92,7 @@ class Batcher:
         self._company: asyncio.TimerHandle | None = None
         self._alarm: tuple[float, asyncio.TimerHandle] | None = None
         self._pace = Pace()
+        self._returning = Returning()
         self._thread: threading.Thread | None = None
         self._quiet: list[asyncio.Future[None]] = []
 
@@ -131,6 +134,7 @@ class Batcher:
             QueueFull: As many requests wait as may.
         """
         self._waiting.add(job)
+        self._returning.arrived(self._clock())
         if job.deadline is not None:
             self._wake_at(job.deadline)
         if not self._busy:
@@ -198,15 +202,18 @@ class Batcher:
         _answer(batch, outcomes)
 
     def _waits_for_company(self, now: float, urgent_before: float) -> bool:
-        if not self._rules.max_wait_s or not self._rules.stackable:
+        if not self._rules.stackable:
+            return False
+        left_s = self._returning.wait_s(now)
+        if not self._rules.max_wait_s and left_s <= 0:
             return False
         first = self._waiting.first(urgent_before)
-        deadline = self._waiting.next_deadline()
-        if first is None or (deadline is not None and deadline < urgent_before + self._rules.max_wait_s):
+        if first is None:
             return False
         oldest, rows = first
-        left_s = oldest + self._rules.max_wait_s - now
-        if left_s <= 0 or rows >= self._rules.max_batch:
+        left_s = max(left_s, oldest + self._rules.max_wait_s - now)
+        deadline = self._waiting.next_deadline()
+        if left_s <= 0 or rows >= self._rules.max_batch or (deadline is not None and deadline < urgent_before + left_s):
             return False
         if self._company is None:
             self._company = self._loop.call_later(left_s, self._company_came_or_not)
@@ -244,9 +251,14 @@ class Batcher:
         self._busy = False
         if batch.run is self._run:
             self._pace.engine_took(batch.rows, run_s)
-        self._pace.ran(batch.rows, self._clock() - batch.started)
-        self._pump()  # before the answers are written: the engine works meanwhile
-        _answer(batch, outcomes)
+        now = self._clock()
+        self._pace.ran(batch.rows, now - batch.started)
+        if self._rules.stackable and self._returning.answered(len(batch.jobs), self._pace.fixed_s, now):
+            _answer(batch, outcomes)
+            self._soon()
+        else:
+            self._pump()  # before the answers are written: the engine works meanwhile
+            _answer(batch, outcomes)
         self._notice_quiet()
 
     def _notice_quiet(self) -> None:

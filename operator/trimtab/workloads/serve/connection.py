@@ -153,7 +153,6 @@ class Connection(asyncio.Protocol):
             self._received += len(data)
             if self._current is began and not self._head_done:
                 self._count_head(len(data))
-        self.flush()
 
     def eof_received(self) -> None:
         self.lost = True
@@ -184,7 +183,9 @@ class Connection(asyncio.Protocol):
         exchange = self._current
         if exchange is None or self._refused:
             return
-        self._count_head(len(name) + len(value) + 4)
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse_head()
         if self._head_done:
             return  # a trailer: counted, never a header
         name = name.lower()
@@ -202,8 +203,9 @@ class Connection(asyncio.Protocol):
             return
         self._head_done = True
         exchange.method = self._parser.get_method()
-        exchange.is_http10 = self._parser.get_http_version() == "1.0"
-        if self._parser.get_http_version() not in {"1.0", "1.1"}:
+        version = self._parser.get_http_version()
+        exchange.is_http10 = version == "1.0"
+        if version not in {"1.0", "1.1"}:
             self._refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
             return
         if not exchange.is_http10 and b"host" not in exchange.headers:
@@ -302,7 +304,10 @@ class Connection(asyncio.Protocol):
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self._limits.head_bytes:
-            self._refuse(431, f"the request's head is larger than {self._limits.head_bytes} bytes")
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"the request's head is larger than {self._limits.head_bytes} bytes")
 
     def _refuse_body(self) -> None:
         self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes; send fewer rows per request")

@@ -75,7 +75,10 @@ class HttpInference:
             self._refuse(model, exchange, refused)
 
     def _check_type(self, exchange: Exchange) -> None:
-        content_type = exchange.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        content_type = exchange.headers.get(b"content-type", b"")
+        if content_type in _CONTENT_TYPES:
+            return
+        content_type = content_type.partition(b";")[0].strip().lower()
         if content_type not in _CONTENT_TYPES:
             got = content_type.decode("latin-1")
             raise Refused(415, f"Content-Type is {got!r}; expected application/json")

@@ -59,7 +59,8 @@ class Listener:
         if self._server:
             self._server.close()
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for may swallow a cancellation before Python 3.12
+                await self._empty.wait()
         except TimeoutError:
             return len(self._connections)
         return 0

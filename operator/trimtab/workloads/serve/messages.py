@@ -146,7 +146,7 @@ def _split(
 
 def _feeds(message: dict[str, Any], raw: memoryview | None, spec: ModelSpec) -> dict[str, Array]:
     inputs = message.get("inputs")
-    expected = {tensor.name: tensor for tensor in spec.inputs}
+    expected = spec.inputs_by_name
     if not isinstance(inputs, list) or not all(isinstance(item, dict) for item in inputs):
         raise BadRequest(f"inputs must be an array with one object per input: {', '.join(expected)}")
     feeds: dict[str, Array] = {}
@@ -161,9 +161,9 @@ def _feeds(message: dict[str, Any], raw: memoryview | None, spec: ModelSpec) -> 
         feeds[tensor.name], position = _tensor(item, tensor, raw, position)
     if raw is not None and position != len(raw):
         raise BadRequest(f"the inputs take {position} bytes of raw data, got {len(raw)}")
-    missing = [name for name in expected if name not in feeds]
-    if missing:
-        raise BadRequest(f"input '{missing[0]}' is missing; the model takes {', '.join(expected)}")
+    if len(feeds) < len(expected):
+        missing = next(name for name in expected if name not in feeds)
+        raise BadRequest(f"input '{missing}' is missing; the model takes {', '.join(expected)}")
     return feeds
 
 
@@ -202,11 +202,11 @@ def checked_shape(given: Any, tensor: TensorSpec) -> tuple[int, ...]:
 def _rows(feeds: dict[str, Array], spec: ModelSpec) -> int:
     if not spec.stackable:
         return 1
-    first, *others = (tensor.name for tensor in spec.inputs)
+    first = spec.inputs[0].name
     rows = len(feeds[first])
-    for name in others:
-        if len(feeds[name]) != rows:
-            raise BadRequest(f"input '{name}': expected {rows} rows as in '{first}', got {len(feeds[name])}")
+    for name, array in feeds.items():
+        if len(array) != rows:
+            raise BadRequest(f"input '{name}': expected {rows} rows as in '{first}', got {len(array)}")
     return rows
 
 

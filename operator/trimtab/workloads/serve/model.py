@@ -66,8 +66,10 @@ class Asked:
         self.group = request.group
         self.arrived = arrived
         self.client = client
-        own = None if request.timeout_s is None else arrived + request.timeout_s
-        self.deadline = min((at for at in (deadline, own) if at is not None), default=None)
+        self.deadline = deadline
+        if request.timeout_s is not None:
+            own = arrived + request.timeout_s
+            self.deadline = own if deadline is None else min(own, deadline)
         self._gone = gone
         self._reply = reply
         self._model: Model | None = None

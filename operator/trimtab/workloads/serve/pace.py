@@ -1,4 +1,4 @@
-"""How long runs take, and what follows: when to come again, and which runs are too short for a thread."""
+"""How long runs take, and what follows: when to come again, which need no thread, what running together saves."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ class Pace:
         self.run_s = 0.0
         """From the start of a run to its end on the loop."""
         self._row_s = 0.0
-        self._recent: dict[int, deque[float]] = {}
-        self._short: set[int] = set()  # by the length of the number of rows in bits
+        # Both by the length of the number of rows in bits.
+        self._recent: dict[int, deque[tuple[float, int]]] = {}
+        self._short: set[int] = set()
+        self.fixed_s = 0.0
+        """What a run takes whatever its rows; two runs that become one save it. 0 where it is not known."""
 
     def retry_after_s(self, rows: int) -> int:
         """Return whole seconds after which so many rows will have run."""
@@ -38,13 +41,29 @@ class Pace:
         """Learn what the engine itself took."""
         size = rows.bit_length()
         recent = self._recent.setdefault(size, deque(maxlen=_RECENT))
-        recent.append(seconds)
-        if len(recent) == _RECENT and sorted(recent)[_RECENT // 2] < _SHORT_S:
+        recent.append((seconds, rows))
+        if len(recent) == _RECENT and _median(recent)[0] < _SHORT_S:
             self._short.add(size)
         else:
             self._short.discard(size)
+            self._fit()
 
     def new_engine(self) -> None:
         """Forget which runs were short."""
         self._recent.clear()
         self._short.clear()
+        self.fixed_s = 0.0
+
+    def _fit(self) -> None:
+        """Draw a line through the smallest and the largest runs."""
+        (few_s, few), (many_s, many) = (
+            _median(self._recent[min(self._recent)]),
+            _median(self._recent[max(self._recent)]),
+        )
+        if many > few:
+            per_row_s = max(0.0, many_s - few_s) / (many - few)
+            self.fixed_s = max(0.0, few_s - per_row_s * few)
+
+
+def _median(runs: deque[tuple[float, int]]) -> tuple[float, int]:
+    return sorted(runs)[len(runs) // 2]

@@ -19,7 +19,7 @@ def group_of(feeds: Feeds, spec: ModelSpec) -> tuple[tuple[int, ...], ...]:
     Of an axis that can be filled up it is the next power of two: at most half of a batch is filling then.
     """
     if not spec.pads:
-        return tuple(feeds[tensor.name].shape[1:] for tensor in spec.inputs)
+        return tuple([feeds[tensor.name].shape[1:] for tensor in spec.inputs])
     return tuple(
         tuple(
             1 << (size - 1).bit_length() if tensor.pad is not None and axis is not None else size
