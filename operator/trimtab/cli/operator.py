@@ -87,6 +87,15 @@ def _namespaces(_: click.Context, __: click.Parameter, value: str) -> frozenset[
 @click.option(
     "--node-cache-size", default="20Gi", show_default=True, callback=_bytes, help="What artifacts may take there."
 )
+@click.option("--prometheus-url", help="Prometheus to ask for the models' load; none: the gateways are asked.")
+@click.option(
+    "--prometheus-window",
+    default="45s",
+    show_default=True,
+    callback=_duration,
+    help="How old its samples may be: three times its scrape interval.",
+)
+@click.option("--prometheus-token-file", help="File with the bearer token for it.")
 @click.option(
     "--lease-namespace", help="Where the Lease is by which one of several operators works; none: this one does."
 )
@@ -129,6 +138,9 @@ def operator(
     node_hold: float,
     node_cache_volume: str,
     node_cache_size: int,
+    prometheus_url: str | None,
+    prometheus_window: float,
+    prometheus_token_file: str | None,
     lease_namespace: str | None,
     lease_duration: float,
     lease_renew_deadline: float,
@@ -161,6 +173,9 @@ def operator(
         node_hold_s=node_hold,
         node_cache_volume=node_cache_volume,
         node_cache_bytes=node_cache_size,
+        prometheus_url=prometheus_url or None,
+        prometheus_window_s=prometheus_window,
+        prometheus_token_file=prometheus_token_file,
         lease_namespace=lease_namespace or None,
         lease_terms=terms,
     )

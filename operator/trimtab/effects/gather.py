@@ -18,9 +18,11 @@ from trimtab.api.status import OptimizedModelStatus
 from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.execute import Identity
 from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
+from trimtab.planning.loads import Load
 from trimtab.planning.notices import leaves_at
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner, RunView, Snapshot
@@ -88,7 +90,10 @@ class Gatherer:
         signals: GatewaySignals,
         settings: Settings,
         clock: Callable[[], datetime],
+        prometheus: PrometheusSignals | None = None,
     ) -> None:
+        """`prometheus` tells the models' load, where it is the source."""
+        self._prometheus = prometheus
         self._world = world
         self._cluster = cluster
         self._signals = signals
@@ -141,6 +146,7 @@ class Gatherer:
             ),
             cluster_ip=_cluster_ip(service) if service else None,
             name_taken=service is not None and not _ours(service),
+            load=await self._load(key),
             traffic=_traffic(stats, key.name),
             gateway_ready=any(is_in_service(pod) for pod in self._world.gateways.get(key.namespace, ())),
             pools=pools,
@@ -207,6 +213,12 @@ class Gatherer:
             for body in self._world.namespaced_models.get(namespace, ())
             if not body["metadata"].get("deletionTimestamp")
         )
+
+    async def _load(self, key: Key) -> Load | None:
+        if self._prometheus is None:
+            return None
+        in_service = sum(1 for pod in self._world.gateways.get(key.namespace, ()) if is_in_service(pod))
+        return await self._prometheus.load(key, in_service)
 
     async def _stats(self, key: Key) -> GatewayStats | None:
         pods = [

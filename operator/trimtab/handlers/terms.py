@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import kopf
 
@@ -20,6 +21,7 @@ from trimtab.effects.gather import Gatherer
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.lease import Election
 from trimtab.effects.pools.opening import cloud_orders
+from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.signals import GatewaySignals
 from trimtab.handlers.queue import WorkQueue
 from trimtab.handlers.reconcile import Reconciler
@@ -55,7 +57,12 @@ async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
     announcer = Announcer(cluster, _now)
     executor = Executor(cluster, announcer, memo.world.observed, time.monotonic)
     signals = GatewaySignals(memo.session, time.monotonic)
-    gatherer = Gatherer(memo.world, cluster, signals, memo.settings, _now)
+    settings = memo.settings
+    prometheus = None
+    if settings.prometheus_url is not None:
+        token = Path(settings.prometheus_token_file) if settings.prometheus_token_file else None
+        prometheus = PrometheusSignals(settings.prometheus_url, settings.prometheus_window_s, time.time, token)
+    gatherer = Gatherer(memo.world, cluster, signals, settings, _now, prometheus)
     opened = cloud_orders(
         memo.world, gatherer, cluster, memo.settings.node_hold_s, time.time, lambda: memo.queue.add(FLEET)
     )
@@ -68,6 +75,8 @@ async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
             working.cancel()
     finally:
         memo.queue = _again(memo)
+        if prometheus is not None:
+            await prometheus.close()
 
 
 def _again(memo: kopf.Memo) -> WorkQueue[object]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.gateway import EndpointState, ModelStats
 from trimtab.api.optimizedmodel import OptimizedModelSpec
-from trimtab.api.quantities import seconds
-from trimtab.planning import accelerators, autoscale, capacity, signals, zones
+from trimtab.api.quantities import amount, seconds
+from trimtab.api.serving import ScalingMetric
+from trimtab.planning import accelerators, autoscale, capacity, loads, signals, zones
+from trimtab.planning.loads import Counted, Load
+from trimtab.planning.manifests.serving import requests
 from trimtab.planning.snapshot import Snapshot
 
 # Whoever asks for a scale-down sooner than a window lasts gets a shorter window, down to two panic windows.
@@ -24,6 +27,8 @@ class ScalingState:
     signal: signals.SignalState = field(default_factory=signals.SignalState)
     autoscaler: autoscale.AutoscaleState = field(default_factory=autoscale.AutoscaleState)
     split: capacity.SplitState = field(default_factory=capacity.SplitState)
+    counted: Counted | None = None
+    """Requests at the last look, from which the next one learns their rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,10 @@ def scale(
     `ordered` are the replicas that run or start now, without doomed ones.
     """
     now = snapshot.timestamp
-    sample = None
-    if snapshot.traffic is not None:
-        traffic = snapshot.traffic
-        sample = signals.Sample(now, traffic.in_flight, traffic.queued, traffic.requests_total)
-    signal = signals.ingest(state.signal, sample, now)
+    load, counted = _load(snapshot, state.counted)
+    sample, measured = _sample(snapshot, spec, load)
+    source = "the gateway" if snapshot.settings.prometheus_url is None else "Prometheus"
+    signal = signals.ingest(replace(state.signal, source=source), sample, now)
     delay = seconds(spec.serving.scaling.scale_down_delay)
     config = autoscale.AutoscaleConfig(
         min_replicas=spec.serving.min_replicas,
@@ -69,18 +73,48 @@ def scale(
         replicas=decision.replicas,
         on_demand=split.on_demand,
         spot=split.spot,
-        scaling_reason=decision.reason,
+        scaling_reason=f"{measured}, as {decision.reason}" if measured and not decision.held else decision.reason,
         placement_reason=split.reason,
         floor_met=split.floor_met,
         held=decision.held,
     )
-    return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state)
+    return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state, counted=counted)
+
+
+def _load(snapshot: Snapshot, before: Counted | None) -> tuple[Load | None, Counted | None]:
+    """Return the load that the installation's source tells, and the requests counted so far."""
+    traffic, now = snapshot.traffic, snapshot.timestamp
+    if snapshot.settings.prometheus_url is not None:
+        return snapshot.load, None
+    if traffic is None:
+        return None, before
+    return loads.from_gateway(traffic, now, before), Counted(now, traffic.requests_total)
+
+
+def _sample(snapshot: Snapshot, spec: OptimizedModelSpec, load: Load | None) -> tuple[signals.Sample | None, str]:
+    """Return the load as a sample, in requests at once, and what was measured, in words where it was something else.
+
+    A metric's target is worth what a replica takes at once, so that one policy fits them all.
+    """
+    if load is None:
+        return None, ""
+    metric, target = spec.serving.scaling.metric, spec.serving.scaling.target
+    ready = [pod.name for pod in snapshot.pods if pod.ready and not pod.terminating]
+    total = loads.total(metric, load, ready, amount(requests(spec).get("cpu", 1)))
+    if total is None:
+        return None, ""
+    counted = snapshot.traffic.requests_total if snapshot.traffic is not None else None
+    if metric is ScalingMetric.CONCURRENCY or target is None:
+        return signals.Sample(load.at, 0, 0, counted, total), ""
+    worth = total / target * capacity_per_replica(spec, snapshot.traffic)
+    return signals.Sample(load.at, 0, 0, counted, worth), f"{metric} {total:.1f} at {target} per replica"
 
 
 def capacity_per_replica(spec: OptimizedModelSpec, traffic: ModelStats | None) -> int:
     """Return how many requests a replica takes at once: the user's target, else what the runtimes publish."""
-    if spec.serving.scaling.target is not None:
-        return spec.serving.scaling.target
+    scaling = spec.serving.scaling
+    if scaling.target is not None and scaling.metric is ScalingMetric.CONCURRENCY:
+        return scaling.target
     published = [e.max_concurrency for e in traffic.endpoints if e.max_concurrency > 0] if traffic else []
     return min(published) if published else spec.serving.batching.max_size
 

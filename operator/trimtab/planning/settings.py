@@ -34,6 +34,12 @@ class Settings:
     node_hold_s: float = 30.0
     """How long a node must be empty before it is given back."""
 
+    prometheus_url: str | None = None
+    """Where models' load is asked for; None: the gateways are asked themselves."""
+    prometheus_window_s: float = 45.0
+    """How old a sample of Prometheus may be: three scrapes, so that a lost one is no silence."""
+    prometheus_token_file: str | None = None
+    """File with the bearer token for it."""
     lease_namespace: str | None = None
     """Where the Lease is that lets one of several operators work; None: this one always works."""
     lease_terms: Terms = field(default_factory=Terms)

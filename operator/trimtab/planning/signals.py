@@ -25,11 +25,13 @@ class Sample:
     in_flight: int
     queued: int
     requests: int | None = None
+    load: float | None = None
+    """What the model's metric comes to, in requests at once; those at the gateway unless set."""
 
     @property
-    def total(self) -> int:
-        """Requests at the gateway, running or waiting."""
-        return self.in_flight + self.queued
+    def total(self) -> float:
+        """The load: requests at the gateway, running or waiting, or what they come to."""
+        return self.in_flight + self.queued if self.load is None else self.load
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class SignalState:
 
     samples: tuple[Sample, ...] = ()
     quiet_since: float | None = None
+    source: str = "the gateway"
+    """Who tells, in words."""
 
 
 def ingest(state: SignalState, sample: Sample | None, now: float) -> SignalState:
@@ -49,7 +53,8 @@ def ingest(state: SignalState, sample: Sample | None, now: float) -> SignalState
     if sample is None or elapsed(sample.at, now) > WINDOW_S or (kept and sample.at <= kept[-1].at):
         return replace(state, samples=kept)
     last = state.samples[-1] if state.samples else None
-    return SignalState(samples=(*kept, sample), quiet_since=_quiet_since(state.quiet_since, last, sample))
+    quiet_since = _quiet_since(state.quiet_since, last, sample)
+    return replace(state, samples=(*kept, sample), quiet_since=quiet_since)
 
 
 def _quiet_since(since: float | None, last: Sample | None, sample: Sample) -> float | None:
@@ -78,11 +83,11 @@ def missing(state: SignalState, now: float, window: float) -> str | None:
     There must be one in the last `window` seconds, and they must reach back at least as far.
     """
     if not state.samples:
-        return "the gateway gives no figures"
+        return f"{state.source} gives no figures"
     age = elapsed(state.samples[-1].at, now)
     if age > window:
-        return f"the gateway's last figures are {age:.0f} s old"
+        return f"{state.source}'s last figures are {age:.0f} s old"
     span = elapsed(state.samples[0].at, now)
     if span < window:
-        return f"the gateway's figures reach back {span:.0f} of {window:.0f} s"
+        return f"{state.source}'s figures reach back {span:.0f} of {window:.0f} s"
     return None

@@ -16,6 +16,7 @@ from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.runs import Progress, RunResult
 from trimtab.api.status import OptimizedModelStatus
+from trimtab.planning.loads import Load
 from trimtab.planning.settings import Settings
 from trimtab.planning.zones import CapacityEvent
 
@@ -112,6 +113,8 @@ class Snapshot:
     """Of the model's Service, once there is one."""
     name_taken: bool = False
     """Whether a Service of the model's name exists that is not ours."""
+    load: Load | None = None
+    """What Prometheus reports, where it is the source; None when it did not answer or knows too little."""
     traffic: ModelStats | None = None
     """What the gateway reports; None when it did not answer."""
     gateway_ready: bool = False

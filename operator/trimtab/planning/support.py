@@ -17,10 +17,13 @@ from trimtab.api.compression import (
     Scheme,
     Step,
 )
+from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import GuardrailMode, OnFail
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.serving import Engine, ScalingMetric
+from trimtab.errors import Stalled
 from trimtab.planning.devices import objections
+from trimtab.planning.settings import Settings
 
 
 class Refusal(NamedTuple):
@@ -51,6 +54,18 @@ def refusals(spec: OptimizedModelSpec) -> list[Refusal]:
     if spec.reoptimize is not None:
         found.append(Refusal("spec.reoptimize", "continuous optimisation", "remove it and use spec.rerun.reason"))
     return found
+
+
+def require_metric(spec: OptimizedModelSpec, settings: Settings) -> None:
+    """Check that the installation measures what a model is to follow.
+
+    Raises:
+        Stalled: NotSupported.
+    """
+    if spec.serving.scaling.metric is ScalingMetric.CPU and settings.prometheus_url is None:
+        remedy = "use another metric, or have the operator started with --prometheus-url: gateways measure no CPU"
+        refusal = Refusal("spec.serving.scaling.metric", "CPU without Prometheus", remedy)
+        raise Stalled(Reason.NOT_SUPPORTED, str(refusal))
 
 
 def pool_refusals(spec: CapacityPoolSpec) -> list[Refusal]:
@@ -191,8 +206,9 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     if serving.grpc and serving.load_balancing.session_affinity is not None:
         remedy = "leave out sessionAffinity: calls follow the policy alone"
         yield Refusal("spec.serving.grpc", "true with loadBalancing.sessionAffinity", remedy)
-    if serving.scaling.metric is not ScalingMetric.CONCURRENCY:
-        yield Refusal("spec.serving.scaling.metric", serving.scaling.metric.value, "use Concurrency")
+    if serving.scaling.metric is not ScalingMetric.CONCURRENCY and serving.scaling.target is None:
+        remedy = "set it: the metric's value per replica when fully used"
+        yield Refusal("spec.serving.scaling.target", f"none with metric {serving.scaling.metric}", remedy)
     if serving.scaling.idle_after is not None and serving.min_replicas > 0:
         remedy = "set minReplicas to 0, or leave it out"
         yield Refusal("spec.serving.scaling.idleAfter", f"minReplicas {serving.min_replicas} with it", remedy)

@@ -61,6 +61,7 @@ def admitted(snapshot: Snapshot) -> OptimizedModelSpec:
     if refused:
         raise Stalled(Reason.NOT_SUPPORTED, "; ".join(str(refusal) for refusal in refused))
     runs.check_allowed(snapshot, snapshot.spec)
+    support.require_metric(snapshot.spec, snapshot.settings)
     if snapshot.spec.serving.prefetch and not snapshot.settings.node_cache_volume:
         raise Stalled(
             Reason.NOT_SUPPORTED,
