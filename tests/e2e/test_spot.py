@@ -135,3 +135,41 @@ async def test_a_deleted_pool_gives_its_nodes_back(world: Any, customer: Path, l
         )
     load.check()
     assert not await nodes_of(world, spot)
+
+
+async def test_a_node_that_others_have_room_for(world: Any, operator: Any, customer: Path, loading: Any) -> None:
+    """Two nodes with a replica each, after one left: one node is emptied, and nobody notices."""
+    operator.stop()
+    operator.environment["TRIMTAB_NODE_HOLD"] = "1s"
+    operator.start()
+    name = f"{world.namespace}-od"
+    await world.cluster.apply(pool(name, "OnDemand"))
+    serving = {"maxReplicas": 3, "resources": {"requests": {"cpu": "400m"}}, "scaling": {"scaleDownDelay": "1s"}}
+    spec: dict[str, Any] = {
+        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "compression": {"preset": "None"},
+        "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}},
+        "serving": {**serving, "minReplicas": 3},
+        "capacity": {"pools": [name]},
+    }
+    try:
+        await world.cluster.apply(world.model(**spec))
+        body = await world.until("three replicas", lambda s: ready(s) and s["replicas"]["ready"] == 3)
+        assert len(await nodes_of(world, name)) == 2
+        fewest = 3
+        async with loading(body["status"]["url"]) as load:
+            await world.cluster.apply(world.model(**{**spec, "serving": {**serving, "minReplicas": 2}}))
+            await world.until("two replicas wanted", lambda s: s["replicas"]["desired"] == 2)
+
+            async def surplus() -> bool:
+                nonlocal fewest
+                fewest = min(fewest, (await world.get())["status"]["replicas"]["ready"])
+                return len(await nodes_of(world, name)) > 1
+
+            await until_gone("the second node", surplus, 90)
+        load.check()
+        assert fewest >= 2
+        told = (await world.cluster.get(kinds.POOLS, name))["status"]["decisions"]
+        assert any("is emptied: the 1 replicas of" in entry["message"] for entry in told), told
+    finally:
+        await world.cluster.delete(kinds.POOLS, name)

@@ -403,3 +403,28 @@ def test_a_silent_gateway_does_not_count_as_no_replica(served: Any) -> None:
     world, found, memory = served
     silent, _ = plan(replace(world, traffic=None), memory)
     assert silent.status["replicas"] == found.status["replicas"]
+
+
+def test_a_node_that_is_emptied_loses_nobody(served: Any, after: Any, make: Any) -> None:
+    """Replicas are replaced, then leave: still sent to meanwhile, never evicted, no news, nobody stands in for them."""
+    world, before, memory = served
+    name = before.status["activeRevision"]["name"]
+    pools = (pool("od", "OnDemand", "0.19"), pool("spot", "Spot", "0.06"))
+    spec = make.spec(serving={"minReplicas": 2, "maxReplicas": 2}, capacity={"onDemandBase": 1, "spotPercent": 100})
+    pods = (pod("p1", name), pod("s1", name, node="spot-a", capacity_type=CapacityType.SPOT, pool="spot"))
+    views = (
+        DeploymentView(f"{name}-od", name, CapacityType.ON_DEMAND, 1, 1),
+        DeploymentView(f"{name}-spot", name, CapacityType.SPOT, 1, 1),
+    )
+    world = replace(
+        world, spec=spec, pools=pools, pods=pods, deployments=views, traffic=make.traffic(name, name, node="spot-a")
+    )
+    calm, memory = plan(world, memory)
+    moving = {"doomed_nodes": {"spot-a": world.now + timedelta(seconds=1)}, "retiring": frozenset({"spot-a"})}
+    found, _ = plan(after(world, calm.status, **moving), memory)
+    assert deployments(found) == {"trimtab-gateway": 2, f"{name}-od": 1, f"{name}-spot": 2}
+    assert any(isinstance(action, Annotate) and action.pod == "s1" for action in found.actions)
+    assert not any(isinstance(action, Delete) for action in found.actions)
+    assert found.status["traffic"].get("avoidNodes", []) == []
+    assert (found.status["replicas"]["ready"], conditions(found.status)["CapacityMet"]) == (2, "True")
+    assert not any(isinstance(a, Announce) and a.reason == "SpotInterrupted" for a in found.actions)

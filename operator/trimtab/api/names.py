@@ -31,6 +31,9 @@ HOST_LABEL = "kubernetes.io/hostname"
 COMPLETION_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 JOB_UID_LABEL = "batch.kubernetes.io/controller-uid"
 
+# On a node that is emptied because its replicas have room elsewhere.
+CONSOLIDATION_TAINT = f"{GROUP}/consolidation"
+
 GATEWAY = "trimtab-gateway"
 SERVE_PORT = 8080
 SERVE_GRPC_PORT = 8001

@@ -14,6 +14,7 @@ from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Condition, ConditionStatus, Reason, timestamp
 from trimtab.api.status import CostStatus, DecisionStatus
 from trimtab.effects import fleetview
+from trimtab.effects.consolidating import Consolidating
 from trimtab.effects.execute import Executor
 from trimtab.effects.gather import Gatherer, World
 from trimtab.effects.kinds import NODE_GROUPS
@@ -22,7 +23,7 @@ from trimtab.effects.leaving import Leaving
 from trimtab.effects.pools.orders import Orders
 from trimtab.planning import costing
 from trimtab.planning.decisions import KEPT
-from trimtab.planning.fleet import Held, Node, PoolMemory, PoolOrder, assign, node_size, order
+from trimtab.planning.fleet import Held, Node, PoolMemory, assign, node_size, order
 from trimtab.planning.losses import lost_nodes
 from trimtab.planning.manifests.nodegroup import node_group
 from trimtab.planning.packing import Amounts
@@ -64,7 +65,9 @@ class Fleet:
         self._before: dict[str, Node] = {}
         self._given_back: set[str] = set()
         self._decided: dict[str, DecisionStatus] = {}
+        self._said: dict[str, Object] = {}
         self._leaving = Leaving(world, cluster)
+        self._consolidating = Consolidating(world, cluster, settings.node_hold_s)
         self._orders = orders
 
     async def reconcile(self) -> float | None:
@@ -89,6 +92,9 @@ class Fleet:
         }
         held = assign(fleetview.demands(self._world), pools, nodes, sizes, short=self._orders.short())
         losses_matter = any(pool.spec.capacity_type is not CapacityType.SPOT for pool in pools)
+        moved = await self._consolidating.look(pools, nodes, held, sizes, now.timestamp())
+        if moved is not None:
+            await self._tell(*moved, now)
         for pool in pools:
             own = [node for node in nodes if node.pool == pool.name]
             desired = len(own)
@@ -101,19 +107,19 @@ class Fleet:
                 size = sizes.get(pool.name, {})
                 ordered = await self._orders.order(pool, held[pool.name], own, size, known, now)
                 desired = len(own) if ordered is None else ordered
-            noticed = {node.name for node in own if node.doomed}
+            noticed = {node.name for node in own if node.doomed} - self._world.retiring()
             fresh = noticed - self._noticed.setdefault(pool.name, set())
             self._noticed[pool.name] = noticed
             body = self._body(pool.name)
             said = self._orders.conditions(pool, len(own), _generation(body), now)
-            before = int((body.get("status") or {}).get("interruptions") or 0) if body else 0
+            before = int(self._status(body).get("interruptions") or 0)
             numbers = {
                 "desired": desired,
                 "ready": sum(1 for node in own if not node.doomed),
                 "doomed": sum(1 for node in own if node.doomed),
                 "interruptions": before + len(fresh),
             }
-            cost = costing.accrued(_cost(body), costing.pool_rate(pool, desired, pools), now)
+            cost = costing.accrued(_cost(self._status(body)), costing.pool_rate(pool, desired, pools), now)
             await self._say(pool.name, said, {**numbers, **({"cost": cost.wire()} if cost is not None else {})})
         return _LOOK_SECONDS
 
@@ -127,7 +133,7 @@ class Fleet:
         events: list[CapacityEvent] = [
             Notice(f"{node.name} {doomed[node.name].timestamp():.0f}", node.domain, node.name)
             for node in here.values()
-            if node.doomed
+            if node.doomed and node.name not in self._world.retiring()
         ]
         events += [Loss(node.name, node.domain, node.name) for node in lost_nodes(before, here, self._given_back)]
         self._before = here
@@ -156,17 +162,32 @@ class Fleet:
             now=now.timestamp(),
             known=known,
             booting=fleetview.booting(group),
+            retiring=self._world.retiring(),
         )
         self._given_back |= set(made.victims)
         zones = made.zones or tuple(((group or {}).get("spec") or {}).get("zones") or pool.spec.zones)
-        actions: list[Apply | Announce] = [Apply(node_group(pool, shape, made.desired, made.victims, zones))]
-        if made.desired != ordered:
-            actions.append(told := _ordered(made, ordered, now))
-            self._decided[pool.name] = DecisionStatus(time=timestamp(now), kind="Scaling", message=told.message)
+        actions = [Apply(node_group(pool, shape, made.desired, made.victims, zones))]
         changes = await self._executor.execute(self._body(pool.name) or {}, actions)
         if changes:
             log.info("pool.ordered", pool=pool.name, before=ordered, desired=made.desired, reason=made.reason)
+        if made.desired != ordered:
+            await self._tell(pool.name, f"{ordered} -> {made.desired} nodes: {made.reason}", now)
         return made.desired
+
+    async def _tell(self, pool: str, message: str, now: datetime) -> None:
+        """Say what was decided about a pool: an event, and an entry of its status."""
+        if (body := self._body(pool)) is None:
+            return
+        event = Announce(Reason.NODES_ORDERED, message, dedupe=f"{now.timestamp():.0f} {message}")
+        await self._executor.execute(body, [event])
+        self._decided[pool] = DecisionStatus(time=timestamp(now), kind="Scaling", message=message)
+
+    def _status(self, body: Object | None) -> Object:
+        """Return what we last said of a pool, which a watch may show later; of an earlier operator, what it wrote."""
+        if body is None:
+            return {}
+        found: Object = self._said.get(body["metadata"]["uid"]) or body.get("status") or {}
+        return found
 
     def _body(self, name: str) -> Object | None:
         return next(iter(self._world.pools.get(name, ())), None)
@@ -175,7 +196,7 @@ class Fleet:
         body = self._body(name)
         if body is None:
             return
-        before = body.get("status") or {}
+        before = self._status(body)
         entries = tuple(Condition.read(entry) for entry in before.get("conditions") or ())
         for kind in {entry.type for entry in entries} - {entry.type for entry in found}:
             entries = c.without_condition(entries, kind)
@@ -199,19 +220,15 @@ class Fleet:
         }
         try:
             await self._cluster.apply(manifest, subresource="status")
+            self._said[body["metadata"]["uid"]] = status
         except ApiError as error:
             if error.status != 404:
                 raise
 
 
-def _cost(body: Object | None) -> CostStatus | None:
-    written = ((body or {}).get("status") or {}).get("cost")
+def _cost(status: Object) -> CostStatus | None:
+    written = status.get("cost")
     return CostStatus.model_validate(written) if written else None
-
-
-def _ordered(made: PoolOrder, before: int, now: datetime) -> Announce:
-    message = f"{before} -> {made.desired} nodes: {made.reason}"
-    return Announce(Reason.NODES_ORDERED, message, dedupe=f"{now.timestamp():.0f} {made.desired}")
 
 
 def _stalled(why: str, now: datetime) -> tuple[Condition, ...]:

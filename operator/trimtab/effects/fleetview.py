@@ -75,8 +75,9 @@ def nodes(world: World, doomed: Collection[str]) -> list[Node]:
         if node is not None and pool:
             own = used.get(name, [])
             workloads = tuple(workload for workload, _ in own)
+            requests = [request for _, request in own]
             zone = node["metadata"]["labels"].get(ZONE_LABEL)
-            found.append(Node(name, pool, name in doomed, workloads, together([r for _, r in own]), zone))
+            found.append(Node(name, pool, name in doomed, workloads, together(requests), zone, tuple(requests)))
     return found
 
 

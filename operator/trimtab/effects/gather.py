@@ -12,7 +12,16 @@ from pydantic import ValidationError
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Condition
 from trimtab.api.gateway import GatewayStats, ModelStats
-from trimtab.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL, REVISION_LABEL, RUN_LABEL, Key
+from trimtab.api.names import (
+    API_VERSION,
+    CONSOLIDATION_TAINT,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    POOL_LABEL,
+    REVISION_LABEL,
+    RUN_LABEL,
+    Key,
+)
 from trimtab.api.optimizedmodel import OptimizedModel
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.effects.capacityevents import CapacityEvents
@@ -70,6 +79,15 @@ class World:
 
     def node(self, name: str) -> Object | None:
         return _only(self.nodes, name)
+
+    def retiring(self) -> frozenset[str]:
+        """Return the nodes that are emptied because their replicas have room elsewhere."""
+        found = ((name, self.node(name)) for name in self.nodes)
+        return frozenset(
+            name
+            for name, node in found
+            if node is not None and any(taint["key"] == CONSOLIDATION_TAINT for taint in node["spec"]["taints"])
+        )
 
     def observed(self, identity: Identity) -> Object | None:
         """Return the body of one of our children, as far as it is known."""
@@ -151,6 +169,7 @@ class Gatherer:
             gateway_ready=any(is_in_service(pod) for pod in self._world.gateways.get(key.namespace, ())),
             pools=pools,
             doomed_nodes=self.doomed(now, pools),
+            retiring=self._world.retiring(),
             bad_pools=bad_pools,
             events=self.events.recent(),
         )
@@ -178,12 +197,13 @@ class Gatherer:
     def doomed(self, now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
         """Return the nodes that go away, and when; the time counts from when a notice was first seen."""
         found: dict[str, datetime] = {}
+        retiring = self._world.retiring()
         for name in self._world.nodes:
             node = self._world.node(name)
             if node is None:
                 continue
             until = leaves_at(node, pools, now)
-            if until is None and self._retired(node):
+            if until is None and (self._retired(node) or name in retiring):
                 until = now + _RETIRED_NOTICE
             if until is not None:
                 found[name] = min(until, self._doomed.get(name, until))

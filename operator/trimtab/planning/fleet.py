@@ -10,7 +10,7 @@ from trimtab.api.capacity import CapacityPool, NodeShape
 from trimtab.api.quantities import amount, human_bytes
 from trimtab.planning import packing, zoning
 from trimtab.planning.packing import Amounts, Request
-from trimtab.planning.zones import ZoneState
+from trimtab.planning.zones import ZoneState, is_cooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Node:
     used: Request = packing.NOTHING
     """What the pods on it reserve together."""
     zone: str | None = None
+    requests: tuple[Request, ...] = ()
+    """What each pod on it reserves."""
 
     @property
     def domain(self) -> str:
@@ -129,6 +131,7 @@ def order(
     now: float,
     known: ZoneState | None = None,
     booting: Mapping[str, int] | None = None,
+    retiring: Collection[str] = (),
 ) -> tuple[PoolOrder, PoolMemory]:
     """Decide how many nodes a pool should have, and where: more at once, fewer only after the surplus lasted.
 
@@ -147,6 +150,7 @@ def order(
         now: The moment, in seconds.
         known: What is known of the zones; nothing where losses do not matter, as on demand.
         booting: Nodes by zone that are not there yet.
+        retiring: Doomed nodes that nobody takes but we: they are given back as soon as they are empty.
     """
     known = known if known is not None else ZoneState()
     limits = pool.spec.limits
@@ -156,7 +160,8 @@ def order(
     wanted = len(in_use) + packing.new_nodes(held.waiting, size, [node.room(size) for node in in_use])
     needed = min(limits.max_nodes, max(limits.min_nodes, wanted))
     empty = {node.name: node.domain for node in staying_nodes if not node.used_by}
-    going = frozenset(node.name for node in nodes if node.doomed)
+    emptied = tuple(sorted(node.name for node in nodes if node.name in retiring and not node.used_by))
+    going = frozenset(node.name for node in nodes if node.doomed and node.name not in emptied)
     # The order still counts those that went since: the provider would replace them a second time.
     gone = len(memory.doomed - {node.name for node in nodes})
     staying = max(0, ordered - doomed - gone)
@@ -169,15 +174,16 @@ def order(
             reason += f"; {needed - count} wait: {_cooling(running, known, now)}"
         reason += _too_large(held.waiting, size)
         zones = zoning.growing(running, targets, known, now) if pool.spec.zones else ()
-        return PoolOrder(pool.name, count + doomed, (), reason, zones), PoolMemory(doomed=going)
+        reason += _elsewhere(pool, zones, count - staying, known, now)
+        return PoolOrder(pool.name, count + len(going), emptied, reason, zones), PoolMemory(doomed=going)
     since = memory.surplus_since if memory.surplus_since is not None else now
     free = min(staying - needed, len(empty))
     if now - since < hold_s or free == 0:
         reason = f"{needed} nodes would do; {staying} are kept until one has been empty for {hold_s:.0f} s"
-        return PoolOrder(pool.name, staying + doomed, (), reason), PoolMemory(since, going)
+        return PoolOrder(pool.name, staying + len(going), emptied, reason), PoolMemory(since, going)
     victims = zoning.leaving(free, empty, running, known, now)
     reason = f"{', '.join(victims)} stood empty for {hold_s:.0f} s"
-    return PoolOrder(pool.name, staying - free + doomed, victims, reason), PoolMemory(doomed=going)
+    return PoolOrder(pool.name, staying - free + len(going), (*emptied, *victims), reason), PoolMemory(doomed=going)
 
 
 def node_size(
@@ -205,6 +211,14 @@ def _by_domain(pool: CapacityPool, nodes: Iterable[Node], booting: Mapping[str, 
         name = zone or pool.name
         running[name] = running.get(name, 0) + count
     return running
+
+
+def _elsewhere(pool: CapacityPool, zones: Sequence[str], more: int, known: ZoneState, now: float) -> str:
+    """Return where new nodes go and why not elsewhere, in words; nothing where no zone is avoided."""
+    avoided = [name for name in pool.spec.zones if is_cooling(known, name, now)]
+    if more <= 0 or not avoided or not zones:
+        return ""
+    return f"; new ones in {', '.join(zones[:more])}, as {', '.join(avoided)} lost nodes and cools down"
 
 
 def _cooling(running: Iterable[str], known: ZoneState, now: float) -> str:

@@ -107,7 +107,7 @@ def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> 
         yield Announce(Reason.ROLLED_OUT, message, dedupe=f"{serving.active.name} {serving.active.since}")
     if serving is not None and serving.news:
         yield Announce(Reason.CANARY_STEP, serving.news, dedupe=f"{snapshot.generation} {serving.news}")
-    for node, until in snapshot.doomed_nodes.items():
+    for node, until in snapshot.leaving_nodes.items():
         hit = [pod.name for pod in snapshot.pods if pod.node == node and not pod.terminating]
         if hit:
             seconds = max(0.0, (until - snapshot.now).total_seconds())

@@ -143,7 +143,7 @@ def _split(
         config,
         [pool_view(pool) for pool in pools],
         ready_spot=len(ready),
-        doomed=sum(1 for pod in ready if pod.node in snapshot.doomed_nodes),
+        doomed=sum(1 for pod in ready if pod.node in snapshot.leaving_nodes),
         state=state,
         now=snapshot.timestamp,
         ordered_on_demand=_ordered_on_demand(snapshot),
@@ -152,7 +152,7 @@ def _split(
 
 def _notices(snapshot: Snapshot) -> Iterator[zones.Notice]:
     """Yield one notice per spot node that goes away with replicas of ours on it."""
-    for node, until in snapshot.doomed_nodes.items():
+    for node, until in snapshot.leaving_nodes.items():
         ours = [p for p in snapshot.pods if p.node == node and p.capacity_type is CapacityType.SPOT]
         zone = next((p.zone or p.pool or node for p in ours), None)
         if zone is not None:

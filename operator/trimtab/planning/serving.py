@@ -62,7 +62,7 @@ def serve(
         problem = _refusal(snapshot, spec, candidate)
         if problem is not None:
             candidate = None
-    avoid = frozenset(snapshot.doomed_nodes)
+    avoid = frozenset(snapshot.leaving_nodes)
     admitted = healthy(snapshot.traffic, candidate.name, avoid) if candidate else 0
     left = sum(1 for pod in snapshot.pods if pod.revision == active.name) if active else None
     course: Course | None = None
@@ -210,7 +210,8 @@ def _objects(
         actions += [Apply(m) for m in gateway(snapshot.key.namespace, snapshot.owners, snapshot.settings)]
         actions.append(Apply(manifests.model_service(snapshot.key, snapshot.uid)))
     doomed = placement.doomed_pods(snapshot.pods, frozenset(snapshot.doomed_nodes))
-    late = tuple(pod for pod in doomed if pod.node and snapshot.doomed_nodes[pod.node] - snapshot.now <= _EVICT_BEFORE)
+    leaving = snapshot.leaving_nodes
+    late = tuple(pod for pod in doomed if pod.node in leaving and leaving[pod.node] - snapshot.now <= _EVICT_BEFORE)
     # Before their surplus goes: a scale-down would rather take replacements that are not ready yet.
     actions += [Delete("v1", "Pod", snapshot.key.namespace, pod.name) for pod in late]
     doomed = tuple(pod for pod in doomed if pod not in late)

@@ -122,10 +122,17 @@ class Snapshot:
     pools: tuple[CapacityPool, ...] = ()
     doomed_nodes: Mapping[str, datetime] = field(default_factory=dict)
     """Nodes that go away, and when."""
+    retiring: frozenset[str] = frozenset()
+    """Of them, those that we empty ourselves: they wait until their replicas are replaced."""
     events: tuple[CapacityEvent, ...] = ()
     """What happened to capacity in the last hour: notices, losses, shortages, quotas; the oldest first."""
     bad_pools: Mapping[str, str] = field(default_factory=dict)
     """Pools whose spec could not be read, and why."""
+
+    @property
+    def leaving_nodes(self) -> dict[str, datetime]:
+        """Nodes that go away whatever we do, and when."""
+        return {name: until for name, until in self.doomed_nodes.items() if name not in self.retiring}
 
     @property
     def timestamp(self) -> float:

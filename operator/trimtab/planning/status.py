@@ -58,7 +58,7 @@ def status_of(
     active = serving.active if serving else before.active_revision
     traffic = before.traffic
     if serving is not None:
-        traffic = TrafficStatus(revisions=list(serving.weights), avoid_nodes=sorted(snapshot.doomed_nodes))
+        traffic = TrafficStatus(revisions=list(serving.weights), avoid_nodes=sorted(snapshot.leaving_nodes))
     made = OptimizedModelStatus(
         observed_generation=snapshot.generation,
         conditions=[ConditionEntry.model_validate(entry.wire()) for entry in entries],
@@ -179,7 +179,7 @@ def _rolled_out(serving: Serving | None, problem: TrimtabError | None) -> Findin
 def _capacity(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None) -> list[Finding]:
     if serving is None or wanted is None or (serving.active is None and serving.candidate is None):
         return []
-    staying = [p for p in snapshot.pods if p.ready and not p.terminating and p.node not in snapshot.doomed_nodes]
+    staying = [p for p in snapshot.pods if p.ready and not p.terminating and p.node not in snapshot.leaving_nodes]
     on_demand = sum(1 for pod in staying if pod.capacity_type is not CapacityType.SPOT)
     spot = len(staying) - on_demand
     base = snapshot.spec.capacity.on_demand_base if snapshot.spec else 0
@@ -200,7 +200,7 @@ def _capacity(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None
 def _replicas(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | None) -> ReplicasStatus | None:
     if wanted is None or serving is None or (serving.active is None and serving.candidate is None):
         return snapshot.status.replicas
-    leaving = snapshot.doomed_nodes
+    leaving = snapshot.leaving_nodes
     ready = [pod for pod in snapshot.pods if pod.ready and not pod.terminating and pod.node not in leaving]
     spot = sum(1 for pod in ready if pod.capacity_type is CapacityType.SPOT)
     # As for Available: a silent gateway says nothing, Kubernetes' word counts then.
