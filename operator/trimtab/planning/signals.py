@@ -73,7 +73,7 @@ def quiet_for(state: SignalState, now: float) -> float:
 def mean(state: SignalState, now: float, window: float) -> float:
     """Return the mean total of the last `window` seconds; 0 where there is no sample."""
     since = now - window
-    totals = [sample.in_flight + sample.queued for sample in state.samples if since <= sample.at <= now]
+    totals = [sample.total for sample in state.samples if since <= sample.at <= now]
     return sum(totals) / len(totals) if totals else 0.0
 
 

@@ -61,13 +61,13 @@ def admitted(snapshot: Snapshot) -> OptimizedModelSpec:
     if refused:
         raise Stalled(Reason.NOT_SUPPORTED, "; ".join(str(refusal) for refusal in refused))
     runs.check_allowed(snapshot, snapshot.spec)
-    support.require_metric(snapshot.spec, snapshot.settings)
     if snapshot.spec.serving.prefetch and not snapshot.settings.node_cache_volume:
         raise Stalled(
             Reason.NOT_SUPPORTED,
             "spec.serving.prefetch: true needs a volume on the nodes, and this installation names none; use false, or "
             "ask the platform team to set TRIMTAB_NODE_CACHE_VOLUME",
         )
+    support.require_metric(snapshot.spec, snapshot.settings)
     missing = sorted(set(snapshot.spec.capacity.pools) - {pool.name for pool in snapshot.pools})
     if missing:
         because = "; ".join(f"{name}: {snapshot.bad_pools.get(name, 'no such CapacityPool')}" for name in missing)
