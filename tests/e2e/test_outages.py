@@ -128,9 +128,9 @@ async def test_nobody_notices(
             if condition(pod["status"], "Ready").get("status") == "True" and "deletionTimestamp" not in pod["metadata"]
         )
         outages.take_the_api_away()
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1)
         kill_replica(serving)
-        await asyncio.sleep(4)
+        await asyncio.sleep(3)
         outages.give_the_api_back()
         done = await world.until("the third revision", rolled_out(3))
         await world.until("both replicas", lambda s: s["replicas"]["ready"] == 2)

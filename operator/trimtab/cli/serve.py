@@ -267,12 +267,15 @@ class _Fetching:
         self._shared_bytes = shared_bytes
 
     def __call__(self, model: ModelSettings) -> Path:
+        import structlog
+
         from trimtab.store import NodeCache, open_artifact
 
         if self._shared is not None:
             found = NodeCache(self._shared, self._shared_bytes).fetch(model.artifact_uri, model.artifact_digest)
             if found is not None:
                 return found
+            structlog.get_logger("trimtab.serve").warning("artifact_cache.unusable", folder=str(self._shared))
         into = self._private / model.artifact_digest.replace(":", "-")
         open_artifact(model.artifact_uri, model.artifact_digest, into)
         return into
