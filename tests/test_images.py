@@ -86,7 +86,7 @@ def test_install_steps_work_in_a_clean_environment(target: str, tmp_path: Path) 
     install = [sys.executable, "-m", "pip", "--python", tmp_path / "venv", "install", "--quiet", *arguments]
     done = subprocess.run(install, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    command = [tmp_path / "venv" / "bin" / "trimtab", target.split("-")[0], "--help"]
+    command = [tmp_path / "venv" / "bin" / "trimtab", target.split("-", maxsplit=1)[0], "--help"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
 
 

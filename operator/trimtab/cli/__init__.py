@@ -43,6 +43,7 @@ _PARTS = {
         "trimtab.cli.dashboard.command", "dashboard", "operator", "Serve a read-only page of all models, live."
     ),
     "report": _Part("trimtab.cli.report", "report", "operator", "Fetch and show what came of a model's compression."),
+    "diff": _Part("trimtab.cli.diff", "diff", "operator", "Say what a changed manifest would cause."),
     "crds": _Part("trimtab.cli.crds", "crds", None, "Write the CustomResourceDefinitions."),
 }
 
