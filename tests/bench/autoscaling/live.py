@@ -95,7 +95,7 @@ def _draw(live: Recording, simulated: list[Recording], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         for notice in live.notices:
             axes.axvline(notice, color="#bbbbbb", linestyle=":", linewidth=0.8)
-    replicas.legend(loc="upper left", frameon=False, ncols=2)
+    replicas.legend(loc="lower left", frameon=False, ncols=2)
     cost.set_xlabel("seconds; dotted: a spot node gets its notice")
     figure.savefig(path, dpi=80)
 
