@@ -60,10 +60,19 @@ class Contender:
     forms: Mapping[str, Form] = field(default_factory=lambda: {"JSON": protocol_json, "binary": protocol_binary})
 
 
-def _ours(setup: Setup, extra: Sequence[str]) -> Sequence[str | Path]:
+def serving(models: Sequence[str | Path]) -> Callable[[Setup, Sequence[str]], Sequence[str | Path]]:
+    """Return what starts our runtime with these models."""
+    return lambda setup, extra: (
+        *(sys.executable, "-m", "trimtab", "serve", "--host", "127.0.0.1", "--port", str(setup.port)),
+        *models,
+        *extra,
+    )
+
+
+def of_one(setup: Setup, extra: Sequence[str]) -> Sequence[str | Path]:
+    """Return what starts our runtime with the model of the setup."""
     named = ("--model-name", "model", "--revision", "1", "--artifact-digest", setup.model.digest)
-    where = ("--artifact-uri", setup.model.folder.as_uri(), "--host", "127.0.0.1", "--port", str(setup.port))
-    return (sys.executable, "-m", "trimtab", "serve", *named, *where, *extra)
+    return serving((*named, "--artifact-uri", setup.model.folder.as_uri()))(setup, extra)
 
 
 def _kserve(setup: Setup, extra: Sequence[str]) -> Sequence[str | Path]:
@@ -97,8 +106,8 @@ _BENTO: dict[str, Any] = {
     "ready": "/readyz",
     "variables": lambda setup: {"MODEL": str(setup.model.file), "LARGEST": str(LARGEST_BATCH)},
 }
-OURS = Contender("trimtab", None, _ours, ("--max-batch", str(LARGEST_BATCH)))
-CACHING = Contender("trimtab, cache", None, _ours, ("--max-batch", str(LARGEST_BATCH), "--cache-entries", "1000"))
+OURS = Contender("trimtab", None, of_one, ("--max-batch", str(LARGEST_BATCH)))
+CACHING = Contender("trimtab, cache", None, of_one, ("--max-batch", str(LARGEST_BATCH), "--cache-entries", "1000"))
 KSERVE = Contender("kserve", "kserve", _kserve)
 _ML: dict[str, Any] = {"variables": lambda _: {"PYTHONPATH": str(PEERS)}, "forms": {"JSON": protocol_json}}
 OTHERS = (

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from trimtab.store import write_manifest
+from trimtab.workloads.serve.mapped import align_weights
 
 Array = NDArray[np.float32]
 INPUTS, CLASSES = 784, 10
@@ -67,6 +68,7 @@ def written(name: str, cache: Path) -> Model:
     if not digest.exists():
         folder.mkdir(parents=True, exist_ok=True)
         onnx.save(_network(LAYERS[name]), folder / "model.onnx")
+        align_weights(folder / "model.onnx")  # as compression does
         config = {
             "engine": "OnnxRuntime",
             "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, INPUTS]}],

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import client
 from client import Client, Load
-from contenders import CACHING, EVERYONE, OURS, Contender, Server, running
+from contenders import CACHING, EVERYONE, Contender, Server, of_one, running, serving
 from models import Model, written
 
 from trimtab.api.serving import Engine
@@ -160,14 +160,8 @@ def cold(run: Run, found: Found) -> None:
     ]
     file = run.cache / "models.json"
     file.write_text(json.dumps(listed))
-    server_of_two = Contender(
-        "trimtab",
-        None,
-        lambda setup, _: (
-            *OURS.command(setup, ())[:4],
-            *("--models", file, "--memory-budget", str(_ROOM_FOR_ONE), "--host", "127.0.0.1", "--port", str(setup.port)),
-        ),
-    )
+    of_two = ("--models", file, "--memory-budget", str(_ROOM_FOR_ONE))
+    server_of_two = Contender("trimtab", None, serving(of_two))
     row = model.questions[0]
     with ExitStack() as stack:
         server = run.start(stack, server_of_two, model)
@@ -201,7 +195,7 @@ def tail(run: Run, found: Found) -> None:
     """Latency at half of the rate that saturates the server, with batches as they are by default."""
     for name in ("mlp", "large"):
         model = written(name, run.cache)
-        contender = Contender("trimtab", None, OURS.command)
+        contender = Contender("trimtab", None, of_one)
         batch_s = _median_s(partial(model.session().run, None, {"x": model.questions[:_USUAL_BATCH]}), 50)
         with ExitStack() as stack:
             server = run.start(stack, contender, model)

@@ -185,6 +185,9 @@ class Batcher:
         self._notice_quiet()
 
     def _start(self, jobs: Sequence[Job], run: Run, now: float) -> None:
+        if self._company is not None:  # for whoever waits next it would come at the wrong time
+            self._company.cancel()
+            self._company = None
         batch = _Batch(jobs, run, sum(job.rows for job in jobs), now)
         self._observer.batch_started(len(jobs), batch.rows)
         for job in jobs:
