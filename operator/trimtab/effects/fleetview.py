@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from trimtab.api.base import CapacityType
 from trimtab.api.names import CAPACITY_TYPE_LABEL, GATEWAY, POOL_LABEL, WORKLOAD_LABEL, ZONE_LABEL, Key
-from trimtab.api.quantities import amount
 from trimtab.effects.gather import Index, World
+from trimtab.effects.reserving import reserved, together
 from trimtab.planning.fleet import Demand, Node
 from trimtab.planning.packing import Request
 
@@ -98,23 +98,3 @@ def overhead(daemon_sets: Index) -> list[Request]:
     """Return what the pods of DaemonSets take from every node; those for chosen nodes only are left out."""
     pods = [body["spec"]["template"]["spec"] for name in daemon_sets for body in daemon_sets.get(name, ())]
     return [reserved(pod) for pod in pods if not pod.get("nodeSelector") and not pod.get("affinity")]
-
-
-def reserved(pod: Object) -> Request:
-    """Return what a pod with this spec reserves: its containers together."""
-    found = []
-    for container in pod.get("containers") or ():
-        resources = container.get("resources") or {}
-        requests = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-        # Of extended resources, and of nothing else, the names have a domain.
-        devices = {name: amount(count) for name, count in requests.items() if "/" in name}
-        found.append(Request(amount(requests.get("cpu", 0)), amount(requests.get("memory", 0)), devices))
-    return together(found)
-
-
-def together(requests: Sequence[Request]) -> Request:
-    """Return the sum of some requests."""
-    devices: Counter[str] = Counter()
-    for request in requests:
-        devices.update(request.devices)
-    return Request(sum(r.cpu for r in requests), sum(r.memory for r in requests), dict(devices))

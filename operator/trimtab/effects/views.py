@@ -20,6 +20,7 @@ from trimtab.api.names import (
     ZONE_LABEL,
 )
 from trimtab.api.runs import EXIT_GROUP_ENDED, EXIT_INPUT, Progress, RunResult
+from trimtab.effects.reserving import reserved, share
 from trimtab.planning.placement import DELETION_COST
 from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
 
@@ -52,6 +53,7 @@ def pod_view(body: Object, nodes: Mapping[str, Object], now: datetime) -> PodVie
         node=node,
         zone=node_labels.get(ZONE_LABEL),
         pool=node_labels.get(POOL_LABEL),
+        share=share(reserved(body["spec"]), nodes.get(node or "")),
         ready=_condition(body, "Ready") == "True",
         terminating=bool(meta.get("deletionTimestamp")),
         age_s=(now - moment(meta["creationTimestamp"])).total_seconds(),

@@ -56,12 +56,12 @@ def rate_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> Rate | None:
     on_demand = [pool for pool in pools.values() if pool.spec.capacity_type is CapacityType.ON_DEMAND]
     if not on_demand:
         return None
-    placed = [pod.pool for pod in snapshot.pods if pod.pool in pools and not pod.terminating]
-    rows = {
-        name: (count, (count * hourly(pool, spec)).quantize(_MICRO))
-        for name, pool in sorted(pools.items())
-        if (count := placed.count(name))
-    }
+    placed = [pod for pod in snapshot.pods if pod.pool in pools and not pod.terminating]
+    rows = {}
+    for name, pool in sorted(pools.items()):
+        if own := [pod for pod in placed if pod.pool == name]:
+            costs = (hourly(pool, spec) if pod.share is None else _price(pool, pod.share) for pod in own)
+            rows[name] = len(own), sum(costs, Decimal(0)).quantize(_MICRO)
     instead = len(placed) * min(hourly(pool, spec) for pool in on_demand)
     price = on_demand[0].spec.price
     return Rate(price.currency if price else "USD", rows, instead.quantize(_MICRO))
@@ -69,17 +69,21 @@ def rate_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> Rate | None:
 
 def hourly(pool: CapacityPool, spec: OptimizedModelSpec) -> Decimal:
     """Return what one replica costs on this pool for an hour; a whole node where the node's size is not known."""
-    price = Decimal(pool.spec.price.per_node_hour) if pool.spec.price else Decimal(0)
     shape = pool.spec.provider.embedded
     if shape is None:
-        return price
+        return _price(pool, 1.0)
     wanted = requests(spec)
     shares = (
         amount(wanted.get("cpu", 0)) / amount(shape.cpu),
         amount(wanted.get("memory", 0)) / amount(shape.memory),
         1 / shape.pods,
     )
-    return price * Decimal(str(min(1.0, max(shares))))
+    return _price(pool, min(1.0, max(shares)))
+
+
+def _price(pool: CapacityPool, share: float) -> Decimal:
+    """Return what so much of a node costs for an hour."""
+    return Decimal(pool.spec.price.per_node_hour) * Decimal(str(share)) if pool.spec.price else Decimal(0)
 
 
 def pool_rate(pool: CapacityPool, nodes: int, pools: Iterable[CapacityPool]) -> Rate | None:

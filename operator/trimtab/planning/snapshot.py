@@ -74,6 +74,8 @@ class PodView:
     age_s: float
     pool: str | None = None
     """Pool of its node."""
+    share: float | None = None
+    """Share of its node that it reserves, where the node says what it has."""
     condemned: bool = False
     """Whether it already carries the annotation that makes a scale-down take it first."""
     trouble: str | None = None
