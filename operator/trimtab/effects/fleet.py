@@ -81,6 +81,7 @@ class Fleet:
         orders = any(pool.spec.provider.embedded is not None for pool in pools)
         left = await self._leaving.release(orders=orders)
         await self._orders.look(pools, now)
+        self._given_back |= self._orders.given_back()
         if not pools:
             return _LOOK_SECONDS if left else None
         nodes = fleetview.nodes(self._world, doomed.keys())

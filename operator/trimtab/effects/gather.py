@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trimtab.api.capacity import CapacityPool
+from trimtab.api.capacity import CapacityPool, Price
 from trimtab.api.conditions import Condition
 from trimtab.api.gateway import GatewayStats, ModelStats
 from trimtab.api.names import (
@@ -121,6 +121,8 @@ class Gatherer:
         self._doomed: dict[str, datetime] = {}
         self.events = CapacityEvents()
         """What happened to capacity; whoever hears of something notes it here."""
+        self.market: dict[str, Price] = {}
+        """What a node of a pool costs now, by pool, where a market tells; whoever learns it writes it here."""
 
     def wrote(self, key: Key, body: Object) -> None:
         """Remember what the API server answered to our status: the watch may show it later than the next look."""
@@ -191,7 +193,8 @@ class Gatherer:
             if refused:
                 bad[name] = "; ".join(str(refusal) for refusal in refused)
             else:
-                good.append(pool)
+                price = self.market.get(name, pool.spec.price)
+                good.append(pool.model_copy(update={"spec": pool.spec.model_copy(update={"price": price})}))
         return tuple(sorted(good, key=lambda pool: (-pool.spec.weight, pool.name))), bad
 
     def doomed(self, now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:

@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 _FRESH_S = 2.0
 _TIMEOUT_S = 5
+_CPU = 'container_cpu_usage_seconds_total{container="serve"}'
 _BY_MODEL = "sum by (namespace, model)"
 Series = dict[tuple[str, str], float]
 
@@ -33,13 +34,16 @@ def queries(window_s: float) -> dict[str, str]:
     def last(name: str) -> str:
         return f"last_over_time(trimtab_gateway_{name}[{window_s:.0f}s])"
 
+    def rate(series: str) -> str:
+        return f"rate({series}[{window_s:.0f}s])"
+
     return {
         "in_flight": f"{_BY_MODEL} ({last('in_flight')})",
         "queued": f"{_BY_MODEL} ({last('queued')})",
-        "rate": f"{_BY_MODEL} (rate(trimtab_gateway_requests_total[{window_s:.0f}s]))",
+        "rate": f"{_BY_MODEL} ({rate('trimtab_gateway_requests_total')})",
         "latency": f"max by (namespace, model) ({last('request_duration_seconds')})",
         "gateways": f"count by (namespace) ({last('up')} == 1)",
-        "cpu": f'sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{{container="serve"}}[{window_s:.0f}s]))',
+        "cpu": f"sum by (namespace, pod) ({rate(_CPU)})",
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from trimtab.api.base import CapacityType
-from trimtab.api.capacity import CapacityPool, Limits, NodeShape
+from trimtab.api.capacity import CapacityPool, Limits, NodeShape, Price
 from trimtab.api.conditions import Reason
 from trimtab.api.quantities import seconds
 from trimtab.planning.capacity import LATE
@@ -88,6 +88,8 @@ class Group:
     failures: tuple[Failure, ...] = ()
     shape: NodeShape | None = None
     """What the smallest node of the group will offer; None where nobody knows before there is one."""
+    price: Price | None = None
+    """Of one node at the market; None where there is no market, or it cannot be read."""
     objections: tuple[str, ...] = ()
     """Why it is not to be resized: what, and the remedy."""
 

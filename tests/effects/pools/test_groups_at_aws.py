@@ -7,11 +7,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from trimtab.api.base import CapacityType
-from trimtab.api.capacity import EksNodegroup, NodeShape
+from trimtab.api.capacity import EksNodegroup, NodeShape, Price
 from trimtab.effects.pools.autoscalinggroup import AutoScalingGroups, failure_of, objections_to, terminate
 from trimtab.effects.pools.aws import Aws
 from trimtab.effects.pools.eksnodegroup import EksNodegroups, health_failures
 from trimtab.effects.pools.instancetypes import InstanceTypes, shape_of
+from trimtab.effects.pools.prices import SpotPrices
 from trimtab.effects.pools.provider import ProviderError
 from trimtab.planning.groups import Failure
 
@@ -22,7 +23,7 @@ AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def groups(aws: Aws, name: str, bought: CapacityType = CapacityType.SPOT) -> AutoScalingGroups:
-    return AutoScalingGroups(aws, InstanceTypes(aws), REGION, name, bought)
+    return AutoScalingGroups(aws, InstanceTypes(aws), SpotPrices(aws, lambda: 0.0), REGION, name, bought)
 
 
 async def test_a_group_is_read_sized_and_relieved(endpoint: str, aws: Aws) -> None:
@@ -33,6 +34,7 @@ async def test_a_group_is_read_sized_and_relieved(endpoint: str, aws: Aws) -> No
     assert (before.desired, before.min_size, before.max_size, before.objections) == (1, 0, 5, ())
     assert before.instances[0].zone == "us-east-1a"
     assert before.shape == NodeShape(cpu="1930m", memory=str(6903 * 2**20), pods=29)
+    assert before.price == Price(per_node_hour="0.000010")  # moto's market has one price
     await provider.resize(3)
     grown = await provider.look()
     assert len(grown.instances) == 3
@@ -136,7 +138,8 @@ async def test_a_node_group_is_sized_by_eks_and_relieved_by_name(
     endpoint: str, aws: Aws, nodegroup: EksNodegroup
 ) -> None:
     """EKS knows no call to take a certain machine; the group behind it does."""
-    provider = EksNodegroups(aws, InstanceTypes(aws), nodegroup, CapacityType.SPOT)
+    prices = SpotPrices(aws, lambda: 0.0)
+    provider = EksNodegroups(aws, InstanceTypes(aws), prices, nodegroup, CapacityType.SPOT)
     before = await provider.look()
     assert (before.desired, before.max_size, len(before.instances), before.objections) == (2, 4, 2, ())
     await provider.resize(3)
@@ -145,15 +148,18 @@ async def test_a_node_group_is_sized_by_eks_and_relieved_by_name(
     await provider.remove(before.instances[0].id)
     after = await provider.look()
     assert [entry.id for entry in after.instances] == [before.instances[1].id]
-    (said,) = (await EksNodegroups(aws, InstanceTypes(aws), nodegroup, CapacityType.ON_DEMAND).look()).objections
+    (said,) = (
+        await EksNodegroups(aws, InstanceTypes(aws), prices, nodegroup, CapacityType.ON_DEMAND).look()
+    ).objections
     assert said.startswith("the node group's capacityType is SPOT and spec.capacityType is OnDemand")
 
 
 async def test_a_cluster_that_is_not_there(endpoint: str, aws: Aws) -> None:
     """EKS's own sentence, and what to do."""
+    prices = SpotPrices(aws, lambda: 0.0)
     where = EksNodegroup(cluster="nope", name="spot", region=REGION)
     with pytest.raises(ProviderError, match=r"No cluster found for name: nope.*correct name and region"):
-        await EksNodegroups(aws, InstanceTypes(aws), where, CapacityType.SPOT).look()
+        await EksNodegroups(aws, InstanceTypes(aws), prices, where, CapacityType.SPOT).look()
 
 
 def test_issues_stand_until_eks_takes_them_back() -> None:

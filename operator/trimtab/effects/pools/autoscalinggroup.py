@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from trimtab.api.base import CapacityType
@@ -11,6 +12,7 @@ from trimtab.api.capacity import NodeShape
 from trimtab.api.conditions import Reason
 from trimtab.effects.pools.aws import Aws
 from trimtab.effects.pools.instancetypes import InstanceTypes
+from trimtab.effects.pools.prices import SpotPrices
 from trimtab.effects.pools.provider import ProviderError
 from trimtab.planning.groups import Failure, Group, Instance
 
@@ -25,9 +27,12 @@ class AutoScalingGroups:
 
     resizable = True
 
-    def __init__(self, aws: Aws, types: InstanceTypes, region: str, name: str, capacity_type: CapacityType) -> None:
+    def __init__(
+        self, aws: Aws, types: InstanceTypes, prices: SpotPrices, region: str, name: str, capacity_type: CapacityType
+    ) -> None:
         self._aws = aws
         self._types = types
+        self._prices = prices
         self._region = region
         self._name = name
         self._capacity_type = capacity_type
@@ -44,7 +49,10 @@ class AutoScalingGroups:
             spot = (data.get("InstanceMarketOptions") or {}).get("MarketType") == "spot"
             objections += _mismatch(self._capacity_type, spot=spot)
         shape = await self._types.smallest(self._region, types) if types else None
-        return group_of(body, failures, shape, objections)
+        group = group_of(body, failures, shape, objections)
+        if self._capacity_type is not CapacityType.SPOT or not types:
+            return group
+        return replace(group, price=await self._prices.price(self._region, types, group))
 
     async def resize(self, desired: int) -> None:
         await self._aws.call(

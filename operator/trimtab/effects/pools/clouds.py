@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from trimtab.api.capacity import CapacityPool
+from trimtab.api.capacity import CapacityPool, CapacityPoolSpec
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.pools.autoscalinggroup import AutoScalingGroups
 from trimtab.effects.pools.aws import Aws
@@ -15,6 +15,7 @@ from trimtab.effects.pools.eksnodegroup import EksNodegroups
 from trimtab.effects.pools.instancetypes import InstanceTypes
 from trimtab.effects.pools.karpenter import KarpenterPools
 from trimtab.effects.pools.keeper import Keeper
+from trimtab.effects.pools.prices import SpotPrices
 from trimtab.effects.pools.provider import Provider
 
 
@@ -32,6 +33,7 @@ class Clouds:
         self._cluster = cluster
         self._aws = aws
         self._types = InstanceTypes(aws)
+        self._prices = SpotPrices(aws, clock)
         self._clock = clock
         self._changed = changed
         self._kept: dict[str, _Kept] = {}
@@ -40,7 +42,7 @@ class Clouds:
         """Keep these pools and no others; one whose spec changed is looked at anew."""
         wanted = {pool.name: pool for pool in pools}
         for name, kept in list(self._kept.items()):
-            if name not in wanted or wanted[name].spec != kept.keeper.pool.spec:
+            if name not in wanted or _kept_by(wanted[name]) != _kept_by(kept.keeper.pool):
                 kept.task.cancel()
                 del self._kept[name]
         for name in wanted.keys() - self._kept.keys():
@@ -69,9 +71,14 @@ class Clouds:
         provider, bought = pool.spec.provider, pool.spec.capacity_type
         if provider.auto_scaling_group is not None:
             where = provider.auto_scaling_group
-            return AutoScalingGroups(self._aws, self._types, where.region, where.name, bought)
+            return AutoScalingGroups(self._aws, self._types, self._prices, where.region, where.name, bought)
         if provider.eks_nodegroup is not None:
-            return EksNodegroups(self._aws, self._types, provider.eks_nodegroup, bought)
+            return EksNodegroups(self._aws, self._types, self._prices, provider.eks_nodegroup, bought)
         if provider.karpenter is not None:
             return KarpenterPools(self._cluster, pool, provider.karpenter)
         return None
+
+
+def _kept_by(pool: CapacityPool) -> CapacityPoolSpec:
+    """Return what a keeper depends on: all but the price, which it tells itself."""
+    return pool.spec.model_copy(update={"price": None})

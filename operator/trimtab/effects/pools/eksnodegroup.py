@@ -12,6 +12,7 @@ from trimtab.api.conditions import Reason
 from trimtab.effects.pools.autoscalinggroup import AutoScalingGroups
 from trimtab.effects.pools.aws import Aws
 from trimtab.effects.pools.instancetypes import InstanceTypes
+from trimtab.effects.pools.prices import SpotPrices
 from trimtab.effects.pools.provider import ProviderError
 from trimtab.planning.groups import Failure, Group
 
@@ -23,9 +24,12 @@ class EksNodegroups:
 
     resizable = True
 
-    def __init__(self, aws: Aws, types: InstanceTypes, where: EksNodegroup, capacity_type: CapacityType) -> None:
+    def __init__(
+        self, aws: Aws, types: InstanceTypes, prices: SpotPrices, where: EksNodegroup, capacity_type: CapacityType
+    ) -> None:
         self._aws = aws
         self._types = types
+        self._prices = prices
         self._where = where
         self._capacity_type = capacity_type
         self._behind: AutoScalingGroups | None = None
@@ -74,7 +78,8 @@ class EksNodegroups:
                 f"node group {self._where.name} of cluster {self._where.cluster} is {body.get('status')} and has "
                 f"{len(names)} Auto Scaling groups behind it; it takes one, as EKS makes it",
             )
-        return AutoScalingGroups(self._aws, self._types, self._where.region, names[0], self._capacity_type)
+        region, bought = self._where.region, self._capacity_type
+        return AutoScalingGroups(self._aws, self._types, self._prices, region, names[0], bought)
 
 
 def health_failures(body: Mapping[str, Any]) -> tuple[Failure, ...]:

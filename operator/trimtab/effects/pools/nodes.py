@@ -47,6 +47,10 @@ class Nodes:
         """Return the nodes of a pool."""
         return [node for node in self._all() if node["metadata"]["labels"].get(POOL_LABEL) == pool]
 
+    def closed(self) -> frozenset[str]:
+        """Return the nodes that are about to be given back: whoever misses one of them later need not wonder."""
+        return frozenset(node["metadata"]["name"] for node in self._all() if _is_closed(node))
+
     def ready(self) -> list[Object]:
         """Return the nodes that are Ready."""
         return [node for node in self._all() if _is_ready(node)]
@@ -68,8 +72,13 @@ class Nodes:
             if pool is None or labels.get(POOL_LABEL) == pool.name:
                 continue
             wanted = {POOL_LABEL: pool.name, CAPACITY_TYPE_LABEL: pool.spec.capacity_type.label}
-            await self._cluster.merge(NODES, node["metadata"]["name"], None, {"metadata": {"labels": wanted}})
-            log.info("node.joined_pool", node=node["metadata"]["name"], pool=pool.name)
+            name = node["metadata"]["name"]
+            try:
+                await self._cluster.merge(NODES, name, None, {"metadata": {"labels": wanted}})
+            except ApiError as error:  # one node without its label must not hold up all pools
+                log.warning("node.not_labelled", node=name, pool=pool.name, error=error.message)
+                continue
+            log.info("node.joined_pool", node=name, pool=pool.name)
 
     async def doom(self, name: str, until: datetime, why: str) -> bool:
         """Write on a node that it goes away; return whether that was news. An earlier end is never put off."""
@@ -94,10 +103,9 @@ class Nodes:
         closed = set()
         for node in self.of_pool(pool):
             name = node["metadata"]["name"]
-            is_closed = any(taint["key"] == SURPLUS_TAINT for taint in node["spec"]["taints"])
-            if is_closed and name in names:
+            if _is_closed(node) and name in names:
                 closed.add(name)
-            elif is_closed or name in names:
+            elif _is_closed(node) or name in names:
                 await self._close(name, close=name in names)
         return frozenset(closed)
 
@@ -122,6 +130,10 @@ class Nodes:
 
     def _all(self) -> list[Object]:
         return [node for name in self._world.nodes if (node := self._world.node(name)) is not None]
+
+
+def _is_closed(node: Object) -> bool:
+    return any(taint["key"] == SURPLUS_TAINT for taint in node["spec"]["taints"])
 
 
 def _is_ready(node: Object) -> bool:

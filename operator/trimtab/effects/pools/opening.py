@@ -37,4 +37,4 @@ async def cloud_orders(
         stack.push_async_callback(queues.close)
         clouds = Clouds(cluster, aws, clock, changed)
         stack.push_async_callback(clouds.close)
-        yield Orders(world, nodes, clouds, queues, gatherer.events, hold_s)
+        yield Orders(world, nodes, clouds, queues, gatherer.events, gatherer.market, hold_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import structlog
 
 from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
-from trimtab.api.capacity import CapacityPool, NodeShape
+from trimtab.api.capacity import CapacityPool, NodeShape, Price
 from trimtab.api.conditions import Condition, ConditionStatus, Reason
 from trimtab.api.quantities import amount
 from trimtab.effects.capacityevents import CapacityEvents
@@ -39,16 +39,25 @@ class Orders:
     """Orders nodes of clouds."""
 
     def __init__(
-        self, world: World, nodes: Nodes, clouds: Clouds, queues: Queues, events: CapacityEvents, hold_s: float
+        self,
+        world: World,
+        nodes: Nodes,
+        clouds: Clouds,
+        queues: Queues,
+        events: CapacityEvents,
+        market: MutableMapping[str, Price],
+        hold_s: float,
     ) -> None:
-        """`hold_s` is how long a node must be empty before it is given back."""
+        """`market` is told each pool's price, `hold_s` is how long a node must be empty before it is given back."""
+        self._market = market
         self._world = world
         self._nodes = nodes
         self._clouds = clouds
         self._queues = queues
         self._events = events
         self._hold_s = hold_s
-        self._memory: dict[str, PoolMemory] = {}
+        self._memory: dict[str, float | None] = {}
+        """Since when a pool has had a node too many, in seconds."""
         self._limits: dict[str, Trouble | None] = {}
 
     async def look(self, pools: Sequence[CapacityPool], now: datetime) -> None:
@@ -62,6 +71,10 @@ class Orders:
             if keeper is None:
                 continue
             group = keeper.report.group
+            if group is not None and group.price is not None:
+                self._market[pool.name] = group.price
+            else:
+                self._market.pop(pool.name, None)
             members[pool.name] = {instance.id for instance in group.instances} if group is not None else set()
             keeper.joined = frozenset(self._ready_instances())
             if pool.spec.capacity_type is CapacityType.SPOT:
@@ -84,6 +97,10 @@ class Orders:
             )
         group = keeper.report.group
         return group.shape if group is not None and group.shape is not None else _UNKNOWN
+
+    def given_back(self) -> frozenset[str]:
+        """Return the nodes that go because they are not needed: no loss."""
+        return self._nodes.closed()
 
     def short(self) -> frozenset[str]:
         """Return the pools that give no node now: others come before them."""
@@ -110,21 +127,23 @@ class Orders:
         present = {instance.id: instance for instance in group.instances}
         counted = [node for node in own if instances[node.name] in present]
         # The group's size falls in the same call that takes a node down, so nothing has to be remembered of it.
-        remembered = PoolMemory(self._memory.get(pool.name, PoolMemory()).surplus_since)
+        since = self._memory.get(pool.name)
         booting = Counter(entry.zone for entry in group.instances if entry.id not in set(instances.values()))
-        made, self._memory[pool.name] = order(
+        made, after = order(
             pool,
             size,
             held,
             counted,
-            remembered,
+            PoolMemory(since),
             ordered=group.desired,
             hold_s=self._hold_s,
             now=at,
             known=known,
             booting=booting,
         )
-        left = await self._emptied(pool, counted, made.victims)
+        # Who is to go is closed first and goes at a later look: until then the surplus lasts.
+        self._memory[pool.name] = since if made.victims else after.surplus_since
+        left = await self._emptied(pool, own, counted, made.victims)
         doomed = [node for node in counted if node.doomed]
         leaving = sum(1 for node in doomed if node.name in left)
         size_wanted, self._limits[pool.name] = groups.bounded(
@@ -135,11 +154,17 @@ class Orders:
         keeper.order(size_wanted, [instances[name] for name in left])
         return size_wanted
 
-    async def _emptied(self, pool: CapacityPool, nodes: Sequence[Node], victims: Sequence[str]) -> list[str]:
-        """Return the nodes that may be taken down now: closed to new pods, and nobody's pod is on them any more."""
-        unused = {node.name for node in nodes if node.doomed and not node.used_by}
-        closed = await self._nodes.keep_surplus(pool.name, {*victims, *unused})
-        return [name for name in sorted(closed) if await self._nodes.is_idle(name)]
+    async def _emptied(
+        self, pool: CapacityPool, own: Sequence[Node], counted: Sequence[Node], victims: Sequence[str]
+    ) -> list[str]:
+        """Return the nodes that may be taken down now: closed to new pods, and nobody's pod is on them any more.
+
+        Nodes of the pool that its group no longer counts stay closed until they are gone.
+        """
+        unused = {node.name for node in counted if node.doomed and not node.used_by}
+        gone = {node.name for node in own} - {node.name for node in counted}
+        closed = await self._nodes.keep_surplus(pool.name, {*victims, *unused, *gone})
+        return [name for name in sorted(closed - gone) if await self._nodes.is_idle(name)]
 
     def conditions(self, pool: CapacityPool, nodes: int, generation: int, now: datetime) -> tuple[Condition, ...]:
         """Return what to say of a pool."""
