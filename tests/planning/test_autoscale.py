@@ -92,10 +92,17 @@ def test_a_slight_rise_orders_nothing():
     assert fleet.history[-1] == 8
 
 
-def test_a_reason_is_a_sentence_for_people():
+@pytest.mark.parametrize(
+    ("load", "reason"),
+    [
+        (18, "18.0 requests in flight and queued need 4 replicas of 8 at 70%"),
+        (5, "5.0 requests in flight and queued need 2 replicas of 8 at 70%, one in reserve"),
+    ],
+)
+def test_a_reason_is_a_sentence_for_people(load, reason):
     """What was measured, what it needs, and how that was computed."""
-    decision, _ = autoscale.desired(steady(18, 100), CONFIG, AutoscaleState(), 1, 100)
-    assert decision.reason == "18.0 requests in flight and queued need 4 replicas of 8 at 70%"
+    decision, _ = autoscale.desired(steady(load, 100), CONFIG, AutoscaleState(), 1, 100)
+    assert decision.reason == reason
 
 
 def test_exact_fits_need_no_extra_replica():

@@ -2,7 +2,8 @@
 
 Two windows as in Knative's autoscaler: the long one follows the load, the short one answers bursts, and after a
 burst nothing shrinks for a full long window. Up at once, in steps that each rest on samples taken after the step
-before; down slowly, to the most that was needed during the delay. Without figures everything stays as it is.
+before; down slowly, to the most that was needed during the delay. Without figures everything stays as it is. What
+chance alone does to a load is kept in reserve, and is no reason to grow.
 """
 
 from __future__ import annotations

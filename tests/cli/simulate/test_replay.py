@@ -69,6 +69,24 @@ def test_a_minute_is_billed_at_least() -> None:
     assert world.bill.cost == pytest.approx(1 / 60)
 
 
+def test_what_runs_is_billed_by_the_second_until_it_ends() -> None:
+    """A look at the bill in the middle of the first minute leaves no less to pay after it."""
+    world = World(steps(a=[1, 1]), MARKET, Random(0), 0)
+    world.apply(Order(1, {}))
+    world.advance(20)
+    assert world.bill_so_far().on_demand_s == 20
+
+
+def test_a_newcomer_is_taken_where_the_others_were_not_told() -> None:
+    """One zone falls from 2 to 1 at 600 s; what is launched 60 s ahead goes, not what has been there for long."""
+    world = World(steps(a=[2, 1]), MARKET, Random(0), 0)
+    world.apply(Order(0, {"a": 1}))
+    world.advance(535)
+    world.apply(Order(0, {"a": 2}))
+    world.advance(540)
+    assert [(one.ordered_at, one.noticed) for one in world.replicas] == [(0, False), (535, True)]
+
+
 def test_replicas_that_do_not_serve_leave_first_then_the_newest() -> None:
     """Of two that serve and one that boots, the booting one goes."""
     world = World(steps(a=[9, 9]), MARKET, Random(0), 0)

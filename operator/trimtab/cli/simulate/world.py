@@ -158,11 +158,10 @@ class World:
 
     def _remove(self, replica: Replica, at: float) -> None:
         self._replicas.remove(replica)
-        self._charge(replica, at)
+        self._charge(replica, max(at - replica.ordered_at, self._market.billed_s))
 
-    def _charge(self, replica: Replica, until: float) -> None:
+    def _charge(self, replica: Replica, used: float) -> None:
         spot = replica.capacity_type is SPOT
-        used = max(until - replica.ordered_at, self._market.billed_s)
         price = self._market.spot_price if spot else self._market.on_demand_price
         self.bill = replace(
             self.bill,
@@ -181,6 +180,6 @@ class World:
         """Return the bill with what runs charged up to now."""
         bill = self.bill
         for replica in self._replicas:
-            self._charge(replica, self._now)
+            self._charge(replica, self._now - replica.ordered_at)
         self.bill, bill = bill, self.bill
         return bill
