@@ -4,7 +4,8 @@
 
 Runs the real HAProxy and agent on loopback. A change adds or removes one of a model's two replicas; it is through when
 HAProxy's own list of servers says so. Prints percentiles in milliseconds, then what became of requests that four
-clients with connections of their own sent while more models than prepared were added, which reloads HAProxy.
+clients with connections of their own sent while one model more was added, and while more were added than HAProxy was
+prepared for, which reloads it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ frontend replica
     bind {two}:8080
     http-request return status 200 content-type application/json string '{{"parameters":{{"max_concurrency":4}}}}'
 """
+
+CLIENTS = 4
 
 
 @dataclass
@@ -120,15 +123,22 @@ async def main(models: int, count: int) -> None:
             print(
                 f"{models} models, {count} changes: " + ", ".join(f"p{100 * k:.0f} {v:.1f} ms" for k, v in at.items())
             )
-            print(await one_more(world, one, models))
+            print("one model more:", await added(world, one, range(models, models + 1)))
+            print("a reload:", await added(world, one, range(models + 1, models + models // 8 + 20)))
 
 
-async def one_more(world: Any, replica: Any, models: int) -> dict[Any, int]:
-    """Return what clients got while HAProxy was reloaded for models that it had prepared no backend for."""
-    worker, got, ending = await world.proxy._worker(), {}, asyncio.Event()
+async def added(world: Any, replica: Any, numbers: range) -> dict[Any, int]:
+    """Return what clients got while models were added, and how many connections they had to open anew."""
+    got: dict[Any, int] = {"connections lost": -CLIENTS}
+    ending = asyncio.Event()
+
+    async def opened(*_: Any) -> None:
+        got["connections lost"] += 1
 
     async def client() -> None:
-        async with aiohttp.ClientSession() as session:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(opened)
+        async with aiohttp.ClientSession(trace_configs=[trace]) as session:
             while not ending.is_set():
                 try:
                     status, _ = await world.send("m0", session=session)
@@ -138,13 +148,12 @@ async def one_more(world: Any, replica: Any, models: int) -> dict[Any, int]:
                 await asyncio.sleep(0.005)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(4):
+        for _ in range(CLIENTS):
             group.create_task(client())
-        for number in range(models, models + 20):
+        for number in numbers:
             world.model(f"m{number}")
             world.endpoint(f"m{number}", replica)
-        while await world.proxy._worker() == worker:  # noqa: ASYNC110 - HAProxy tells nobody
-            await asyncio.sleep(0.1)
+        await world.until_healthy(f"m{numbers[-1]}", replica)
         await asyncio.sleep(8)
         ending.set()
     return got

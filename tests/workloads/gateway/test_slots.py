@@ -98,3 +98,9 @@ def test_layout(before, after):
     spare = Counter(profile_of(slot) for slot in set(prepared) - set(slots.values()))
     kinds = {Profile("roundrobin", 3), Profile("leastconn", 3), *(Profile.of(item) for item in after)}
     assert spare == dict.fromkeys(kinds, SPARE)
+
+
+def test_many_models_have_more_spare_slots():
+    """A reload for each seventeenth model would be one an hour where a thousand are."""
+    _, prepared = layout([traffic(f"m{number}") for number in range(200)], {})
+    assert sum(slot.startswith("roundrobin") for slot in prepared) == 225

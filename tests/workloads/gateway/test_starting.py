@@ -49,6 +49,16 @@ def test_the_configuration_holds_the_servers():
     assert map_text({}) == ""
 
 
+def test_what_changed_is_written_anew():
+    """Other replicas, another limit, no model: a backend that was written before follows."""
+    (item,), backends, slot = TRAFFIC, Backends(), "leastconn-r0-00"
+    first = backends.text(slot, item, {})
+    assert backends.text(slot, item, {"10.9.9.9:9": 3}) is first
+    assert "127.0.0.1:9 weight 3 maxconn 5 " in backends.text(slot, item, {"127.0.0.1:9": 5})
+    assert "127.0.0.2" not in backends.text(slot, replace(item, endpoints=item.endpoints[:1]), {})
+    assert "server" not in backends.text(slot, None, {})
+
+
 def test_a_dying_replica_does_not_use_up_the_retries():
     """The user's are attempts on other replicas; the one that dies may take two of HAProxy's."""
     text = configuration(LISTENER, (), {}, ("roundrobin-r3-00",), {}, Backends())

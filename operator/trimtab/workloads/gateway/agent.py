@@ -39,7 +39,7 @@ _LEAVING_SECONDS = 0.5
 _ABSENT_SECONDS = 0.2
 # With many models a look at everything costs, and so does writing the files: changes of a moment are written together.
 _LOOK_SHARE = 0.01
-_WRITE_SECONDS = 0.3
+_WRITE_SECONDS = 1.0
 
 Objects = Mapping[Any, Mapping[str, Any]]
 # Fills a mirror for ever and calls back when it is complete and after each change.

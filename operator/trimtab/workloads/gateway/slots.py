@@ -15,8 +15,9 @@ from typing import NamedTuple
 from trimtab.api.serving import LoadBalancing, Policy
 from trimtab.planning.traffic import ModelTraffic
 
-# Empty slots of a kind after a (re)load; an empty backend costs HAProxy some 50 kB.
+# Empty slots of a kind after a (re)load, and with many models one for so many; an empty backend costs some 50 kB.
 SPARE = 16
+_MODELS_PER_SPARE = 8
 
 _ALGORITHMS = {Policy.ROUND_ROBIN: "roundrobin", Policy.LEAST_CONNECTIONS: "leastconn"}
 _HASH = "hash"
@@ -96,7 +97,8 @@ def layout(traffic: Iterable[ModelTraffic], routes: Mapping[str, str]) -> tuple[
     free = {profile: _free(profile, taken) for profile in profiles}
     for item in missing:
         slots[item.route] = next(free[Profile.of(item)])
-    spare = {next(names) for names in free.values() for _ in range(SPARE)}
+    count = max(SPARE, len(slots) // _MODELS_PER_SPARE)
+    spare = {next(names) for names in free.values() for _ in range(count)}
     return slots, tuple(sorted({*slots.values(), *spare}))
 
 
