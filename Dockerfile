@@ -24,7 +24,7 @@ COPY crds crds
 COPY manifests manifests
 
 FROM build AS build-operator
-RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[operator]' && ${COMPILE}
+RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[operator,aws,prometheus]' && ${COMPILE}
 FROM build AS build-compress
 RUN /opt/trimtab/bin/pip install ${PIP_ARGS} -c constraints.txt '.[compress,s3]' && ${COMPILE}
 FROM build AS build-serve

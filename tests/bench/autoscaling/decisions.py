@@ -3,8 +3,8 @@
     python tests/bench/autoscaling/decisions.py
 
 The peer is the HorizontalPodAutoscaler's formula with its stabilisation, for as many models, in the same language and
-process. Both are timed in turns, in CPU time; medians are printed. The month is one model's, decided for every five seconds on the
-WorldCup trace, with spot capacity that comes and goes.
+process. Both are timed in turns, in CPU time; medians are printed. The month is one model's, decided for every five
+seconds on the WorldCup trace, with spot capacity that comes and goes.
 """
 
 from __future__ import annotations

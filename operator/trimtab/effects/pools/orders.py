@@ -80,7 +80,7 @@ class Orders:
             if pool.spec.capacity_type is CapacityType.SPOT:
                 for event in keeper.report.news.events:
                     if self._events.note(event, now.timestamp()):
-                        log.info("capacity.event_noted", event=type(event).__name__, id=event.id)
+                        log.info("capacity.event_noted", kind=type(event).__name__, id=event.id)
         await self._nodes.label(pools, members)
 
     def shape(self, pool: CapacityPool) -> NodeShape | None:
