@@ -63,6 +63,15 @@ class Cluster:
         """Return the same cluster, changed only where `fence` allows it; it is closed with this one."""
         return type(self)(self._api, fence)
 
+    def may_change(self) -> bool:
+        """Whether the fence allows a change now, also of what is not the cluster's own."""
+        if self._fence is None:
+            return True
+        try:
+            return self._fence() > 0
+        except NotYet:
+            return False
+
     @classmethod
     async def connect(cls, kubeconfig: str | None = None) -> Self:
         """Connect by the given kubeconfig, else the pod's service account, else KUBECONFIG or ~/.kube/config."""

@@ -121,6 +121,9 @@ class Nodes:
         fields: dict[str, Any] = {name: {} for name in World.__dataclass_fields__}
         return World(**{**fields, "nodes": _Index(self.nodes), **known})
 
+    def may_change(self) -> bool:
+        return True
+
     async def get(self, kind: Kind, name: str) -> dict[str, Any] | None:
         assert kind is NODES
         return self.nodes.get(name)

@@ -52,10 +52,12 @@ class Cloud:
 
 
 @asynccontextmanager
-async def kept(cloud: Any) -> AsyncIterator[tuple[Keeper, Callable[[Callable[[], bool]], Any]]]:
+async def kept(
+    cloud: Any, may_change: Callable[[], bool] = lambda: True
+) -> AsyncIterator[tuple[Keeper, Callable[[Callable[[], bool]], Any]]]:
     """Run a keeper; the second value waits until something is so, asked at every change that it tells."""
     changed = asyncio.Event()
-    keeper = Keeper(POOL, cloud, lambda: 1000.0, changed.set, jitter=lambda: 0.0)
+    keeper = Keeper(POOL, cloud, lambda: 1000.0, changed.set, may_change, jitter=lambda: 0.0)
 
     async def until(holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
@@ -121,6 +123,17 @@ async def test_a_group_with_an_objection_is_not_touched() -> None:
         keeper.order(3, ())
         await until(lambda: keeper.report.group is not None)
     assert cloud.calls == ["look"]
+
+
+async def test_who_no_longer_leads_changes_nothing() -> None:
+    """Two operators that both keep a group would undo each other's orders."""
+    cloud = Cloud(2)
+    for size, victims in ((4, ()), (1, ("i-0",))):
+        async with kept(cloud, may_change=lambda: False) as (keeper, until):
+            keeper.order(size, victims)
+            await until(lambda: keeper.report.group is not None)
+    assert set(cloud.calls) == {"look"}
+    assert keeper.report.problem is None
 
 
 async def test_a_failed_launch_is_heard() -> None:

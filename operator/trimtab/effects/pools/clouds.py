@@ -48,7 +48,7 @@ class Clouds:
         for name in wanted.keys() - self._kept.keys():
             provider = self._provider(wanted[name])
             if provider is not None:
-                keeper = Keeper(wanted[name], provider, self._clock, self._changed)
+                keeper = Keeper(wanted[name], provider, self._clock, self._changed, self._cluster.may_change)
                 task = asyncio.create_task(keeper.run(), name=f"keep {name}")
                 self._kept[name] = _Kept(keeper, task)
 

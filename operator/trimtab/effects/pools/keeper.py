@@ -42,9 +42,13 @@ class Keeper:
         provider: Provider,
         clock: Callable[[], float],
         changed: Callable[[], None],
+        may_change: Callable[[], bool],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`clock` in Unix seconds; `changed` is called after each look that found something else than the last."""
+        """`clock` in Unix seconds; `changed` is called after each look that found something else than the last.
+
+        `may_change` is asked before each change: another operator may keep this group by now.
+        """
         self.pool = pool
         self.report = Report()
         self.joined: frozenset[str] = frozenset()
@@ -52,6 +56,7 @@ class Keeper:
         self._provider = provider
         self._clock = clock
         self._changed = changed
+        self._may_change = may_change
         self._jitter = jitter
         self._ordered: tuple[int, tuple[str, ...]] | None = None
         self._woken = asyncio.Event()
@@ -113,6 +118,8 @@ class Keeper:
         made = groups.steps(group, size, victims)
         refused: list[ProviderError] = []
         for victim in made.remove:
+            if not self._may_change():
+                return group, None
             try:
                 await self._provider.remove(victim)
             except ProviderError as error:
@@ -123,7 +130,7 @@ class Keeper:
         if refused:
             message = f"{len(refused)} of {len(made.remove)} nodes could not be given back: {refused[-1].message}"
             return group, Trouble(refused[-1].reason, message)
-        if made.resize is not None:
+        if made.resize is not None and self._may_change():
             try:
                 await self._provider.resize(made.resize)
             except ProviderError as error:
