@@ -1,4 +1,4 @@
-"""What each technique does to one small network: a table for docs/engines.md, in about three minutes.
+"""What each technique does to one small network: a table for docs/presets.md, in about three minutes.
 
     .venv/bin/python tests/bench/compression/techniques.py
 
@@ -9,6 +9,7 @@ by its guardrail; then all artifacts are timed in turns, in their engines, one t
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 import tempfile
 import time
@@ -21,6 +22,7 @@ from urllib.parse import urlparse
 import numpy as np
 
 from trimtab.api.runs import RunSpec
+from trimtab.cli import logs
 from trimtab.cli.demo.train import write_customer_model
 from trimtab.errors import Stalled
 from trimtab.workloads.compress.machine import this_machine
@@ -73,6 +75,7 @@ class Tried:
 
 
 def main() -> None:
+    logs.configure(logging.WARNING)  # standard output is the table
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, data = folder / "source", folder / "digits.npz"
