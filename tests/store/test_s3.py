@@ -3,7 +3,7 @@ import socket
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
+from imitatedaws import moto_server
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import NotYet, Stalled
@@ -15,11 +15,8 @@ SECRET = "wJalr-very-secret"
 
 @pytest.fixture(scope="module")
 def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
-from moto.server import ThreadedMotoServer
+from imitatedaws import moto_server
 
 from trimtab.effects.gather import World
 from trimtab.effects.kinds import NODES, PODS, Kind
@@ -24,11 +24,8 @@ SECRET = "wJalr-very-secret"
 @pytest.fixture(scope="package")
 def moto() -> Iterator[str]:
     """The address of a moto server; what is in it lasts as long as a test."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import yaml
-from moto.server import ThreadedMotoServer
+from imitatedaws import moto_server
 
 from trimtab.api.conditions import Reason
 from trimtab.api.guardrail import Verdict
@@ -321,13 +321,10 @@ def published(folder):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_everything_may_lie_in_s3(request_for, execute, customer, monkeypatch):
     """Source, data and artifacts over real HTTP; the second run finds what the first one made."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    try:
+    with moto_server() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket="lake")
         for path in customer[0].glob("*.*"):
@@ -343,8 +340,6 @@ def test_everything_may_lie_in_s3(request_for, execute, customer, monkeypatch):
         assert first.artifact.uri.startswith("s3://lake/artifacts/digits/")
         assert first.guardrail.verdict is Verdict.PASSED
         assert execute(spec) == first.model_copy(update={"reused": True})
-    finally:
-        server.stop()
 
 
 @pytest.mark.usefixtures("drawing")

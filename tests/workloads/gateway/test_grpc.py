@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import sys
 from collections import Counter
-from dataclasses import dataclass
 
 import grpc
 import pytest
+from replicaprocess import ReplicaProcess
 
 from trimtab.api.gateway import EndpointState
 from trimtab.workloads.gateway.stopping import stop_softly
@@ -50,22 +50,6 @@ asyncio.run(main())
 """
 
 
-@dataclass(eq=False)
-class Replica:
-    """One that answers with its address."""
-
-    host: str
-    process: asyncio.subprocess.Process
-
-    @property
-    def address(self):
-        return f"{self.host}:8080"
-
-    @property
-    def pod(self):
-        return "pod-" + self.host.replace(".", "-")
-
-
 async def replica(world, revision="r1"):
     host = world.host()
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", REPLICA, host)
@@ -76,7 +60,7 @@ async def replica(world, revision="r1"):
         await process.wait()
 
     world.stack.push_async_callback(stop)
-    made = Replica(host, process)
+    made = ReplicaProcess(host, process)
     world.endpoint("digits", made, revision)
 
     async def admitted():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import pytest
+from replicaprocess import ReplicaProcess
 
 from trimtab.api.gateway import EndpointState
 from trimtab.workloads.gateway.stopping import stop_softly
@@ -84,22 +85,6 @@ async def constant_load(world, rate=RATE):
             await asyncio.gather(*sent)
 
 
-@dataclass
-class Pod:
-    """A replica as a process: it can be killed and stopped in the middle of what it does."""
-
-    host: str
-    process: asyncio.subprocess.Process
-
-    @property
-    def address(self):
-        return f"{self.host}:8080"
-
-    @property
-    def pod(self):
-        return "pod-" + self.host.replace(".", "-")
-
-
 async def pod(world, revision="r1", *, node="n1"):
     """Start a replica and wait until the gateway has admitted it."""
     host = world.host()
@@ -111,7 +96,7 @@ async def pod(world, revision="r1", *, node="n1"):
         await process.wait()
 
     world.stack.push_async_callback(stop)
-    made = Pod(host, process)
+    made = ReplicaProcess(host, process)
     world.endpoint("digits", made, revision, node=node)
 
     async def admitted():
