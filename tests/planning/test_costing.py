@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import timestamp
 from trimtab.api.status import CostStatus
-from trimtab.planning.costing import Rate, accrued, pool_rate, spent_by
+from trimtab.planning.costing import Rate, accrued, costed, is_material, pool_rate, spent_by
 
 START = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
 
@@ -42,13 +42,45 @@ def test_two_hours_by_hand() -> None:
     assert [(row.pool, row.replicas, Decimal(row.spent)) for row in cost.pools] == [("spot", 0, Decimal("0.21"))]
 
 
-def test_a_steady_rate_is_not_written_again() -> None:
-    """The status stays as it is for five minutes; readers add what passed since."""
+@pytest.mark.parametrize(
+    ("now", "seconds", "worth_it"),
+    [
+        pytest.param(rate(2), 86_399, False, id="nothing changed"),
+        pytest.param(rate(2), 86_400, True, id="a day"),
+        pytest.param(rate(3), 1, True, id="another replica"),
+        pytest.param(rate(2, pool="od"), 1, True, id="another pool"),
+        pytest.param(rate(2, price="0.063"), 3600, False, id="a price that moved a little"),
+        pytest.param(rate(2, price="0.0631"), 1, True, id="a price that moved"),
+        pytest.param(rate(2, on_demand="0.18"), 1, True, id="what it is compared with"),
+        pytest.param(Rate("EUR", {"spot": (2, Decimal("0.12"))}, Decimal("0.4")), 1, True, id="another currency"),
+        pytest.param(None, 1, True, id="no price any more"),
+    ],
+)
+def test_what_is_worth_a_write(now: Rate | None, seconds: int, worth_it: bool) -> None:
+    """Little and steady changes are not; with another write the sums come along."""
     first = told([(0, rate(2))])
-    assert accrued(first, rate(2), after(299)) is first
-    assert accrued(first, rate(2), after(300)) is not first
+    assert is_material(first, now, after(seconds)) is worth_it
+    alone = costed(first, now, after(seconds), lambda cost: (1, cost), (1, first))
+    assert (alone[1] is first) is not worth_it
+    _, brought = costed(first, now, after(seconds), lambda cost: (2, cost), (1, first))
+    assert brought is not None
+    assert brought.measured_at == timestamp(after(seconds))
+
+
+def test_readers_add_what_passed_since() -> None:
+    """A clock that went back adds nothing."""
+    first = told([(0, rate(2))])
     assert Decimal(spent_by(first, after(1800)).spent) == Decimal("0.06")
     assert Decimal(spent_by(first, after(-5)).spent) == 0
+
+
+def test_idle_pools_are_never_written() -> None:
+    """Nothing runs, nothing is added: not even once a day; nor after the price was taken away."""
+    idle = told([(0, rate(1)), (60, rate(0))])
+    assert not is_material(idle, rate(0), after(1_000_000))
+    unpriced = accrued(idle, None, after(60))
+    assert not is_material(unpriced, None, after(1_000_000))
+    assert not is_material(None, rate(0), after(0))
 
 
 def test_nothing_without_prices() -> None:

@@ -300,6 +300,21 @@ def test_cost_is_told_against_all_on_demand(served: Any, make: Any) -> None:
     assert {row["pool"]: row["perHour"] for row in cost["pools"]} == {"od": "0.0200", "spot": "0.0100"}
 
 
+def test_cost_alone_is_no_reason_to_write(served: Any, after: Any) -> None:
+    """Hours pass, and the plan says what the status says; when something else is to be told, the sums come along."""
+    world, before, memory = served
+    name = before.status["activeRevision"]["name"]
+    world = replace(world, pools=(pool("od", "OnDemand", "0.16"),), pods=(pod("p1", name, pool="od"),))
+    found, memory = plan(world, memory)
+    told = found.status
+    for _ in range(5):
+        world = after(world, told, now=world.now + timedelta(hours=4))
+        found, memory = plan(world, memory)
+        assert found.status == told
+    gone = replace(world, generation=2)
+    assert plan(gone, memory)[0].status["cost"]["spent"] == "0.400000000"
+
+
 def test_a_silent_gateway_scales_nothing(served: Any) -> None:
     """No figures are not zero figures."""
     world, _, memory = served

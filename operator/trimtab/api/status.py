@@ -217,7 +217,7 @@ class CostStatus(ApiModel):
     since: str | None = None
     """When the sums began."""
     measured_at: str | None = None
-    """How far the sums reach: they are written when a rate changes, and every five minutes."""
+    """How far the sums reach: they are written with anything else, and for their own sake once a day."""
     pools: Annotated[list[PoolCostStatus], Field(max_length=64)] = Field(default_factory=list)
     """The same by pool."""
 

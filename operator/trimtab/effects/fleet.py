@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 Object = dict[str, Any]
 
 _LOOK_SECONDS = 2.0
-_KEPT = ("desired", "ready", "doomed", "interruptions", "cost", "decisions")
+_KEPT = ("desired", "ready", "doomed", "interruptions", "cost")
 
 
 class Fleet:
@@ -120,8 +120,7 @@ class Fleet:
                 "doomed": sum(1 for node in own if node.doomed),
                 "interruptions": before + len(fresh),
             }
-            cost = costing.accrued(_cost(self._status(body)), costing.pool_rate(pool, desired, pools), now)
-            await self._say(pool.name, said, {**numbers, **({"cost": cost.wire()} if cost is not None else {})})
+            await self._say(pool.name, said, numbers, costing.pool_rate(pool, desired, pools))
         return _LOOK_SECONDS
 
     def _hear(
@@ -193,7 +192,9 @@ class Fleet:
     def _body(self, name: str) -> Object | None:
         return next(iter(self._world.pools.get(name, ())), None)
 
-    async def _say(self, name: str, found: tuple[Condition, ...], numbers: dict[str, Any]) -> None:
+    async def _say(
+        self, name: str, found: tuple[Condition, ...], numbers: dict[str, Any], rate: costing.Rate | None = None
+    ) -> None:
         body = self._body(name)
         if body is None:
             return
@@ -203,14 +204,22 @@ class Fleet:
             entries = c.without_condition(entries, kind)
         for entry in found:
             entries = c.with_condition(entries, entry)
-        status = {
-            "observedGeneration": _generation(body),
-            "conditions": [entry.wire() for entry in entries],
-            **{field: before[field] for field in _KEPT if field in before},
-            **numbers,
-        }
+        decisions = before.get("decisions", [])
         if (decided := self._decided.pop(name, None)) is not None:
-            status["decisions"] = [decided.wire(), *status.get("decisions", ())][:KEPT]
+            decisions = [decided.wire(), *decisions][:KEPT]
+
+        def made(cost: CostStatus | None) -> Object:
+            return {
+                "observedGeneration": _generation(body),
+                "conditions": [entry.wire() for entry in entries],
+                **{field: before[field] for field in _KEPT if field in before},
+                **numbers,
+                **({"cost": cost.wire()} if cost is not None else {}),
+                **({"decisions": decisions} if decisions else {}),
+            }
+
+        cost = _cost(before)  # goes on as it did where the pool cannot be read
+        status = costing.costed(cost, rate, self._clock(), made, before) if numbers else made(cost)
         if status == before:
             return
         manifest = {

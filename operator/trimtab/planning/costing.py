@@ -6,10 +6,11 @@ they reach stand in the status, so that a new operator goes on where the last on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
@@ -22,12 +23,15 @@ from trimtab.planning.scaling import usable_pools
 from trimtab.planning.snapshot import Snapshot
 
 # A steady rate needs no bookkeeping: readers of the status can add what passed since. Rarely, as each write is a
-# watch event for the gateways.
-_WRITTEN_EVERY_S = 300
+# watch event for the gateways, and markets' prices move a little all the time.
+_WRITTEN_EVERY_S = 86_400
+_MATERIAL = Decimal("0.05")
 _NANO = Decimal("1e-9")
 _MICRO = Decimal("1e-6")
 _SHOWN = Decimal("1e-4")
 _HOUR_S = 3600
+
+_Said = TypeVar("_Said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,22 @@ class Rate:
     all_on_demand: Decimal = Decimal(0)
     """The same on on-demand nodes alone."""
 
+    @property
+    def per_hour(self) -> Decimal:
+        """All pools together."""
+        return sum((each for _, each in self.pools.values()), Decimal(0))
 
-def cost_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> CostStatus | None:
-    """Return what a model costs and has cost; None where the pools have no prices."""
-    return accrued(snapshot.status.cost, rate_of(snapshot, spec), snapshot.now)
+
+def costed(
+    before: CostStatus | None, rate: Rate | None, now: datetime, made: Callable[[CostStatus | None], _Said], said: _Said
+) -> _Said:
+    """Return the status that `made` makes of a cost: the one that was `said` last, as long as nothing needs a write.
+
+    Cost alone is written where it changed materially, and once a day; with anything else it is brought up to now.
+    Until then the rate that was written is what counts, for the sums as for those who read them.
+    """
+    status = made(before)
+    return status if status == said and not is_material(before, rate, now) else made(accrued(before, rate, now))
 
 
 def rate_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> Rate | None:
@@ -106,11 +122,27 @@ def pool_rate(pool: CapacityPool, nodes: int, pools: Iterable[CapacityPool]) -> 
     return Rate(price.currency, {pool.name: (nodes, nodes * here)} if nodes else {}, nodes * min(others, default=here))
 
 
+def is_material(before: CostStatus | None, rate: Rate | None, now: datetime) -> bool:
+    """Whether a cost is worth a write of its own: other replicas or nodes, a rate moved by a twentieth, a day."""
+    if before is None:
+        return rate is not None and bool(rate.pools)
+    rate = rate or Rate(before.currency)
+    if before.measured_at is None or before.currency != rate.currency:
+        return True
+    counts = {row.pool: row.replicas for row in before.pools if row.replicas}
+    if counts != {name: count for name, (count, _) in rate.pools.items()}:
+        return True
+    rates = [(before.per_hour, rate.per_hour), (before.all_on_demand_per_hour, rate.all_on_demand)]
+    if any(abs(new - Decimal(old)) > _MATERIAL * Decimal(old) for old, new in rates):
+        return True
+    return bool(rate.pools) and (now - moment(before.measured_at)).total_seconds() >= _WRITTEN_EVERY_S
+
+
 def accrued(before: CostStatus | None, rate: Rate | None, now: datetime) -> CostStatus | None:
     """Return the cost up to now and what it grows by from now on.
 
-    What `before` says held since its `measured_at` is added; where nothing changed and little time passed, `before`
-    is returned as it is. A clock that went back adds nothing until it has caught up. Another currency begins anew.
+    What `before` says held since its `measured_at` is added. A clock that went back adds nothing until it has caught
+    up. Another currency begins anew.
     """
     if before is not None and rate is None:
         rate = Rate(before.currency)
@@ -119,18 +151,11 @@ def accrued(before: CostStatus | None, rate: Rate | None, now: datetime) -> Cost
     if before is None or before.measured_at is None or before.currency != rate.currency:
         return _status(rate, {}, Decimal(0), since=timestamp(now), until=timestamp(now))
     elapsed_s = (moment(timestamp(now)) - moment(before.measured_at)).total_seconds()
-    if elapsed_s < _WRITTEN_EVERY_S and _is_same(before, rate):
-        return before
     hours = Decimal(max(0.0, elapsed_s)) / _HOUR_S
     spent = {row.pool: Decimal(row.spent) + hours * Decimal(row.per_hour) for row in before.pools}
     instead = Decimal(before.all_on_demand_spent) + hours * Decimal(before.all_on_demand_per_hour)
     until = timestamp(now) if elapsed_s >= 0 else before.measured_at
     return _status(rate, spent, instead, since=before.since or until, until=until)
-
-
-def _is_same(before: CostStatus, rate: Rate) -> bool:
-    rows = {row.pool: (row.replicas, Decimal(row.per_hour)) for row in before.pools if row.replicas}
-    return rows == dict(rate.pools) and Decimal(before.all_on_demand_per_hour) == rate.all_on_demand
 
 
 def _status(rate: Rate, spent: Mapping[str, Decimal], instead: Decimal, *, since: str, until: str) -> CostStatus:
@@ -144,7 +169,7 @@ def _status(rate: Rate, spent: Mapping[str, Decimal], instead: Decimal, *, since
         for name in sorted({*rate.pools, *spent})
     ]
     return CostStatus(
-        per_hour=_text(sum((each for _, each in rate.pools.values()), Decimal(0))),
+        per_hour=_text(rate.per_hour),
         all_on_demand_per_hour=_text(rate.all_on_demand),
         currency=rate.currency,
         spent=str(sum((Decimal(row.spent) for row in rows), Decimal(0)).quantize(_NANO)),

@@ -8,9 +8,10 @@ from typing import Literal, TypeVar
 
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Verdict
+from trimtab.api.status import CostStatus, OptimizedModelStatus
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning.canary import Window
-from trimtab.planning.costing import cost_of
+from trimtab.planning.costing import costed, rate_of
 from trimtab.planning.decisions import Decided, decisions, unsaid
 from trimtab.planning.plan import Action, Announce, Plan
 from trimtab.planning.scaling import ScalingState, Wanted, scale
@@ -50,10 +51,14 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     wanted, scaling = scale(snapshot, snapshot.spec, memory.scaling, floor)
     serving = _admonished(serve(snapshot, snapshot.spec, aim.revision, wanted, memory.window), memory.refused)
     idle = serving.active is None and serving.candidate is None
-    made = decisions(snapshot, memory.wanted, wanted, serving, memory.told, scaling.split.zones)
-    decided = () if idle else unsaid(tuple(made), snapshot.status.decisions)
+    news = decisions(snapshot, memory.wanted, wanted, serving, memory.told, scaling.split.zones)
+    decided = () if idle else unsaid(tuple(news), snapshot.status.decisions)
     entries = [one.entry for one in decided]
-    status = status_of(snapshot, aim, serving, wanted, cost_of(snapshot, snapshot.spec), entries)
+
+    def made(cost: CostStatus | None) -> OptimizedModelStatus:
+        return status_of(snapshot, aim, serving, wanted, cost, entries)
+
+    status = costed(snapshot.status.cost, rate_of(snapshot, snapshot.spec), snapshot.now, made, snapshot.status)
     # Told first: what comes after may be refused.
     actions = (*_announcements(snapshot, aim, serving), *_events(decided), *aim.actions, *serving.actions)
     # Nothing is remembered of a time without replicas: nodes that nobody ordered cannot be late.
