@@ -9,6 +9,7 @@ import structlog
 from trimtab.api.names import Key
 from trimtab.effects.kubernetes import ApiError, ApiUnavailable
 from trimtab.handlers import reconcile
+from trimtab.handlers.looks import Looks
 from trimtab.handlers.reconcile import Reconciler
 from trimtab.planning.model import Memory
 from trimtab.planning.plan import Plan
@@ -57,7 +58,7 @@ async def test_a_refusal_is_remembered_until_it_is_over(
 ) -> None:
     """The next plan may say what was refused; what is over at the next try it need not know."""
     world: Any = World()
-    reconciler = Reconciler(world, world, world, world)
+    reconciler = Reconciler(world, world, world, world, Looks())
     with structlog.testing.capture_logs() as lines:
         world.error = error
         for _ in range(3):

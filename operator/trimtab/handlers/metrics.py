@@ -11,23 +11,34 @@ import structlog
 from aiohttp import web
 
 from trimtab.effects.gather import Index, World
+from trimtab.handlers.looks import Looks
 from trimtab.planning.exposition import CONTENT_TYPE, exposition
 
 log = structlog.get_logger(__name__)
 
 PATH = "/metrics"
+OWN_PATH = "/metrics/operator"
 
 
 @asynccontextmanager
-async def metrics(world: World, clock: Callable[[], datetime], host: str, port: int) -> AsyncIterator[str]:
-    """Serve what the statuses say inside the block, and yield the URL; port 0 lets the kernel choose."""
+async def metrics(
+    world: World, looks: Looks, clock: Callable[[], datetime], host: str, port: int
+) -> AsyncIterator[str]:
+    """Serve what the statuses say inside the block, and yield the URL; port 0 lets the kernel choose.
+
+    What the operator says of itself comes with it, and alone, which costs nothing however many models there are.
+    """
 
     async def answer(_: web.Request) -> web.Response:
         text = exposition(_bodies(world.models), _bodies(world.pools), clock())
-        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+        return _response(text + looks.text())
+
+    async def own(_: web.Request) -> web.Response:
+        return _response(looks.text())
 
     application = web.Application()
     application.router.add_get(PATH, answer)
+    application.router.add_get(OWN_PATH, own)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
@@ -37,6 +48,10 @@ async def metrics(world: World, clock: Callable[[], datetime], host: str, port: 
         yield f"http://{host}:{bound}{PATH}"
     finally:
         await runner.cleanup()
+
+
+def _response(text: str) -> web.Response:
+    return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _bodies(index: Index) -> Iterator[dict[str, Any]]:

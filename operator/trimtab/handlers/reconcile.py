@@ -14,6 +14,7 @@ from trimtab.effects.fleet import Fleet
 from trimtab.effects.gather import Gatherer, World
 from trimtab.effects.kubernetes import ApiError
 from trimtab.errors import NotYet
+from trimtab.handlers.looks import Looks
 from trimtab.handlers.wakes import FLEET
 from trimtab.planning.model import Memory, plan
 
@@ -27,11 +28,12 @@ _REFUSALS = {400, 403, 404, 422}
 class Reconciler:
     """Brings one key at a time to where its spec wants it."""
 
-    def __init__(self, world: World, gatherer: Gatherer, executor: Executor, fleet: Fleet) -> None:
+    def __init__(self, world: World, gatherer: Gatherer, executor: Executor, fleet: Fleet, looks: Looks) -> None:
         self._world = world
         self._gatherer = gatherer
         self._executor = executor
         self._fleet = fleet
+        self._looks = looks
         self._memory: dict[Key, Memory] = {}
         self._put_off: dict[Key, str] = {}
 
@@ -47,7 +49,9 @@ class Reconciler:
             if self._put_off.get(key) != error.message:  # once, not at every try
                 self._put_off[key] = error.message
                 log.warning("reconcile.put_off", key=str(key), reason=error.reason, error=error.message)
-        log.debug("reconcile.finished", key=str(key), seconds=round(time.perf_counter() - began, 4), wake=wake)
+        seconds = time.perf_counter() - began
+        self._looks.note(seconds)
+        log.debug("reconcile.finished", key=str(key), seconds=round(seconds, 4), wake=wake)
         return wake
 
     async def _model(self, key: Key) -> float | None:

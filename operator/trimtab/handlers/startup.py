@@ -13,6 +13,7 @@ import structlog
 
 from trimtab.effects.gather import World
 from trimtab.effects.kubernetes import Cluster
+from trimtab.handlers.looks import Looks
 from trimtab.handlers.metrics import metrics
 from trimtab.handlers.queue import WorkQueue
 from trimtab.handlers.terms import work
@@ -62,8 +63,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     memo.session = aiohttp.ClientSession()
     memo.cluster = await Cluster.connect()
     memo.opened = AsyncExitStack()
+    memo.looks = Looks()
     if memo.metrics is not None:
-        await memo.opened.enter_async_context(metrics(memo.world, _now, *memo.metrics))
+        await memo.opened.enter_async_context(metrics(memo.world, memo.looks, _now, *memo.metrics))
     memo.queue = WorkQueue()
     memo.worker = asyncio.create_task(work(memo))
     log.info("operator.started", compress=memo.settings.compress_image, serve=memo.settings.serve_image)

@@ -69,7 +69,7 @@ async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
     try:
         async with opened as orders, asyncio.TaskGroup() as group:
             fleet = Fleet(memo.world, gatherer, cluster, executor, memo.settings, _now, orders)
-            reconciler = Reconciler(memo.world, gatherer, executor, fleet)
+            reconciler = Reconciler(memo.world, gatherer, executor, fleet, memo.looks)
             working = group.create_task(memo.queue.run(reconciler))
             yield
             working.cancel()
