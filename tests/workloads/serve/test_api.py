@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from trimtab.workloads.serve.api import InferenceApi, Status
+from trimtab.workloads.serve.exchange import Head
 from trimtab.workloads.serve.inference import HttpInference
 from trimtab.workloads.serve.model import ModelSettings
 from trimtab.workloads.serve.repository import Repository
@@ -18,17 +19,14 @@ from trimtab.workloads.serve.repository import Repository
 class FakeExchange:
     """A request for inference whose answer can be awaited."""
 
-    method = b"POST"
-    target = b"/v2/models/words/infer"
     arrived = 0.0
     gone = False
     client = "c"
 
-    def __init__(self, index, target=target):
+    def __init__(self, index, target=b"/v2/models/words/infer"):
         tensor = {"name": "i", "datatype": "INT64", "shape": [1], "data": [index]}
         self.body = json.dumps({"inputs": [tensor]}).encode()
-        self.headers = {}
-        self.target = target
+        self.head = Head(b"POST", target)
         self.answered = asyncio.get_running_loop().create_future()
 
     def answer(self, status, body, headers=b""):

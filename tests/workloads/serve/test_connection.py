@@ -6,10 +6,11 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.workloads.serve.connection import Connection, Limits
+from trimtab.workloads.serve.exchange import Heads
 
 LIMITS = Limits(head_bytes=2000, body_bytes=1000, pipelined=4)
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -56,9 +57,10 @@ class FakeTransport:
 class FakeOwner:
     """Answers everything at once with the body that came, or keeps it when `holds`."""
 
-    def __init__(self, limits=LIMITS, holds=False, room=True):
+    def __init__(self, limits=LIMITS, holds=False, room=True, heads=None):
         self.limits = limits
         self.draining = False
+        self.heads = Heads() if heads is None else heads
         self.buffered = 0
         self.now = 100.0
         self.seen = []
@@ -411,3 +413,83 @@ def test_an_offer_to_speak_another_protocol_is_answered_in_this_one():
     assert b"connection: close" in transport.written
     assert transport.ended or transport.closing
     assert len(owner.seen) == 1
+
+
+class Forgetful(Heads):
+    """Has the parser read every head."""
+
+    def learn(self, start, head):
+        pass
+
+
+def told(pieces, heads):
+    """Return what two connections, one after the other, hand on and write, for pieces of bytes."""
+    found = []
+    for _ in range(2):
+        owner, transport, connection = connected(heads=heads, limits=Limits(2000, 1000, pipelined=4, buffered_bytes=40))
+        for number, piece in enumerate(pieces):
+            if not transport.closing and not transport.ended:
+                owner.holds = number % 3 == 1
+                connection.data_received(piece)
+        said = [(one.head.method, one.head.target, one.head.headers, bytes(one.body)) for one in owner.seen]
+        written = re.sub(rb"date: [^\r]*\r\n", b"", transport.written)
+        found.append((said, written, transport.closing, transport.ended, transport.paused, owner.buffered))
+    return found
+
+
+_PIECES = st.sampled_from(
+    [
+        *(GET, POST, CHUNKED, CHUNKED_HEAD, GET[:-2], b"\r\n", b"\r", b"\n", b"hello", b"", b"0\r\n\r\n", POST[:-5]),
+        *(
+            POST[:-1],
+            POST + GET,
+            POST + b"\r\n",
+            b"\r\n" + POST,
+            POST.replace(b"5", b"05"),
+            POST.replace(b"h\r", b" h\r"),
+        ),
+        POST.replace(b"hello", GET[:5]),
+        POST.replace(b"POST", b"HEAD"),
+        POST.replace(b"1.1", b"1.0"),
+        POST.replace(b"Host", b"Connection: keep-alive\r\nHost").replace(b"1.1", b"1.0"),
+        POST.replace(b"Host", b"Connection: close\r\nHost"),
+        POST.replace(b"Host", b"Expect: 100-continue\r\nHost"),
+        POST.replace(b"Host", b"Connection: upgrade\r\nUpgrade: h2c\r\nHost"),
+        POST.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost"),
+        POST.replace(b"Content-Length: 5", b"Content-Length: 0"),
+        POST.replace(b"\r\n", b"\n"),
+        POST.replace(b"Content-Length: 5", b"Content-Length: 5\r\nContent-Length: 5"),
+    ]
+)
+
+
+@given(st.lists(_PIECES | st.tuples(_PIECES, st.integers(0, 80)).map(lambda cut: cut[0][: cut[1]]), max_size=8))
+@settings(max_examples=300)
+def test_a_head_that_is_known_means_what_the_parser_would_say(pieces):
+    """What is answered, refused and held back is the same, whether heads are kept or not."""
+    assert told(pieces, Heads()) == told(pieces, Forgetful())
+
+
+@pytest.mark.parametrize("sent", [GET, POST, POST.replace(b"POST", b"HEAD")])
+def test_the_parser_reads_a_head_once(sent):
+    """The second request is not given to it, and is answered all the same."""
+    owner, transport, connection = connected()
+    connection.data_received(sent)
+    connection._parser = None
+    connection.data_received(sent)
+    assert statuses(transport.written) == [200, 200]
+    assert owner.seen[0].head is owner.seen[1].head
+    assert owner.buffered == 0
+    assert owner.seen[0].body == owner.seen[1].body
+
+
+def test_heads_are_forgotten_before_they_fill_the_memory():
+    """Clients that put something new into each head gain nothing, and cost nothing."""
+    owner, transport, connection = connected()
+    for number in range(3000):
+        connection.data_received(GET.replace(b"/a", b"/%d" % number))
+    assert transport.written.count(b" 200 ") == len(owner.seen) == 3000
+    assert len(owner.heads) <= 1024
+    connection.data_received(GET.replace(b"/a", b"/" + b"a" * 1000))
+    connection.data_received(GET.replace(b"/a", b"/" + b"a" * 1000))
+    assert owner.seen[-1].head is not owner.seen[-2].head

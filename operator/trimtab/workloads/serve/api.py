@@ -15,7 +15,7 @@ from trimtab.api.serving import Engine
 from trimtab.version import __version__
 from trimtab.workloads.serve.answers import HTML, JSON, METRICS, RETRY_SOON, error_answer
 from trimtab.workloads.serve.artifact import TensorSpec
-from trimtab.workloads.serve.connection import Exchange
+from trimtab.workloads.serve.exchange import Exchange, Head
 from trimtab.workloads.serve.inference import HttpInference
 from trimtab.workloads.serve.metrics import render
 from trimtab.workloads.serve.model import LOADING, Model
@@ -65,23 +65,29 @@ class InferenceApi:
 
     def handle(self, exchange: Exchange) -> None:
         """Answer, or see to it that the answer comes."""
-        path = exchange.target.partition(b"?")[0]
+        head = exchange.head
+        if head.route is None:
+            head.route = self._route(head)
+        head.route(exchange)
+
+    def _route(self, head: Head) -> Route:
+        path = head.target.partition(b"?")[0]
         route = self._writes.get(path)
         if route is None and path not in self._reads and b"%" in path:
             path = unquote_to_bytes(path)
             route = self._writes.get(path)
         if route is not None:
-            allowed, allow = exchange.method == b"POST", b"allow: POST\r\n"
+            allowed, allow = head.method == b"POST", b"allow: POST\r\n"
         else:
             route = self._reads.get(path)
-            allowed, allow = exchange.method in {b"GET", b"HEAD"}, b"allow: GET, HEAD\r\n"
+            allowed, allow = head.method in {b"GET", b"HEAD"}, b"allow: GET, HEAD\r\n"
         if route is None:
-            _fail(exchange, 404, self._not_found(path))
-        elif not allowed:
-            method = exchange.method.decode("latin-1")
-            _fail(exchange, 405, f"{method} is not allowed here; use {allow[7:-2].decode()}", allow)
-        else:
-            route(exchange)
+            return partial(_fail, status=404, message=self._not_found(path))
+        if not allowed:
+            method = head.method.decode("latin-1")
+            message = f"{method} is not allowed here; use {allow[7:-2].decode()}"
+            return partial(_fail, status=405, message=message, headers=allow)
+        return route
 
     def _routes(self) -> tuple[dict[bytes, Route], dict[bytes, Route]]:
         reads: dict[bytes, Route] = {

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 import httptools
 
 from trimtab.workloads.serve.answers import CONTINUE, RETRY_SOON, error_answer, head
+from trimtab.workloads.serve.exchange import Exchange, Head, Heads
 
 _FORBIDDEN_REPEATS = frozenset({b"host", b"content-length", b"content-type", b"inference-header-content-length"})
 
@@ -37,54 +38,12 @@ class Limits:
     connections: int = 4096
 
 
-class Exchange:
-    """One request and the place for its answer."""
-
-    __slots__ = (
-        *("_answer", "_connection", "arrived", "body", "closes", "headers", "held_bytes", "is_http10"),
-        *("method", "target"),
-    )
-
-    def __init__(self, connection: Connection, method: bytes, target: bytes, arrived: float) -> None:
-        self.method = method
-        self.target = target
-        self.headers: dict[bytes, bytes] = {}
-        self.body: bytes | bytearray = b""
-        self.arrived = arrived  # when its first byte came, by the owner's clock
-        self.closes = False
-        self.is_http10 = False
-        self.held_bytes = 0  # of the owner's buffer
-        self._connection = connection
-        self._answer: tuple[int, bytes, bytes] | None = None
-
-    @property
-    def gone(self) -> bool:
-        """Whether the client has left."""
-        return self._connection.lost
-
-    @property
-    def client(self) -> bytes | str:
-        """Who asks: what the last proxy says, else the address at the other end."""
-        forwarded = self.headers.get(b"x-forwarded-for")
-        return forwarded.rpartition(b",")[2].strip() if forwarded else self._connection.peer
-
-    @property
-    def ready(self) -> tuple[int, bytes, bytes] | None:
-        """Status, extra header lines and body, once answered."""
-        return self._answer
-
-    def answer(self, status: int, body: bytes, headers: bytes = b"") -> None:
-        """Answer once; `headers` are whole lines, each with its CRLF. Nothing happens when the client has left."""
-        if self._answer is None:
-            self._answer = (status, headers, body)
-            self._connection.answered(self)
-
-
 class Owner(Protocol):
     """What a connection needs from the server that owns it."""
 
     limits: Limits
     draining: bool
+    heads: Heads
     handle: Callable[[Exchange], None]
     time: Callable[[], float]
 
@@ -109,6 +68,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._pending: deque[Exchange] = deque()
         self._current: Exchange | None = None  # whose bytes are arriving
+        self._begun = 0  # requests
+        self._parsed: Head | None = None  # the last one, once it is whole
+        self._fresh = True  # the parser is as it was in the beginning
         self._head_done = False
         self._head_bytes = 0
         self._received = 0
@@ -142,6 +104,14 @@ class Connection(asyncio.Protocol):
         if self._refused:
             return
         began = self._current
+        fresh = self._fresh
+        if fresh:
+            start = data[: data.find(b"\r\n\r\n") + 4]
+            head = self._owner.heads.get(start)
+            if head is not None and len(data) == len(start) + head.length:
+                self._take(head, data[len(start) :])
+                return
+        begun = self._begun
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -153,6 +123,8 @@ class Connection(asyncio.Protocol):
             self._received += len(data)
             if self._current is began and not self._head_done:
                 self._count_head(len(data))
+        elif fresh and self._begun == begun + 1 and not self._refused:
+            self._learn(start, len(data))
 
     def eof_received(self) -> None:
         self.lost = True
@@ -169,7 +141,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         now = self._owner.time()
-        self._current = Exchange(self, b"", b"", now)
+        self._current = Exchange(self, Head(), now)
+        self._begun += 1
+        self._fresh = False
         self._since = now
         self._head_done = False
         self._head_bytes = 0
@@ -177,7 +151,7 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         if self._current is not None:
-            self._current.target += url
+            self._current.head.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         exchange = self._current
@@ -189,33 +163,38 @@ class Connection(asyncio.Protocol):
         if self._head_done:
             return  # a trailer: counted, never a header
         name = name.lower()
-        known = exchange.headers.get(name)
+        headers = exchange.head.headers
+        known = headers.get(name)
         if known is None:
-            exchange.headers[name] = value
+            headers[name] = value
         elif name in _FORBIDDEN_REPEATS:
             self._refuse(400, f"header {name.decode('latin-1')} is given twice")
         else:
-            exchange.headers[name] = known + b", " + value
+            headers[name] = known + b", " + value
 
     def on_headers_complete(self) -> None:
         exchange = self._current
         if exchange is None or self._refused:
             return
         self._head_done = True
-        exchange.method = self._parser.get_method()
+        head = exchange.head
+        head.method = self._parser.get_method()
         version = self._parser.get_http_version()
-        exchange.is_http10 = version == "1.0"
+        head.is_http10 = version == "1.0"
         if version not in {"1.0", "1.1"}:
             self._refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
             return
-        if not exchange.is_http10 and b"host" not in exchange.headers:
+        if not head.is_http10 and b"host" not in head.headers:
             self._refuse(400, "header Host is missing")
             return
-        self._count_head(len(exchange.target))
-        length = exchange.headers.get(b"content-length")
-        if length is not None and int(length) > self._limits.body_bytes:
+        self._count_head(len(head.target))
+        head.length = int(head.headers.get(b"content-length", 0))
+        if b"transfer-encoding" in head.headers:
+            head.length = -1
+        if head.length > self._limits.body_bytes:
             self._refuse_body()
-        elif not self._refused and exchange.headers.get(b"expect", b"").lower() == b"100-continue":
+        elif not self._refused and head.headers.get(b"expect", b"").lower() == b"100-continue":
+            head.length = -1
             self._invite(exchange)
 
     def on_body(self, body: bytes) -> None:
@@ -226,7 +205,7 @@ class Connection(asyncio.Protocol):
             self._refuse_body()
             return
         if not self._owner.claim(len(body)):
-            self._refuse(503, "the bodies of other requests take all the memory there is; try again", RETRY_SOON)
+            self._refuse_for_now()
             return
         exchange.held_bytes += len(body)
         if not exchange.body:
@@ -246,8 +225,34 @@ class Connection(asyncio.Protocol):
         self._refused = (
             self._parser.should_upgrade()
         )  # an offer: answered as plain HTTP/1.1, and nothing read behind it
-        exchange.closes = self._refused or not self._parser.should_keep_alive()
+        self._parsed = exchange.head
+        self._parsed.closes = self._refused or not self._parser.should_keep_alive()
+        self._fresh = not self._parsed.closes
         self._since = self._owner.time()
+        self._handle(exchange)
+
+    # --- whole requests ---
+
+    def _take(self, head: Head, body: bytes) -> None:
+        """Take a request that came in one piece, with a head that the parser has seen before."""
+        self._since = now = self._owner.time()
+        exchange = Exchange(self, head, now)
+        if body:
+            if not self._owner.claim(len(body)):
+                self._current = Exchange(self, Head(head.method), now)
+                self._refuse_for_now()
+                return
+            exchange.held_bytes = len(body)
+            exchange.body = body
+        self._handle(exchange)
+
+    def _learn(self, start: bytes, size: int) -> None:
+        """Keep the head of the request that was just parsed, if it is all that came and the next may begin like it."""
+        head = self._parsed
+        if head is not None and not head.closes and size == len(start) + head.length:
+            self._owner.heads.learn(start, head)
+
+    def _handle(self, exchange: Exchange) -> None:
         self._pending.append(exchange)
         if len(self._pending) >= self._limits.pipelined:
             self._hold()
@@ -271,13 +276,14 @@ class Connection(asyncio.Protocol):
         if transport is None or self.lost or transport.is_closing() or self._lingers_since is not None:
             return
         while self._pending and (answer := self._pending[0].ready) is not None:
-            exchange = self._pending.popleft()
+            asked = self._pending.popleft().head
             status, headers, body = answer
             # While draining the last answer says so, never one with another request behind it.
-            last = exchange.closes or (self._owner.draining and not self._pending and self._current is None)
-            start = head(status, len(body), headers, closes=last, is_http10=exchange.is_http10)
-            transport.write(start if exchange.method == b"HEAD" else start + body)
-            self._since = self._owner.time() if self._current is None else self._since
+            last = asked.closes or (self._owner.draining and not self._pending and self._current is None)
+            start = head(status, len(body), headers, closes=last, is_http10=asked.is_http10)
+            transport.write(start if asked.method == b"HEAD" else start + body)
+            if self._current is None:
+                self._since = self._owner.time()
             if last:
                 self._end(transport)
                 return
@@ -296,7 +302,7 @@ class Connection(asyncio.Protocol):
         transport.write_eof()
 
     def _invite(self, exchange: Exchange) -> None:
-        if self._transport is not None and not self._pending and not exchange.is_http10:
+        if self._transport is not None and not self._pending and not exchange.head.is_http10:
             self._transport.write(CONTINUE)
 
     # --- refusals and back-pressure ---
@@ -312,15 +318,18 @@ class Connection(asyncio.Protocol):
     def _refuse_body(self) -> None:
         self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes; send fewer rows per request")
 
+    def _refuse_for_now(self) -> None:
+        self._refuse(503, "the bodies of other requests take all the memory there is; try again", RETRY_SOON)
+
     def _refuse(self, status: int, message: str, headers: bytes = b"") -> None:
         """Answer the current request with an error, behind those before it, and read no further."""
         if self._refused:
             return
         self._refused = True
-        exchange = self._current or Exchange(self, b"", b"", self._since)
+        exchange = self._current or Exchange(self, Head(), self._since)
         self._current = None
         exchange.body = b""
-        exchange.closes = True
+        exchange.head.closes = True
         self._pending.append(exchange)
         body, content_type = error_answer(message)
         exchange.answer(status, body, content_type + headers)

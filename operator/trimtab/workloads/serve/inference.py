@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 from trimtab.workloads.serve.answers import BINARY, JSON, error_answer
 from trimtab.workloads.serve.artifact import ModelSpec
 from trimtab.workloads.serve.cache import LARGEST_KEYED_BYTES, body_key
-from trimtab.workloads.serve.connection import Exchange
 from trimtab.workloads.serve.datatypes import Array
+from trimtab.workloads.serve.exchange import Exchange
 from trimtab.workloads.serve.messages import BadRequest, Encoded, InferenceRequest, encode_answer, parse_request
 from trimtab.workloads.serve.model import Asked, Model
 from trimtab.workloads.serve.refusals import Refused
@@ -54,7 +54,7 @@ class HttpInference:
         try:
             spec = model.tensors()
             self._check_type(exchange)
-            body, header_length = exchange.body, exchange.headers.get(b"inference-header-content-length")
+            body, header_length = exchange.body, exchange.head.headers.get(b"inference-header-content-length")
             key = None
             if model.wire is not None and len(body) <= LARGEST_KEYED_BYTES:
                 key = body_key(body, header_length)
@@ -75,7 +75,7 @@ class HttpInference:
             self._refuse(model, exchange, refused)
 
     def _check_type(self, exchange: Exchange) -> None:
-        content_type = exchange.headers.get(b"content-type", b"")
+        content_type = exchange.head.headers.get(b"content-type", b"")
         if content_type in _CONTENT_TYPES:
             return
         content_type = content_type.partition(b";")[0].strip().lower()
@@ -138,7 +138,7 @@ class HttpInference:
         now = self._clock()
         model.metrics.answered(status, now - exchange.arrived)
         if self._trace is not None:
-            parent = exchange.headers.get(b"traceparent")
+            parent = exchange.head.headers.get(b"traceparent")
             self._trace.answered(
                 model.name, model.revision, status, exchange.arrived, now, parent.decode("latin-1") if parent else None
             )
@@ -177,7 +177,7 @@ def _json_bytes(header_length: bytes | None, body_bytes: int) -> int:
 
 def _deadline(exchange: Exchange) -> float | None:
     """Return when the client stops waiting, by the header Request-Timeout in seconds."""
-    given = exchange.headers.get(b"request-timeout")
+    given = exchange.head.headers.get(b"request-timeout")
     if given is None:
         return None
     try:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Self
 
-from trimtab.workloads.serve.connection import Connection, Exchange, Limits
+from trimtab.workloads.serve.connection import Connection, Limits
+from trimtab.workloads.serve.exchange import Exchange, Heads
 
 _CHECK_S = 0.25
 
@@ -19,6 +20,7 @@ class Listener:
         self.time = time
         self.limits = limits
         self.draining = False
+        self.heads = Heads()
         self._buffered = 0
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
