@@ -1,7 +1,6 @@
 """Canaries, look by look: traffic in steps, judged, promoted or rolled back by themselves."""
 
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,120 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trimtab.api.base import CapacityType
-from trimtab.api.gateway import RevisionStats
 from trimtab.api.serving import Canary, Rollout
 from trimtab.planning.canary import replicas_for
-from trimtab.planning.model import Memory, plan
-from trimtab.planning.plan import Announce
+from trimtab.planning.model import Memory
 from trimtab.planning.rollout import shares
-from trimtab.planning.runs import run_key
-from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
-
-OUTPUT = "file:///artifacts"
-STEPS = [{"weight": "10%", "hold": "30s"}, {"weight": "50%", "hold": "30s", "maxErrorRate": "2%"}]
-
-
-@dataclass
-class Life:
-    """A model in a world that does at once what its plans say; each look is a second, with traffic by the weights."""
-
-    make: Any
-    world: Any
-    memory: Memory = field(default_factory=Memory)
-    errors: float = 0.0
-    """Share of the candidate's requests that fail."""
-    ms_bucket: int = 20
-    requests: int = 200
-    counted: dict[str, RevisionStats] = field(default_factory=dict)
-    status: dict[str, Any] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
-    least: int = 99
-    lowest_weight: int = 0
-
-    def look(self, after: Any, seconds: float = 1) -> dict[str, Any]:
-        found, self.memory = plan(self.world, self.memory)
-        self.status = found.status
-        self.told += [a.message for a in found.actions if isinstance(a, Announce)]
-        views: dict[str, DeploymentView] = {view.name: view for view in self.world.deployments}
-        for action in found.actions:
-            kind = type(action).__name__
-            if kind == "Apply" and action.manifest["kind"] == "Deployment":
-                name = action.manifest["metadata"]["name"]
-                revision = action.manifest["metadata"]["labels"].get("trimtab.dev/revision")
-                if revision:
-                    count = action.manifest["spec"]["replicas"]
-                    views[name] = DeploymentView(name, revision, CapacityType.ON_DEMAND, count, count)
-            elif kind == "Scale":
-                views[action.name] = replace(views[action.name], replicas=action.replicas, ready=action.replicas)
-            elif kind == "Delete" and action.kind == "Deployment":
-                views.pop(action.name, None)
-        pods = tuple(
-            PodView(f"{view.name}-{i}", view.revision, CapacityType.ON_DEMAND, "node-a", "a", True, False, 60)
-            for view in views.values()
-            for i in range(view.replicas)
-        )
-        self._serve()
-        traffic = self.make.traffic(*(pod.revision for pod in pods)).model_copy(
-            update={"revisions": dict(self.counted)}
-        )
-        self.world = after(
-            self.world,
-            found.status,
-            deployments=tuple(views.values()),
-            pods=pods,
-            traffic=traffic,
-            now=self.world.now + timedelta(seconds=seconds),
-        )
-        return self.status
-
-    def _serve(self) -> None:
-        for name, weight in self.weights.items():
-            before = self.counted.get(name, RevisionStats())
-            count = self.requests * weight // 100
-            new = name == (self.status.get("candidateRevision") or {}).get("name")
-            bucket = self.ms_bucket if new else 20
-            self.counted[name] = RevisionStats(
-                requests=before.requests + count,
-                errors=before.errors + (round(count * self.errors) if new else 0),
-                latencies={**before.latencies, bucket: before.latencies.get(bucket, 0) + count},
-            )
-
-    @property
-    def weights(self) -> dict[str, int]:
-        return {w["revision"]: w["weight"] for w in self.status["traffic"]["revisions"]}
-
-    @property
-    def candidate(self) -> str:
-        return str(self.status["candidateRevision"]["name"])
-
-    def reason(self, kind: str = "Ready") -> str:
-        return next((c["reason"] for c in self.status["conditions"] if c["type"] == kind), "")
-
-
-@pytest.fixture
-def live(a_snapshot: Any, after: Any, make: Any) -> Any:
-    """Return a model that serves with `replicas` and then asks for a canary of something new."""
-
-    def begin(replicas: int = 4, steps: Any = None, **rollout: Any) -> Life:
-        def spec(image: str) -> Any:
-            canary = {"steps": steps or STEPS}
-            serving = {"minReplicas": replicas, "maxReplicas": replicas, "image": image}
-            return make.spec(serving={**serving, "rollout": {"canary": canary, **rollout}})
-
-        def run(for_spec: Any) -> RunView:
-            key = run_key(for_spec, OUTPUT)
-            return RunView(f"digits-run-{key}", key, JobPhase.COMPLETE, result=make.result())
-
-        first, second = spec("serve:1"), spec("serve:2")
-        life = Life(make, a_snapshot(spec=first, runs=(run(first),)))
-        for _ in range(4):
-            life.look(after)
-        assert life.reason() == "Serving"
-        life.world = replace(life.world, spec=second, generation=2, runs=(run(second),))
-        return life
-
-    return begin
 
 
 def test_steps_pass_and_the_candidate_takes_over(live: Any, after: Any) -> None:

@@ -69,6 +69,7 @@ class Reason:
     NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica, or is not Ready itself
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     CANARY_FAILED = "CanaryFailed"  # worse than the active revision under the same traffic: rolled back
+    ROLLED_BACK = "RolledBack"  # a person decided that the revision that the spec asks for does not serve
     # Capacity
     CAPACITY_MET = "CapacityMet"
     FLOOR_NOT_MET = "FloorNotMet"
@@ -86,7 +87,8 @@ class Reason:
     PROVIDER_UNREACHABLE = "ProviderUnreachable"
     # Events only
     SCALED = "Scaled"
-    CANARY_STEP = "CanaryStep"  # a canary passed a step
+    CANARY_STEP = "CanaryStep"  # a canary passed a step, or the rest of them was skipped by a person
+    ANNOTATION_IGNORED = "AnnotationIgnored"  # an annotation of ours asks for what cannot be done
     SPOT_INTERRUPTED = "SpotInterrupted"
     RUN_STARTED = "RunStarted"
     NODES_ORDERED = "NodesOrdered"

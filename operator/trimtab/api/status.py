@@ -126,6 +126,8 @@ class RevisionStatus(ApiModel):
     """What the run proved; where `original` is set, of the compressed model that does not serve."""
     original: bool | None = None
     """True where the uncompressed original serves, because the guardrail was missed and onFail says so."""
+    template: Annotated[str, Field(max_length=16_384)] | None = None
+    """What its pods are made from beside the artifact: fields of the spec in JSON, by their paths."""
 
     @property
     def called(self) -> str:
@@ -185,6 +187,21 @@ class RolloutStatus(ApiModel):
     """Fewest pods of the active revision that were left."""
     progressed_at: str
     """When it last came further: progressDeadline counts from here."""
+
+
+class RollbackStatus(ApiModel):
+    """What a person decided: that a revision does not serve."""
+
+    revision: str
+    """The revision that does not serve, as the annotation trimtab.dev/rollback names it."""
+    to: str
+    """The revision that serves instead."""
+    asked: str | None = None
+    """The revision that the spec asks for; a rollback ends when it asks for another one."""
+    reason: str = ""
+    """Why, in the words of who decided it."""
+    since: str
+    """When the operator learned of it."""
 
 
 class PoolCostStatus(ApiModel):
@@ -276,6 +293,8 @@ class OptimizedModelStatus(ApiModel):
     """What is being rolled out."""
     rollout: RolloutStatus | None = None
     """How far that is."""
+    rollback: RollbackStatus | None = None
+    """Which revision does not serve because a person decided so, and what serves instead."""
     revisions: list[RevisionStatus] = Field(default_factory=list)
     """What served before, newest first."""
     replicas: ReplicasStatus | None = None

@@ -23,6 +23,7 @@ from trimtab.api.names import (
     Key,
 )
 from trimtab.api.optimizedmodel import OptimizedModel
+from trimtab.api.overrides import Overrides
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.execute import Identity
@@ -156,6 +157,7 @@ class Gatherer:
             conditions=tuple(Condition.read(entry) for entry in (body.get("status") or {}).get("conditions") or ()),
             settings=self._settings,
             now=now,
+            overrides=Overrides.read(body["metadata"].get("annotations")),
             owners=self._owners(key.namespace),
             runs=await self._runs(key),
             deployments=tuple(deployment_view(item) for item in self._world.deployments.get(key, ())),

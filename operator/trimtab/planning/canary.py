@@ -16,6 +16,7 @@ from math import ceil
 from trimtab.api.conditions import timestamp
 from trimtab.api.gateway import ModelStats, RevisionStats
 from trimtab.api.guardrail import Verdict
+from trimtab.api.overrides import PROMOTE
 from trimtab.api.quantities import fraction, seconds
 from trimtab.api.serving import Canary, CanaryStep
 from trimtab.api.status import RolloutStatus
@@ -89,9 +90,9 @@ def moved(
         now: The time.
     """
     passed = min(state.steps_passed, len(canary.steps))
-    weight = max(weight_of(canary, passed), state.weight)
     if passed == len(canary.steps):
-        return Move(passed, weight)
+        return Move(passed, state.weight)
+    weight = max(weight_of(canary, passed), state.weight)
     step = canary.steps[passed]
     if window is not None and (window.candidate, window.passed) != (state.revision, passed):
         window = None
@@ -116,6 +117,13 @@ def moved(
     if finding.verdict is Verdict.INCONCLUSIVE:
         return Move(passed, weight, window, f"inconclusive: {finding.why}")
     return Move(passed + 1, weight, news=f"{place} passed: {finding.figures}")
+
+
+def promoted(canary: Canary, state: RolloutStatus) -> Move:
+    """Return the canary's end, where a person wants no more of it; the share of the traffic only grows from there."""
+    total = len(canary.steps)
+    skipped = f"step {total}" if state.steps_passed + 1 == total else f"steps {state.steps_passed + 1} to {total}"
+    return Move(total, state.weight, news=f"promoted: canary {skipped} of {total} skipped ({PROMOTE})")
 
 
 def _end(step: CanaryStep, since: datetime) -> datetime:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from trimtab.api.conditions import Reason, moment, timestamp
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import seconds
+from trimtab.api.serving import Canary
 from trimtab.api.status import RevisionStatus, RolloutStatus
 from trimtab.errors import Stalled
 from trimtab.planning import canary as canaries
@@ -52,12 +53,16 @@ class Course:
     """Why it is rolled back."""
 
 
-def course_of(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: Candidate, window: Window | None) -> Course:
-    """Return the next position of the rollout that is under way."""
+def course_of(
+    snapshot: Snapshot, spec: OptimizedModelSpec, candidate: Candidate, window: Window | None, *, promoted: bool = False
+) -> Course:
+    """Return the next position of the rollout that is under way; `promoted` ends its canary."""
     state = _state(snapshot, spec, candidate)
     canary = spec.serving.rollout.canary if candidate.active is not None else None
     if spec.suspend:
         return _paused(snapshot, candidate, state, _SUSPENDED)
+    if canary is not None and promoted and state.steps_passed < state.steps:
+        return _promoted(snapshot, candidate, canary, state)
     if canary is not None and candidate.wanted == 0:
         return _paused(snapshot, candidate, state, _ASLEEP)
     if canary is None or candidate.active is None:
@@ -88,6 +93,13 @@ def course_of(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: Candidate
     )
     since = canaries.deadline_from(canary, move, moment(state.progressed_at))
     return _within_deadline(snapshot, spec, candidate, course, since)
+
+
+def _promoted(snapshot: Snapshot, candidate: Candidate, canary: Canary, state: RolloutStatus) -> Course:
+    move = canaries.promoted(canary, state)
+    return Course(
+        _after(snapshot.now, state, move), least_weight=move.weight, news=f"{candidate.revision.called}: {move.news}"
+    )
 
 
 def _state(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: Candidate) -> RolloutStatus:

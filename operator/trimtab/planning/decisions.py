@@ -12,8 +12,8 @@ from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.status import DecisionStatus
 from trimtab.errors import Stalled
-from trimtab.planning import zones
-from trimtab.planning.scaling import Wanted, pool_view
+from trimtab.planning import offers, zones
+from trimtab.planning.scaling import Wanted
 from trimtab.planning.serving import Serving
 from trimtab.planning.snapshot import Snapshot
 from trimtab.planning.zones import CapacityEvent, Loss, Notice, Quota, Shortage, ZoneState
@@ -66,12 +66,19 @@ _TOLD_AS = {Loss: Reason.SPOT_INTERRUPTED, Shortage: Reason.SHORTAGE, Quota: Rea
 
 def _rollout(snapshot: Snapshot, serving: Serving) -> Iterator[str]:
     was, now = snapshot.status.active_revision, serving.active
+    known = snapshot.status.rollback
     if now is not None and (was is None or was.name != now.name):
         yield f"all traffic goes to {now.called}"
-    elif serving.candidate is not None and snapshot.status.candidate_revision is None:
+    elif serving.candidate is not None and snapshot.status.candidate_revision is None and serving.rollback is None:
         yield f"rolling out {serving.candidate.called}"
     if serving.news:
         yield serving.news
+    if (back := serving.rollback) is not None and (
+        known is None or (known.revision, known.to) != (back.revision, back.to)
+    ):
+        why = f": {back.reason}" if back.reason else ""
+        yield f"back from revision {back.revision} to {back.to}, as a person decided{why}"
+        return
     given_up = snapshot.status.candidate_revision is not None and serving.candidate is None
     if given_up and isinstance(serving.problem, Stalled):
         yield serving.problem.message
@@ -117,7 +124,7 @@ def explained(event: CapacityEvent, snapshot: Snapshot, known: ZoneState) -> str
 
 
 def _uses(pools: Sequence[CapacityPool], zone: str) -> bool:
-    return any(zone in pool_view(pool).domains for pool in pools)
+    return any(zone in offers.view(pool).domains for pool in pools)
 
 
 def _cooling(name: str, known: ZoneState, now: float) -> str:

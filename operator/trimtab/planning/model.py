@@ -13,6 +13,7 @@ from trimtab.errors import NotYet, Stalled
 from trimtab.planning.canary import Window
 from trimtab.planning.costing import costed, rate_of
 from trimtab.planning.decisions import Decided, decisions, unsaid
+from trimtab.planning.overrides import Direction, direction
 from trimtab.planning.plan import Action, Announce, Plan
 from trimtab.planning.scaling import ScalingState, Wanted, scale
 from trimtab.planning.serving import Serving, serve
@@ -48,8 +49,9 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
         return Plan(snapshot.key, actions, status.wire(), _STALLED_SECONDS), memory
     ordered = snapshot.status.replicas.desired if snapshot.status.replicas else 0
     floor = max(ordered, snapshot.spec.serving.min_replicas)
-    wanted, scaling = scale(snapshot, snapshot.spec, memory.scaling, floor)
-    serving = _admonished(serve(snapshot, snapshot.spec, aim.revision, wanted, memory.window), memory.refused)
+    ahead = direction(snapshot, snapshot.spec, aim.revision)
+    wanted, scaling = scale(snapshot, ahead.spec, memory.scaling, floor)
+    serving = _admonished(serve(snapshot, ahead, wanted, memory.window), memory.refused)
     idle = serving.active is None and serving.candidate is None
     news = decisions(snapshot, memory.wanted, wanted, serving, memory.told, scaling.split.zones)
     decided = () if idle else unsaid(tuple(news), snapshot.status.decisions)
@@ -60,7 +62,8 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
 
     status = costed(snapshot.status.cost, rate_of(snapshot, snapshot.spec), snapshot.now, made, snapshot.status)
     # Told first: what comes after may be refused.
-    actions = (*_announcements(snapshot, aim, serving), *_events(decided), *aim.actions, *serving.actions)
+    told_now = (*_announcements(snapshot, aim, serving), *_unheeded(ahead), *_events(decided))
+    actions = (*told_now, *aim.actions, *serving.actions)
     # Nothing is remembered of a time without replicas: nodes that nobody ordered cannot be late.
     told = frozenset(event.id for event in snapshot.events)
     after = Memory() if idle else Memory(scaling=scaling, wanted=wanted, window=serving.window, told=told)
@@ -89,6 +92,11 @@ def _events(decided: tuple[Decided, ...]) -> Iterator[Action]:
             dedupe = f"{one.entry.time} {one.entry.message}"
             kind: Literal["Normal", "Warning"] = "Normal" if one.event == Reason.SCALED else "Warning"
             yield Announce(one.event, one.entry.message, dedupe=dedupe, type=kind)
+
+
+def _unheeded(ahead: Direction) -> Iterator[Action]:
+    for text in ahead.ignored:
+        yield Announce(Reason.ANNOTATION_IGNORED, text, dedupe=text, type="Warning")
 
 
 def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> Iterator[Action]:

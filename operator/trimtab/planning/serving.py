@@ -10,15 +10,17 @@ from trimtab.api.base import CapacityType
 from trimtab.api.conditions import ROLLED_OUT, Reason, find
 from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
-from trimtab.api.status import RevisionStatus, RolloutStatus, WeightStatus
+from trimtab.api.status import RevisionStatus, RollbackStatus, RolloutStatus, WeightStatus
 from trimtab.errors import NotYet, Stalled, TrimtabError
-from trimtab.planning import placement, rollout
+from trimtab.planning import offers, placement, rollout
 from trimtab.planning.canary import Window
 from trimtab.planning.course import Candidate, Course, course_of
 from trimtab.planning.manifests import serving as manifests
 from trimtab.planning.manifests.gateway import gateway
+from trimtab.planning.manifests.template import spec_for
+from trimtab.planning.overrides import Direction, said
 from trimtab.planning.plan import Action, Annotate, Apply, Delete, Scale
-from trimtab.planning.scaling import Wanted, healthy, usable_pools
+from trimtab.planning.scaling import Wanted, healthy
 from trimtab.planning.snapshot import PodView, Snapshot
 
 # A pod on a node that goes away is asked to leave this long before, if nothing replaced it by then.
@@ -41,25 +43,24 @@ class Serving:
     actions: tuple[Action, ...] = ()
     rollout: RolloutStatus | None = None
     """How far the candidate is."""
+    rollback: RollbackStatus | None = None
+    """What does not serve because a person decided so."""
     window: Window | None = None
     """What the operator is to remember of its canary."""
     news: str = ""
     """What was decided about its canary."""
 
 
-def serve(
-    snapshot: Snapshot,
-    spec: OptimizedModelSpec,
-    wanted: RevisionStatus | None,
-    scale: Wanted,
-    window: Window | None = None,
-) -> Serving:
+def serve(snapshot: Snapshot, aim: Direction, scale: Wanted, window: Window | None = None) -> Serving:
     """Decide what serves. Without a wanted revision the active one goes on, at the scale that the load asks for."""
+    spec, wanted = aim.spec, aim.revision
     active = snapshot.status.active_revision
+    if wanted is not None and active is not None and wanted.name == active.name:
+        active = wanted
     candidate = wanted if wanted is not None and (active is None or wanted.name != active.name) else None
     problem: TrimtabError | None = None
     if candidate is not None:
-        problem = _refusal(snapshot, spec, candidate)
+        problem = _refusal(snapshot, aim, candidate)
         if problem is not None:
             candidate = None
     avoid = frozenset(snapshot.leaving_nodes)
@@ -67,7 +68,8 @@ def serve(
     left = sum(1 for pod in snapshot.pods if pod.revision == active.name) if active else None
     course: Course | None = None
     if candidate is not None:
-        course = course_of(snapshot, spec, Candidate(candidate, active, admitted, left or 0, scale.replicas), window)
+        under_way = Candidate(candidate, active, admitted, left or 0, scale.replicas)
+        course = course_of(snapshot, spec, under_way, window, promoted=aim.promoted)
         if course.ended is not None:
             problem, candidate, admitted = course.ended, None, 0
     serving_now = admitted + (healthy(snapshot.traffic, active.name, avoid) if active else 0)
@@ -88,9 +90,11 @@ def serve(
             active, candidate = candidate, None
             shares = rollout.Shares(active=scale.replicas, candidate=0, done=False)
         else:
-            problem = _rolling(snapshot, spec, candidate, admitted, shares.candidate, course.note)
+            problem = _rolling(snapshot, aim, candidate, admitted, shares.candidate, course.note)
     if candidate is None and problem is None and active is not None:
         problem = _broken(snapshot, active)
+    if problem is None and aim.rollback is not None:
+        problem = Stalled(Reason.ROLLED_BACK, said(aim.rollback, snapshot.key.name))
     replaced = serving_now >= scale.replicas
     wanted_name = wanted.name if wanted else None
     actions = _objects(snapshot, spec, scale, shares, active, candidate, wanted_name)
@@ -99,18 +103,19 @@ def serve(
     gone = left_over if replaced or not split else left_over.keys() & _unproven(snapshot, problem, left_over)
     actions += _removed(snapshot, gone)
     split |= {name: replicas for name, replicas in left_over.items() if name not in gone}
-    under_way = course if candidate is not None else None
+    going = course if candidate is not None else None
     return Serving(
         active=active,
         candidate=candidate,
         history=tuple(history),
-        weights=_weights(split, active, candidate, under_way),
+        weights=_weights(split, active, candidate, going),
         healthy=serving_now,
         problem=problem,
         actions=actions,
-        rollout=under_way.state if under_way else None,
-        window=under_way.window if under_way else None,
-        news=under_way.news if under_way else "",
+        rollout=going.state if going else None,
+        rollback=aim.rollback,
+        window=going.window if going else None,
+        news=going.news if going else "",
     )
 
 
@@ -149,10 +154,11 @@ def _left_over(snapshot: Snapshot, keep: set[str]) -> dict[str, int]:
     return found
 
 
-def _refusal(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionStatus) -> TrimtabError | None:
+def _refusal(snapshot: Snapshot, aim: Direction, candidate: RevisionStatus) -> TrimtabError | None:
     """Return why a candidate is not rolled out (any more): given up on, cannot start, or suspended."""
     past = find(snapshot.conditions, ROLLED_OUT)
-    if past and past.reason in _DECIDED and past.observed_generation == snapshot.generation:
+    decided = past and past.reason in _DECIDED and past.observed_generation == snapshot.generation
+    if past and decided and _leads_there(snapshot.status.rollback) == _leads_there(aim.rollback):
         return Stalled(past.reason, past.message)
     active = snapshot.status.active_revision
     serving = f"{active.called} keeps serving" if active else "nothing serves yet"
@@ -161,9 +167,14 @@ def _refusal(snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionSt
     if fatal is not None:
         return Stalled(Reason.ARTIFACT_CORRUPT, f"{fatal.trouble}; {serving}; change spec.rerun.reason to make it anew")
     begun = candidate.name == (snapshot.status.candidate_revision.name if snapshot.status.candidate_revision else None)
-    if spec.suspend and not begun:
+    if aim.spec.suspend and not begun:
         return NotYet(Reason.SUSPENDED, f"spec.suspend: true; the rollout of {candidate.name} waits; {serving}")
     return None
+
+
+def _leads_there(rollback: RollbackStatus | None) -> tuple[str, str] | None:
+    """Return what a decision about a candidate rests on beside the generation: whether a person sent us to it."""
+    return (rollback.revision, rollback.to) if rollback is not None else None
 
 
 def _broken(snapshot: Snapshot, active: RevisionStatus) -> Stalled | None:
@@ -179,13 +190,14 @@ def _broken(snapshot: Snapshot, active: RevisionStatus) -> Stalled | None:
 
 
 def _rolling(
-    snapshot: Snapshot, spec: OptimizedModelSpec, candidate: RevisionStatus, admitted: int, replicas: int, note: str
+    snapshot: Snapshot, aim: Direction, candidate: RevisionStatus, admitted: int, replicas: int, note: str
 ) -> NotYet:
-    if spec.suspend:
+    if aim.spec.suspend:
         return NotYet(Reason.SUSPENDED, f"spec.suspend: true; the rollout of {candidate.name} stays where it is")
     trouble = next((p.trouble for p in snapshot.pods if p.revision == candidate.name and p.trouble), None)
     more = "".join(f"; {text}" for text in (note, trouble) if text)
-    return NotYet(Reason.ROLLING_OUT, f"{candidate.called}: {admitted} of {replicas} replicas admitted{more}")
+    back = f"back from revision {aim.rollback.revision}: " if aim.rollback else ""
+    return NotYet(Reason.ROLLING_OUT, f"{back}{candidate.called}: {admitted} of {replicas} replicas admitted{more}")
 
 
 def _remembered(
@@ -226,10 +238,11 @@ def _objects(
         actions += _scaled(snapshot, revision.name, counts)
         if candidate is None:
             # It goes on serving for as long as it takes: what it lacks (a capacity type that it never had, a
-            # Deployment that somebody deleted) is made from its artifact and today's spec.
+            # Deployment that somebody deleted) is made as the others were, or as today's spec says.
             there = {view.capacity_type for view in snapshot.deployments if view.revision == revision.name}
             missing = {kind: count for kind, count in counts.items() if kind not in there}
-            actions += _revision(snapshot, spec, revision, missing)
+            made = spec_for(spec, revision) if missing else None
+            actions += _revision(snapshot, made or spec, revision, missing)
     actions += _condemned(snapshot, doomed)
     return tuple(actions)
 
@@ -263,7 +276,7 @@ def _revision(
 ) -> list[Action]:
     actions: list[Action] = [Apply(manifests.revision_service(snapshot.key, snapshot.uid, revision.name))]
     existing = {view.name for view in snapshot.deployments}
-    pools = usable_pools(snapshot, spec)
+    pools = offers.usable(snapshot.pools, spec)
     for kind, replicas in counts.items():
         if replicas == 0 and manifests.deployment_name(revision.name, kind) not in existing:
             continue

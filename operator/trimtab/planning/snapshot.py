@@ -14,6 +14,7 @@ from trimtab.api.conditions import Condition
 from trimtab.api.gateway import ModelStats
 from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.overrides import Overrides
 from trimtab.api.runs import Progress, RunResult
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.planning.loads import Load
@@ -106,6 +107,8 @@ class Snapshot:
     conditions: tuple[Condition, ...]
     settings: Settings
     now: datetime
+    overrides: Overrides = field(default_factory=Overrides)
+    """What a person decided about its rollout, beside the spec."""
     owners: tuple[Owner, ...] = ()
     """Every model of the namespace, this one included."""
     runs: tuple[RunView, ...] = ()

@@ -68,6 +68,7 @@ def status_of(
         active_revision=active,
         candidate_revision=serving.candidate if serving else before.candidate_revision,
         rollout=serving.rollout if serving else before.rollout,
+        rollback=serving.rollback if serving else before.rollback,
         revisions=list(serving.history) if serving else before.revisions,
         replicas=replicas,
         traffic=traffic,

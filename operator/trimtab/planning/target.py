@@ -13,6 +13,7 @@ from trimtab.errors import NotYet, Stalled, TrimtabError
 from trimtab.planning import accelerators, runs, support
 from trimtab.planning.manifests.job import compression_job
 from trimtab.planning.manifests.serving import revision_hash
+from trimtab.planning.manifests.template import template_of
 from trimtab.planning.plan import Action, Announce, Apply, Delete
 from trimtab.planning.snapshot import Snapshot
 
@@ -148,5 +149,8 @@ def _judged(
             source_latency_ms=result.source_latency_ms,
             guardrail=verdict,
             original=original or None,
+            template=template_of(spec, snapshot.settings),
         )
+    elif revision.template is None:  # an older version wrote the status; the name says that today's spec is the same
+        revision = revision.model_copy(update={"template": template_of(spec, snapshot.settings)})
     return Target(run, verdict, revision, actions=superseded)
