@@ -25,6 +25,7 @@ Drop = Annotated[str, Field(pattern=DROP_PATTERN, max_length=10)]
 DecimalString = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=22)]
 
 _DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$")
+_QUANTITY = re.compile(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]{0,2})$")
 _SUFFIXES = {
     "": Decimal(1),
     "m": Decimal("0.001"),
@@ -82,14 +83,21 @@ def amount(quantity: str | float) -> float:
 
     Source: k8s.io/apimachinery/pkg/api/resource, "Quantity".
     """
-    text = str(quantity).strip()
-    match = re.match(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]{0,2})$", text)
-    if match is None or match.group(2) not in _SUFFIXES:
+    found = _amount(str(quantity).strip())
+    if found is None:
         raise ValueError(f"{quantity!r} is not a resource quantity; write it like 250m, 2 or 512Mi")
+    return found
+
+
+@lru_cache(maxsize=4096)  # thousands of pods reserve the same few
+def _amount(text: str) -> float | None:
+    match = _QUANTITY.match(text)
+    if match is None or match.group(2) not in _SUFFIXES:
+        return None
     try:
         return float(Decimal(match.group(1)) * _SUFFIXES[match.group(2)])
     except InvalidOperation:
-        raise ValueError(f"{quantity!r} is not a resource quantity; write it like 250m, 2 or 512Mi") from None
+        return None
 
 
 def human_bytes(count: float) -> str:

@@ -18,8 +18,8 @@ from trimtab.api.conditions import moment, timestamp
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount
 from trimtab.api.status import CostStatus, PoolCostStatus
+from trimtab.planning import offers
 from trimtab.planning.manifests.serving import requests
-from trimtab.planning.scaling import usable_pools
 from trimtab.planning.snapshot import Snapshot
 
 # A steady rate needs no bookkeeping: readers of the status can add what passed since. Rarely, as each write is a
@@ -68,7 +68,7 @@ def rate_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> Rate | None:
     A replica pays for the share of its node that it reserves (the largest of CPU, memory and pod slots): what it
     keeps others from using. The counterfactual is the same replicas on the cheapest on-demand pool.
     """
-    pools = {pool.name: pool for pool in usable_pools(snapshot, spec) if pool.spec.price is not None}
+    pools = {pool.name: pool for pool in offers.usable(snapshot.pools, spec) if pool.spec.price is not None}
     on_demand = [pool for pool in pools.values() if pool.spec.capacity_type is CapacityType.ON_DEMAND]
     if not on_demand:
         return None

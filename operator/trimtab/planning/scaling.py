@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
 
 from trimtab.api.base import CapacityType
-from trimtab.api.capacity import CapacityPool
 from trimtab.api.gateway import EndpointState, ModelStats
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount, seconds
 from trimtab.api.serving import ScalingMetric
-from trimtab.planning import accelerators, autoscale, capacity, loads, signals, zones
+from trimtab.planning import autoscale, capacity, loads, offers, signals, zones
 from trimtab.planning.loads import Counted, Load
 from trimtab.planning.manifests.serving import requests
 from trimtab.planning.snapshot import Snapshot
@@ -57,15 +58,11 @@ def scale(
     load, counted = _load(snapshot, state.counted)
     sample, measured = _sample(snapshot, spec, load)
     source = "the gateway" if snapshot.settings.prometheus_url is None else "Prometheus"
-    signal = signals.ingest(replace(state.signal, source=source), sample, now)
-    delay = seconds(spec.serving.scaling.scale_down_delay)
-    config = autoscale.AutoscaleConfig(
-        min_replicas=spec.serving.min_replicas,
-        max_replicas=spec.serving.max_replicas,
-        capacity_per_replica=float(capacity_per_replica(spec, snapshot.traffic)),
-        scale_down_delay=delay,
-        idle_after=seconds(spec.serving.scaling.idle_after) if spec.serving.scaling.idle_after else None,
-        stable_window=min(signals.WINDOW_S, max(delay, _SHORTEST_WINDOW_S)),
+    told = state.signal if state.signal.source == source else replace(state.signal, source=source)
+    signal = signals.ingest(told, sample, now)
+    scaling, per_replica = spec.serving.scaling, float(capacity_per_replica(spec, snapshot.traffic))
+    config = _config(
+        spec.serving.min_replicas, spec.serving.max_replicas, per_replica, scaling.scale_down_delay, scaling.idle_after
     )
     decision, autoscaler = autoscale.desired(signal, config, state.autoscaler, ordered, now)
     split, split_state = _split(snapshot, spec, state.split, decision.replicas)
@@ -79,6 +76,21 @@ def scale(
         held=decision.held,
     )
     return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state, counted=counted)
+
+
+@lru_cache(maxsize=1024)  # few are different, and each is asked for every second
+def _config(
+    least: int, most: int, per_replica: float, scale_down_delay: str, idle_after: str | None
+) -> autoscale.AutoscaleConfig:
+    delay = seconds(scale_down_delay)
+    return autoscale.AutoscaleConfig(
+        min_replicas=least,
+        max_replicas=most,
+        capacity_per_replica=per_replica,
+        scale_down_delay=delay,
+        idle_after=seconds(idle_after) if idle_after else None,
+        stable_window=min(signals.WINDOW_S, max(delay, _SHORTEST_WINDOW_S)),
+    )
 
 
 def _load(snapshot: Snapshot, before: Counted | None) -> tuple[Load | None, Counted | None]:
@@ -119,40 +131,43 @@ def capacity_per_replica(spec: OptimizedModelSpec, traffic: ModelStats | None) -
     return min(published) if published else spec.serving.batching.max_size
 
 
-def usable_pools(snapshot: Snapshot, spec: OptimizedModelSpec) -> tuple[CapacityPool, ...]:
-    """Return the pools that a model may use."""
-    return accelerators.usable(spec, snapshot.pools)
-
-
 def _split(
     snapshot: Snapshot, spec: OptimizedModelSpec, state: capacity.SplitState, replicas: int
 ) -> tuple[capacity.Split, capacity.SplitState]:
-    pools = usable_pools(snapshot, spec)
-    config = capacity.SplitConfig(
-        base=spec.capacity.on_demand_base,
-        spot_percent=spec.capacity.spot_percent,
-        mode=spec.capacity.mode,
-        fallback=spec.capacity.fallback,
-        hold_s=snapshot.settings.on_demand_hold_s,
+    wishes, leaving = spec.capacity, snapshot.leaving_nodes
+    config = _split_config(
+        wishes.on_demand_base, wishes.spot_percent, wishes.mode, wishes.fallback, snapshot.settings.on_demand_hold_s
     )
-    for event in (*_notices(snapshot), *snapshot.events):
-        state = capacity.on_event(state, event, snapshot.timestamp)
+    state = _counted(state, (*_notices(snapshot, leaving), *snapshot.events), snapshot.timestamp)
     ready = [p for p in snapshot.pods if p.capacity_type is CapacityType.SPOT and p.ready and not p.terminating]
     return capacity.split(
         replicas,
         config,
-        [pool_view(pool) for pool in pools],
+        offers.views(snapshot.pools, spec),
         ready_spot=len(ready),
-        doomed=sum(1 for pod in ready if pod.node in snapshot.leaving_nodes),
+        doomed=sum(1 for pod in ready if pod.node in leaving) if leaving else 0,
         state=state,
         now=snapshot.timestamp,
         ordered_on_demand=_ordered_on_demand(snapshot),
     )
 
 
-def _notices(snapshot: Snapshot) -> Iterator[zones.Notice]:
+_split_config = lru_cache(maxsize=1024)(capacity.SplitConfig)
+
+
+def _counted(state: capacity.SplitState, events: Sequence[zones.CapacityEvent], now: float) -> capacity.SplitState:
+    """Return the state with all events counted: of the hundreds of an hour usually none is new."""
+    heard = {name for name, _ in state.zones.seen} if events else set()
+    for event in events:
+        if event.id not in heard:
+            state = capacity.on_event(state, event, now)
+            heard = {name for name, _ in state.zones.seen}
+    return state
+
+
+def _notices(snapshot: Snapshot, leaving: Mapping[str, datetime]) -> Iterator[zones.Notice]:
     """Yield one notice per spot node that goes away with replicas of ours on it."""
-    for node, until in snapshot.leaving_nodes.items():
+    for node, until in leaving.items():
         ours = [p for p in snapshot.pods if p.node == node and p.capacity_type is CapacityType.SPOT]
         zone = next((p.zone or p.pool or node for p in ours), None)
         if zone is not None:
@@ -161,17 +176,6 @@ def _notices(snapshot: Snapshot) -> Iterator[zones.Notice]:
 
 def _ordered_on_demand(snapshot: Snapshot) -> int:
     return sum(view.replicas for view in snapshot.deployments if view.capacity_type is not CapacityType.SPOT)
-
-
-def pool_view(pool: CapacityPool) -> capacity.PoolView:
-    """Return what the split needs to know of a pool."""
-    return capacity.PoolView(
-        name=pool.name,
-        capacity_type=pool.spec.capacity_type,
-        zones=tuple(pool.spec.zones),
-        startup_s=seconds(pool.spec.startup.expected),
-        notice_s=seconds(pool.spec.interruption.notice),
-    )
 
 
 def healthy(traffic: ModelStats | None, revision: str, avoid: frozenset[str]) -> int:

@@ -49,12 +49,22 @@ def ingest(state: SignalState, sample: Sample | None, now: float) -> SignalState
 
     A sample that is not newer than the last is already there: feeding one twice changes nothing.
     """
-    kept = tuple(old for old in state.samples if elapsed(old.at, now) <= WINDOW_S)
+    kept = _kept(state.samples, now)
     if sample is None or elapsed(sample.at, now) > WINDOW_S or (kept and sample.at <= kept[-1].at):
-        return replace(state, samples=kept)
+        return state if kept is state.samples else replace(state, samples=kept)
     last = state.samples[-1] if state.samples else None
     quiet_since = _quiet_since(state.quiet_since, last, sample)
-    return replace(state, samples=(*kept, sample), quiet_since=quiet_since)
+    return SignalState((*kept, sample), quiet_since, state.source)
+
+
+def _kept(samples: tuple[Sample, ...], now: float) -> tuple[Sample, ...]:
+    """Return the samples of the window; they rise in time, so that only those at the ends can be out of it."""
+    first, end = 0, len(samples)
+    while first < end and elapsed(samples[end - 1].at, now) > WINDOW_S:  # a clock step: they are yet to come
+        end -= 1
+    while first < end and elapsed(samples[first].at, now) > WINDOW_S:
+        first += 1
+    return samples[first:end]
 
 
 def _quiet_since(since: float | None, last: Sample | None, sample: Sample) -> float | None:
@@ -72,8 +82,11 @@ def quiet_for(state: SignalState, now: float) -> float:
 
 def mean(state: SignalState, now: float, window: float) -> float:
     """Return the mean total of the last `window` seconds; 0 where there is no sample."""
-    since = now - window
-    totals = [sample.total for sample in state.samples if since <= sample.at <= now]
+    since, samples = now - window, state.samples
+    first = len(samples)
+    while first and since <= samples[first - 1].at:
+        first -= 1
+    totals = [sample.total for sample in samples[first:] if sample.at <= now]
     return sum(totals) / len(totals) if totals else 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import heapify, heapreplace
 
 from trimtab.planning import zones
 from trimtab.planning.zones import ZoneState
@@ -26,9 +27,14 @@ def placed(count: int, running: Mapping[str, int], known: ZoneState, now: float)
         return wanted
     open_zones = [name for name in wanted if not zones.is_cooling(known, name, now)]
     hazards = {name: zones.hazard(known, name, now) for name in wanted}
-    while open_zones and sum(wanted.values()) < count:
-        wanted[min(open_zones, key=lambda name: (wanted[name], hazards[name], name))] += 1
-    while sum(wanted.values()) > count:
+    missing = count - sum(wanted.values())
+    emptiest = [(wanted[name], hazards[name], name) for name in open_zones] if missing > 0 else []
+    heapify(emptiest)
+    for _ in range(missing if emptiest else 0):
+        there, hazard, name = emptiest[0]
+        heapreplace(emptiest, (there + 1, hazard, name))
+        wanted[name] = there + 1
+    for _ in range(-missing):
         wanted[max(wanted, key=lambda name: (wanted[name], hazards[name], name))] -= 1
     return wanted
 
