@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from trimtab.api.capacity import Price
 from trimtab.api.names import Key
 from trimtab.effects.gather import Gatherer, World
 from trimtab.planning.settings import Settings
@@ -80,3 +81,24 @@ def test_nodes_of_a_deleted_pool_are_doomed(pools: Any, cordoned: bool, doomed: 
     """Their replicas are replaced as those of any node that goes away."""
     made = gatherer(pools=pools, nodes={"n": [node("n", unschedulable=cordoned)]})
     assert bool(made.doomed(NOW, made.pools()[0])) is doomed
+
+
+def pool(name: str, **spec: Any) -> dict[str, Any]:
+    made = {"capacityType": "Spot", "provider": {"embedded": {}}, **spec}
+    body = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": name}}
+    return {**body, "spec": made}
+
+
+def test_pools_are_read_when_they_change() -> None:
+    """In between every model gets the same ones, and with them what was worked out of them."""
+    known = {"a": [pool("a")], "b": [pool("b", zones="wrong")]}
+    made = gatherer(pools=known)
+    first = made.pools()
+    assert ([each.name for each in first[0]], list(first[1])) == (["a"], ["b"])
+    assert made.pools() is first
+    known["b"] = [pool("b", weight=1)]
+    assert [each.name for each in made.pools()[0]] == ["b", "a"]
+    made.market["a"] = Price(per_node_hour="0.5")
+    assert [each.spec.price for each in made.pools()[0]] == [None, Price(per_node_hour="0.5")]
+    known["a"][0]["metadata"] = {"name": "a", "deletionTimestamp": "2026-03-01T12:00:00Z"}
+    assert [each.name for each in made.pools()[0]] == ["b"]

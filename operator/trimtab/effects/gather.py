@@ -120,6 +120,8 @@ class Gatherer:
         self._clock = clock
         self._written: dict[Key, Object] = {}
         self._doomed: dict[str, datetime] = {}
+        self._asked: list[tuple[Object, Price | None]] = []
+        self._pools: tuple[tuple[CapacityPool, ...], dict[str, str]] = ((), {})
         self.events = CapacityEvents()
         """What happened to capacity; whoever hears of something notes it here."""
         self.market: dict[str, Price] = {}
@@ -179,13 +181,26 @@ class Gatherer:
         )
 
     def pools(self) -> tuple[tuple[CapacityPool, ...], dict[str, str]]:
-        """Return the pools that can be used, by weight and name, and why the others cannot."""
+        """Return the pools that can be used, by weight and name, and why the others cannot.
+
+        The same answer, not merely an equal one, until a pool or a price changes: every model asks every second.
+        """
+        bodies = [_only(self._world.pools, name) for name in sorted(self._world.pools)]
+        found = [body for body in bodies if body is not None and not body["metadata"].get("deletionTimestamp")]
+        asked = [(body, self.market.get(body["metadata"]["name"])) for body in found]
+        if len(asked) != len(self._asked) or any(
+            body is not before or price != paid
+            for (body, price), (before, paid) in zip(asked, self._asked, strict=True)
+        ):
+            self._asked, self._pools = asked, self._read(asked)
+        return self._pools
+
+    def _read(self, bodies: Iterable[tuple[Object, Price | None]]) -> tuple[tuple[CapacityPool, ...], dict[str, str]]:
+        """Return the pools of these bodies, at the prices of their markets where there are some."""
         good: list[CapacityPool] = []
         bad: dict[str, str] = {}
-        for name in sorted(self._world.pools):
-            body = _only(self._world.pools, name)
-            if body is None or body["metadata"].get("deletionTimestamp"):
-                continue
+        for body, market in bodies:
+            name = body["metadata"]["name"]
             try:
                 pool = CapacityPool.model_validate(body)
             except ValidationError as error:
@@ -195,7 +210,7 @@ class Gatherer:
             if refused:
                 bad[name] = "; ".join(str(refusal) for refusal in refused)
             else:
-                price = self.market.get(name, pool.spec.price)
+                price = market if market is not None else pool.spec.price
                 good.append(pool.model_copy(update={"spec": pool.spec.model_copy(update={"price": price})}))
         return tuple(sorted(good, key=lambda pool: (-pool.spec.weight, pool.name))), bad
 
