@@ -44,6 +44,7 @@ _PARTS = {
     ),
     "report": _Part("trimtab.cli.report", "report", "operator", "Fetch and show what came of a model's compression."),
     "diff": _Part("trimtab.cli.diff", "diff", "operator", "Say what a changed manifest would cause."),
+    "sample": _Part("trimtab.cli.sample", "sample", "compress", "Train a small model to try things with."),
     "crds": _Part("trimtab.cli.crds", "crds", None, "Write the CustomResourceDefinitions."),
 }
 
