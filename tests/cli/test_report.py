@@ -12,6 +12,7 @@ from trimtab.cli import main
 from trimtab.cli.report import artifact_uri, fetch_report
 from trimtab.errors import NotYet, Stalled
 from trimtab.store import publish_artifact, write_manifest
+from trimtab.workloads.compress.report import as_text
 
 REPORT = {
     "namespace": "default",
@@ -126,8 +127,9 @@ def stored(tmp_path):
 
 def test_the_report_is_fetched(stored, tmp_path):
     """All files, and the summary as text; or the picture alone."""
-    text = fetch_report(stored, tmp_path / "all")
-    assert "10.0x smaller" in text
+    found = fetch_report(stored, tmp_path / "all")
+    assert found == REPORT
+    assert "10.0x smaller" in as_text(found)
     assert {path.name for path in (tmp_path / "all").iterdir()} == {"report.json", "report.html", "report.png"}
     fetch_report(stored, tmp_path / "one", only="report.png")
     assert [path.read_bytes() for path in (tmp_path / "one").iterdir()] == [b"picture"]

@@ -100,3 +100,23 @@ def test_before_anything_serves_only_the_run_counts() -> None:
     """There are no pods that could be replaced."""
     found = change(KEY, spec(), spec(**serves(image="my/serve:1")), OptimizedModelStatus())
     assert (found.effect, found.fields) == (Effect.IN_PLACE, (FieldChange("spec.serving.image", None, "my/serve:1"),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "effect", "said"),
+    [
+        pytest.param({}, Effect.NOTHING, "digits-0 stays rolled back, digits-now serves", id="the same"),
+        pytest.param(serves(maxReplicas=3), Effect.IN_PLACE, "digits-0 stays rolled back", id="the same revision"),
+        pytest.param(serves(image="mine:2"), Effect.ROLLOUT, "it ends the rollback to digits-now", id="another one"),
+        pytest.param({"rerun": {"reason": "again"}}, Effect.NEW_RUN, "it ends the rollback to digits-now", id="a run"),
+    ],
+)
+def test_what_a_person_rolled_back_is_told(changes: dict[str, Any], effect: Effect, said: str) -> None:
+    """Compared is with what the spec asks for, not with what serves instead; and whether that goes on."""
+    live = spec()
+    status = serving(live, live)
+    back = {"revision": "digits-0", "to": "digits-now", "asked": "digits-0", "since": "now"}
+    status = OptimizedModelStatus.model_validate({**status.wire(), "rollback": back})
+    found = change(KEY, live, spec(**changes), status)
+    assert found.effect is effect
+    assert said in found.why

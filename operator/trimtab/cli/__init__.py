@@ -1,17 +1,19 @@
 """The command line: one group whose subcommands are imported when they run.
 
 A serving pod must not pay for torch, nor the operator for an engine, so this module imports click and nothing of ours
-but errors and version; each subcommand names the extra that brings what it needs.
+but errors, version and how to print; each subcommand names the extra that brings what it needs.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from trimtab.cli.printing import colours, echo_json, output_option
 from trimtab.errors import TrimtabError
 from trimtab.version import __version__
 
@@ -39,6 +41,9 @@ _PARTS = {
     ),
     "status": _Part("trimtab.cli.status", "status", "operator", "Say what a model is now."),
     "explain": _Part("trimtab.cli.explain", "explain", "operator", "Say why a model is as it is."),
+    "promote": _Part("trimtab.cli.promote", "promote", "operator", "Skip the rest of a rollout's canary."),
+    "rollback": _Part("trimtab.cli.rollback", "rollback", "operator", "Go back to the revision that served before."),
+    "interrupt": _Part("trimtab.cli.interrupt", "interrupt", "operator", "Give a node its notice, to try it out."),
     "dashboard": _Part(
         "trimtab.cli.dashboard.command", "dashboard", "operator", "Serve a read-only page of all models, live."
     ),
@@ -102,13 +107,22 @@ def _explain(command: str, error: ModuleNotFoundError) -> None:
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="trimtab")
 def main() -> None:
-    """Trimtab: one object in, a served model out. Smaller, proven, balanced, on the cheapest nodes that keep it up."""
+    """Trimtab: one object in, a served model out. Smaller, proven, balanced, on the cheapest nodes that keep it up.
+
+    Exit codes: 0 done; 1 it could not be done, and standard error says why; 2 the command line is wrong. `diff` exits
+    with 1 where something would change and with 2 on errors, 128 and more: ended by a signal.
+    """
+    click.get_current_context().color = colours(os.environ)
 
 
 @main.command()
-def version() -> None:
+@output_option
+def version(output: str) -> None:
     """Print the version."""
-    click.echo(__version__)
+    if output == "json":
+        echo_json({"version": __version__})
+    else:
+        click.echo(__version__)
 
 
 @main.command()

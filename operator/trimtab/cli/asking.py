@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from trimtab.api.conditions import Reason
+from trimtab.api.names import Key
 from trimtab.errors import Stalled
 
 if TYPE_CHECKING:
@@ -62,6 +63,14 @@ def chosen_namespace(namespace: str | None, kubeconfig: str | None) -> str:
     except (ConfigException, OSError):
         return "default"
     return str((active.get("context") or {}).get("namespace") or "default")
+
+
+async def annotated(cluster: Cluster, key: Key, annotations: Mapping[str, str | None]) -> None:
+    """Set annotations of a model, with the user's rights; None takes one away."""
+    from trimtab.effects.kinds import MODELS
+
+    patch = {"metadata": {"annotations": dict(annotations)}}
+    await cluster.merge(MODELS, key.name, key.namespace, patch, manager="trimtab-cli")
 
 
 async def model_named(cluster: Reads, name: str, namespace: str) -> dict[str, Any]:

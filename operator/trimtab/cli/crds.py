@@ -8,6 +8,7 @@ import click
 import yaml
 
 from trimtab.api.crds import crds as definitions
+from trimtab.cli.printing import echo_json, output_option
 
 _HEADER = "# Written by `trimtab crds` from the API models; change those instead.\n"
 
@@ -25,9 +26,10 @@ class _Plain(yaml.SafeDumper):
 @click.option(
     "--directory", type=click.Path(path_type=Path), default=Path("crds"), show_default=True, help="Where the files are."
 )
-def crds(check: bool, directory: Path) -> None:
+@output_option
+def crds(check: bool, directory: Path, output: str) -> None:
     """Write the CustomResourceDefinitions as YAML."""
-    stale = []
+    stale, written = [], []
     for name, crd in definitions().items():
         path = directory / name
         text = _HEADER + yaml.dump(crd, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
@@ -37,6 +39,10 @@ def crds(check: bool, directory: Path) -> None:
         else:
             directory.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-            click.echo(path)
+            written.append(str(path))
+    if output == "json":
+        echo_json({"written": written, "stale": stale})
+    else:
+        click.echo("".join(f"{path}\n" for path in written), nl=False)
     if stale:
         raise click.ClickException(f"{', '.join(stale)} stale; run `trimtab crds` and commit the result")

@@ -15,6 +15,7 @@ from trimtab.api.names import API_VERSION, Key
 from trimtab.api.optimizedmodel import OptimizedModel
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.cli.asking import Reads, chosen_namespace, connected, kubeconfig_option, namespace_option
+from trimtab.cli.printing import echo_json, output_option
 from trimtab.errors import TrimtabError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class _Trouble(click.ClickException):
 @click.option("-f", "--filename", "files", type=click.File("r"), multiple=True, required=True, help="YAML; - is stdin.")
 @namespace_option
 @kubeconfig_option
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 def diff(files: Sequence[IO[str]], namespace: str | None, kubeconfig: str | None, output: str) -> None:
     """Say what applying the OptimizedModels in FILES would cause: a new run, only a rollout, or nothing.
 
@@ -54,7 +55,7 @@ def diff(files: Sequence[IO[str]], namespace: str | None, kubeconfig: str | None
     except (TrimtabError, click.ClickException, ModuleNotFoundError) as error:
         raise _Trouble(error.message if isinstance(error, click.ClickException) else str(error)) from error
     if output == "json":
-        click.echo(json.dumps([told(key, change) for key, change in found], indent=2))
+        echo_json([told(key, change) for key, change in found])
     else:
         for key, change in found:
             for line in lines(key, change):

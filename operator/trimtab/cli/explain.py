@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from trimtab.cli.asking import (
     model_named,
     namespace_option,
 )
+from trimtab.cli.printing import echo_json, output_option
 from trimtab.cli.status import read_status
 
 _EVENTS_SHOWN = 10
@@ -28,12 +28,12 @@ _EVENTS_SHOWN = 10
 @click.argument("name")
 @namespace_option
 @kubeconfig_option
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 def explain(name: str, namespace: str | None, kubeconfig: str | None, output: str) -> None:
     """Say why the model NAME is as it is: what is amiss, what was decided, what happened."""
     told = asyncio.run(_asked(name, chosen_namespace(namespace, kubeconfig), kubeconfig))
     if output == "json":
-        click.echo(json.dumps(told, indent=2))
+        echo_json(told)
         return
     for line in as_text(told, datetime.now(UTC)):
         click.echo(line)

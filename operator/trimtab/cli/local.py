@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from trimtab.cli import background
 from trimtab.cli.background import Running
 from trimtab.cli.images import local_images
 from trimtab.cli.localapi import LocalApi
+from trimtab.cli.printing import echo_json, output_option
 from trimtab.errors import Stalled
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def local() -> None:
 @click.option("--kubeconfig", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the kubeconfig.")
 @click.option("--in-memory", is_flag=True, help="Keep no objects in the folder, as when no --data-dir is given.")
 @click.option("--ready-fd", type=int, hidden=True)
+@output_option
 @click.pass_context
 def up(
     ctx: click.Context,
@@ -56,6 +58,7 @@ def up(
     kubeconfig: Path | None,
     in_memory: bool,
     ready_fd: int | None,
+    output: str,
 ) -> None:
     """Start a cluster and say how to reach it.
 
@@ -66,13 +69,19 @@ def up(
     folder = folder.resolve()
     target = (kubeconfig or folder / "kubeconfig").resolve()
     if foreground:
+        if output == "json":
+            raise click.UsageError("--foreground prints logs: leave out --output json, or --foreground")
         with background.only_one(folder):
             _run(folder, target, ready_fd, keep=keep)
         return
     if background.running(folder) is not None:
         raise background.already_runs(folder)
     _start_in_background(folder, target, keep=keep)
-    click.echo(f"export KUBECONFIG={target}")
+    if output == "json":
+        found = background.running(folder)
+        echo_json(asdict(found) if found else {"kubeconfig": str(target)})
+    else:
+        click.echo(f"export KUBECONFIG={target}")
 
 
 def _run(folder: Path, kubeconfig: Path, ready_fd: int | None, *, keep: bool) -> None:
@@ -154,19 +163,23 @@ def _start_in_background(folder: Path, kubeconfig: Path, *, keep: bool) -> None:
 
 @local.command()
 @_folder_option
-def down(folder: Path) -> None:
+@output_option
+def down(folder: Path, output: str) -> None:
     """End the cluster and everything that runs on it."""
     found = background.running(folder.resolve())
-    if found is None:
+    if found is not None:
+        background.stop(found)
+    if output == "json":
+        echo_json({"ended": asdict(found) if found else None})
+    elif found is None:
         click.echo(f"no embedded cluster runs in {folder}")
-        return
-    background.stop(found)
-    click.echo(f"the embedded cluster (pid {found.pid}) has ended")
+    else:
+        click.echo(f"the embedded cluster (pid {found.pid}) has ended")
 
 
 @local.command()
 @_folder_option
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option
 def status(folder: Path, output: str) -> None:
     """Show nodes, pods and node groups."""
     found, api = _api(folder)
@@ -179,7 +192,7 @@ def status(folder: Path, output: str) -> None:
         "nodeGroups": [_group_facts(g) for g in api.items("/apis/local.trimtab.dev/v1/nodegroups")],
     }
     if output == "json":
-        click.echo(json.dumps(facts, indent=2))
+        echo_json(facts)
         return
     click.echo(f"embedded cluster {found.url} (pid {found.pid})\nexport KUBECONFIG={found.kubeconfig}")
     for title in ("nodes", "nodeGroups", "pods"):
@@ -191,11 +204,15 @@ def status(folder: Path, output: str) -> None:
 @local.command()
 @click.argument("node")
 @_folder_option
-def interrupt(node: str, folder: Path) -> None:
+@output_option
+def interrupt(node: str, folder: Path, output: str) -> None:
     """Announce that NODE of a node group will be taken away, as a cloud does with spot machines."""
     _, api = _api(folder)
     api.interrupt(node)
-    click.echo(f"node {node} is interrupted; its node group takes it away after its notice")
+    if output == "json":
+        echo_json({"node": node})
+    else:
+        click.echo(f"node {node} is interrupted; its node group takes it away after its notice")
 
 
 def _api(folder: Path) -> tuple[Running, LocalApi]:

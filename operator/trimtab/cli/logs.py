@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import structlog
+
+from trimtab.cli.printing import colours
 
 
 def configure(level: int = logging.INFO) -> None:
@@ -17,7 +20,9 @@ def configure(level: int = logging.INFO) -> None:
     ]
     terminal = sys.stderr.isatty()
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=colours(os.environ) is None)
+        if terminal
+        else structlog.processors.JSONRenderer()
     )
     exceptions: list[structlog.types.Processor] = [] if terminal else [structlog.processors.format_exc_info]
     structlog.configure(

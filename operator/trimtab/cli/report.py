@@ -10,9 +10,12 @@ from typing import Any
 
 import click
 
-from trimtab.api.conditions import Reason
-from trimtab.api.names import RUN_LABEL
+from trimtab.api.conditions import OPTIMIZED, STALLED, Reason
+from trimtab.api.names import RUN_LABEL, Key
 from trimtab.cli.asking import Reads, chosen_namespace, connected, kubeconfig_option, model_named, namespace_option
+from trimtab.cli.following import timeout_option, until, wait_option
+from trimtab.cli.printing import echo_json, output_option
+from trimtab.cli.status import read_status
 from trimtab.errors import NotYet, Stalled, TrimtabError
 
 
@@ -20,31 +23,52 @@ from trimtab.errors import NotYet, Stalled, TrimtabError
 @click.argument("name")
 @namespace_option
 @kubeconfig_option
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder to write to: NAME-report.")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Where to write to: NAME-report.")
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @click.option("--png", is_flag=True, help="Write only the picture, for a chat.")
+@wait_option
+@timeout_option
+@output_option
 def report(
-    name: str, namespace: str | None, kubeconfig: str | None, output: Path | None, show: bool, png: bool
+    name: str,
+    namespace: str | None,
+    kubeconfig: str | None,
+    folder: Path | None,
+    *,
+    show: bool,
+    png: bool,
+    wait: bool,
+    timeout: float,
+    output: str,
 ) -> None:
-    """Fetch the report of model NAME, every byte checked, and print its summary."""
-    uri = asyncio.run(_located(name, chosen_namespace(namespace, kubeconfig), kubeconfig))
-    folder = output or Path(f"{name}-report")
-    text = fetch_report(uri, folder, only="report.png" if png else None)
-    click.echo(text)
+    """Fetch the report of model NAME, every byte checked, and print its summary.
+
+    With --wait it waits for the run that goes on.
+    """
+    from trimtab.workloads.compress.report import as_text
+
+    key = Key(chosen_namespace(namespace, kubeconfig), name)
+    uri = asyncio.run(_located(key, kubeconfig, timeout if wait else None))
+    folder = folder or Path(f"{name}-report")
+    found = fetch_report(uri, folder, only="report.png" if png else None)
     written = folder / ("report.png" if png else "report.html")
-    click.echo(f"  written    {written}")
+    if output == "json":
+        echo_json({"namespace": key.namespace, "name": name, "uri": uri, "written": str(written), "report": found})
+    else:
+        click.echo(as_text(found))
+        click.echo(f"  written    {written}")
     if show:
         webbrowser.open(written.resolve().as_uri())
 
 
-def fetch_report(uri: str, folder: Path, only: str | None = None) -> str:
-    """Write the report of the artifact at `uri` into a folder and return it as text; `only` leaves out other files.
+def fetch_report(uri: str, folder: Path, only: str | None = None) -> dict[str, Any]:
+    """Write the report of the artifact at `uri` into a folder and return its figures; `only` leaves out other files.
 
     Raises:
         Stalled, NotYet: The store does not have it, or cannot be reached from here; says what to do.
     """
     from trimtab.store import join, open_artifact
-    from trimtab.workloads.compress.report import REPORT_FOLDER, as_text, read_report
+    from trimtab.workloads.compress.report import REPORT_FOLDER, read_report
 
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch)
@@ -54,14 +78,14 @@ def fetch_report(uri: str, folder: Path, only: str | None = None) -> str:
             if error.reason not in {Reason.SOURCE_NOT_FOUND, Reason.STORE_UNREACHABLE, Reason.ACCESS_DENIED}:
                 raise
             raise type(error)(error.reason, f"{error.message}; {_remedy(uri)}") from error
-        text = as_text(read_report(copy))
+        found = read_report(copy)
         wanted = [only] if only else sorted(files)
         if only is not None and only not in files:
             raise Stalled(Reason.NOT_SUPPORTED, f"the report at {uri} has no {only}: an older version made it")
         folder.mkdir(parents=True, exist_ok=True)
         for file in wanted:
             (folder / file).write_bytes((copy / file).read_bytes())
-    return text
+    return found
 
 
 def _remedy(uri: str) -> str:
@@ -70,9 +94,23 @@ def _remedy(uri: str) -> str:
     return f"{uri} has to be readable with this shell's credentials and network"
 
 
-async def _located(name: str, namespace: str, kubeconfig: str | None) -> str:
+async def _located(key: Key, kubeconfig: str | None, timeout: float | None) -> str:
     async with connected(kubeconfig) as cluster:
-        return await artifact_uri(cluster, name, namespace)
+        if timeout is not None:
+            await model_named(cluster, key.name, key.namespace)
+            await until(cluster, key, _ran, timeout)
+        return await artifact_uri(cluster, key.name, key.namespace)
+
+
+def _ran(model: dict[str, Any]) -> bool:
+    """Whether the run that the newest spec asks for has ended, however it did, or none will begin."""
+    status = read_status(model)
+    if status is None or status.observed_generation != model["metadata"]["generation"]:
+        return False
+    if any(entry.type == STALLED for entry in status.conditions):
+        return True
+    optimized = next((entry for entry in status.conditions if entry.type == OPTIMIZED), None)
+    return optimized is not None and optimized.status == "True"
 
 
 async def artifact_uri(cluster: Reads, name: str, namespace: str) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
+from trimtab.api.conditions import Reason
 from trimtab.api.quantities import human_bytes
 from trimtab.api.status import OptimizedModelStatus, RevisionStatus
 from trimtab.cli.asking import chosen_namespace, connected, kubeconfig_option, model_named, namespace_option
+from trimtab.cli.printing import echo_json, output_option
+from trimtab.errors import NotYet
 
 Line = tuple[str, str]
 
@@ -21,7 +23,7 @@ Line = tuple[str, str]
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="The models of all namespaces.")
 @kubeconfig_option
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 def status(name: str | None, namespace: str | None, all_namespaces: bool, kubeconfig: str | None, output: str) -> None:
     """Say what the model NAME is now; without NAME, what all models of the namespace are."""
     if name and all_namespaces:
@@ -30,7 +32,7 @@ def status(name: str | None, namespace: str | None, all_namespaces: bool, kubeco
     models = asyncio.run(_fetched(name, where, kubeconfig))
     if output == "json":
         told = [told_of(model) for model in models]
-        click.echo(json.dumps(told[0] if name else told, indent=2))
+        echo_json(told[0] if name else told)
     elif not models:
         click.echo("no OptimizedModel " + (f"in namespace {where}" if where else "in any namespace"), err=True)
     elif name:
@@ -78,6 +80,11 @@ def lines(model: dict[str, Any]) -> list[Line]:
     told += _run(state)
     told += _revision("serves", state.active_revision)
     told += _revision("candidate", state.candidate_revision)
+    if (back := state.rollback) is not None:
+        why = f": {back.reason}" if back.reason else ""
+        told.append(("rollback", f"{back.revision} does not serve, {back.to} does{why} (since {back.since})"))
+    if state.revisions:
+        told.append(("before", ", ".join(revision.name for revision in state.revisions)))
     told += _traffic(state)
     told += _replicas(state)
     if state.url:
@@ -102,6 +109,23 @@ def read_status(model: dict[str, Any]) -> OptimizedModelStatus | None:
             f"status.{field}: {first['msg']}; the operator is of another version than this command: "
             "install the operator's, or see `kubectl get optimizedmodel -o yaml`"
         ) from None
+
+
+def current_status(model: dict[str, Any]) -> OptimizedModelStatus:
+    """Return the status when it speaks of the newest spec.
+
+    Raises:
+        NotYet: It does not; says what to look at.
+    """
+    state = read_status(model)
+    generation = model["metadata"].get("generation")
+    if state is None or state.observed_generation != generation:
+        raise NotYet(
+            Reason.PROGRESSING,
+            f"the operator has not read generation {generation} of {model['metadata']['name']} yet: try again in a "
+            "moment; if that does not help, see whether the operator runs",
+        )
+    return state
 
 
 def _run(state: OptimizedModelStatus) -> list[Line]:
@@ -136,9 +160,8 @@ def _traffic(state: OptimizedModelStatus) -> list[Line]:
         told.append(("traffic", ", ".join(f"{share.revision} {share.weight} %" for share in state.traffic.revisions)))
     rollout = state.rollout
     if rollout is not None:
-        text = (
-            f"canary step {rollout.steps_passed + 1} of {rollout.steps}" if rollout.steps else "replicas are replaced"
-        )
+        in_canary = rollout.steps_passed < rollout.steps
+        text = f"canary step {rollout.steps_passed + 1} of {rollout.steps}" if in_canary else "replicas are replaced"
         told.append(("rollout", f"{text}: {rollout.analysis}" if rollout.analysis else text))
     return told
 

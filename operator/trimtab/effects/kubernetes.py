@@ -125,10 +125,17 @@ class Cluster:
         return await self._json("POST", kind.path(manifest["metadata"].get("namespace")), manifest, query=query)
 
     async def merge(
-        self, kind: Kind, name: str, namespace: str | None, patch: Object, subresource: str | None = None
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None,
+        patch: Object,
+        subresource: str | None = None,
+        *,
+        manager: str = FIELD_MANAGER,
     ) -> Object:
         """Apply a JSON merge patch (RFC 7396)."""
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": manager}
         path = kind.path(namespace, name, subresource)
         return await self._json("PATCH", path, patch, "application/merge-patch+json", query)
 

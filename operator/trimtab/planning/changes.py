@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from trimtab.api.names import Key, run_name
 from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.overrides import ROLLBACK
 from trimtab.api.status import OptimizedModelStatus, RevisionStatus
 from trimtab.planning import runs, support
 from trimtab.planning.manifests.serving import revision_hash
@@ -56,6 +57,18 @@ def change(
     key: Key, before: OptimizedModelSpec | None, after: OptimizedModelSpec, status: OptimizedModelStatus
 ) -> Change:
     """Decide what applying `after` would cause. `before` is None where there is no such model yet."""
+    found = _change(key, before, after, status)
+    back = status.rollback
+    if back is None or found.effect is Effect.REFUSED:
+        return found
+    if found.effect in {Effect.NEW_RUN, Effect.ROLLOUT}:
+        return replace(found, why=f"{found.why}; it ends the rollback to {back.to}, if another revision comes of it")
+    return replace(found, why=f"{found.why}; {back.revision} stays rolled back, {back.to} serves ({ROLLBACK})")
+
+
+def _change(
+    key: Key, before: OptimizedModelSpec | None, after: OptimizedModelSpec, status: OptimizedModelStatus
+) -> Change:
     fields = tuple(_differences(before.wire() if before else {}, after.wire(), "spec"))
     if before is not None and not fields:
         return Change(Effect.NOTHING, "the spec says the same")
@@ -68,7 +81,7 @@ def change(
     known = _remembered(status, run_name(key.name, new))
     if old != new and known is None:
         return Change(Effect.NEW_RUN, f"run {_run_of(old, status)} made something else{waits}", fields)
-    was = status.active_revision
+    was = _asked(status)
     serves = known if old != new else was
     if was is None or serves is None:
         return Change(Effect.IN_PLACE, "nothing serves yet; the run goes on", fields)
@@ -76,6 +89,14 @@ def change(
         what = f"the artifact of {serves.name} is there already" if old != new else "its pods are made otherwise"
         return Change(Effect.ROLLOUT, f"{what}; no Job{waits}", fields)
     return Change(Effect.IN_PLACE, "neither the artifact nor its pods depend on it", fields)
+
+
+def _asked(status: OptimizedModelStatus) -> RevisionStatus | None:
+    """Return the revision that the live spec asks for: what serves, but where a person rolled that back."""
+    if status.rollback is not None:
+        name = status.rollback.asked or status.rollback.revision
+        return next((one for one in status.revisions if one.name == name), status.active_revision)
+    return status.active_revision
 
 
 def _run_key(spec: OptimizedModelSpec, live: OptimizedModelSpec, status: OptimizedModelStatus) -> str:

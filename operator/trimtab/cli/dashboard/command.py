@@ -10,6 +10,7 @@ import webbrowser
 import click
 
 from trimtab.cli.asking import connected, kubeconfig_option
+from trimtab.cli.printing import echo_json, output_option
 
 
 @click.command()
@@ -18,7 +19,10 @@ from trimtab.cli.asking import connected, kubeconfig_option
 @click.option("--host-name", "names", multiple=True, help="A further name that browsers may know this page by.")
 @click.option("--open", "show", is_flag=True, help="Open it in a browser.")
 @kubeconfig_option
-def dashboard(listen: str, namespace: str | None, names: tuple[str, ...], show: bool, kubeconfig: str | None) -> None:
+@output_option
+def dashboard(
+    listen: str, namespace: str | None, names: tuple[str, ...], *, show: bool, kubeconfig: str | None, output: str
+) -> None:
     """Serve a read-only page of all models until Ctrl-C: sizes, drops, replicas, rollouts, cost, reports; live.
 
     It asks for no password: listen on loopback, or put it behind what asks for one.
@@ -29,11 +33,18 @@ def dashboard(listen: str, namespace: str | None, names: tuple[str, ...], show: 
     if not host or not port.isdigit() or int(port) > 65_535:
         raise click.BadParameter(f"{listen!r} is no HOST:PORT; write it like 127.0.0.1:8088", param_hint="--listen")
     logs.configure(logging.WARNING)
-    asyncio.run(_serve(host.strip("[]"), int(port), namespace, names, show, kubeconfig))
+    asyncio.run(_serve(host.strip("[]"), int(port), namespace, names, kubeconfig, show=show, output=output))
 
 
 async def _serve(
-    host: str, port: int, namespace: str | None, names: tuple[str, ...], show: bool, kubeconfig: str | None
+    host: str,
+    port: int,
+    namespace: str | None,
+    names: tuple[str, ...],
+    kubeconfig: str | None,
+    *,
+    show: bool,
+    output: str,
 ) -> None:
     from trimtab.cli.dashboard.serving import serving
 
@@ -44,7 +55,10 @@ async def _serve(
     async with connected(kubeconfig) as cluster:
         try:
             async with serving(cluster, host, port, namespace=namespace, names=names) as url:
-                click.echo(f"dashboard: {url}  (Ctrl-C ends it)")
+                if output == "json":
+                    echo_json({"url": url})
+                else:
+                    click.echo(f"dashboard: {url}  (Ctrl-C ends it)")
                 if show:
                     webbrowser.open(url)
                 await ended.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from trimtab.api.quantities import fraction, seconds
+from trimtab.cli.printing import echo_json, output_option, progress
 from trimtab.cli.simulate.experiment import Make, Result, compare, peak_scaled, policies, stretches
 from trimtab.cli.simulate.objects import read_model, read_pools
 from trimtab.cli.simulate.plot import draw
@@ -62,7 +62,7 @@ class _Percent(click.ParamType[float]):
 @click.option("--offsets", type=click.IntRange(1, 1000), default=3, show_default=True, help="Stretches to replay.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Draws per stretch.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the stretches.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output_option
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="PNG or SVG with the first stretch.")
 def simulate(
     spot: Path,
@@ -105,10 +105,12 @@ def simulate(
         case = peak_scaled(replace(case, demand=read_demand(requests)), peak)
     made = policies(preferences, SETTINGS.on_demand_hold_s)
     cases = stretches(case, offsets, seed)
-    results = compare(cases, seeds, made, replicas or peak)
-    click.echo(
-        json.dumps(_document(results), indent=2) if output == "json" else as_text(results, _heading(case, cases))
-    )
+    with progress() as show:
+        results = compare(cases, seeds, made, replicas or peak, show)
+    if output == "json":
+        echo_json(_document(results))
+    else:
+        click.echo(as_text(results, _heading(case, cases)))
     if plot is not None:
         _plot(cases[0], made, plot)
 

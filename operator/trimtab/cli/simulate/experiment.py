@@ -108,13 +108,23 @@ def peak_scaled(case: Case, peak_replicas: int) -> Case:
     return replace(case, demand=replace(case.demand, rates=tuple(rate * factor for rate in case.demand.rates)))
 
 
-def compare(cases: Sequence[Case], seeds: int, compared: Mapping[str, Make], peak_replicas: int) -> list[Result]:
-    """Replay every case with every seed under every policy, interleaved; return a result per policy."""
+def compare(
+    cases: Sequence[Case],
+    seeds: int,
+    compared: Mapping[str, Make],
+    peak_replicas: int,
+    show: Callable[[str, int], None] = lambda *_: None,
+) -> list[Result]:
+    """Replay every case with every seed under every policy, interleaved; return a result per policy.
+
+    `show` is told what is replayed, and how many percent of all were before.
+    """
     outcomes: dict[str, list[list[tuple[Outcome, float]]]] = {name: [] for name in compared}
-    for case in cases:
+    for number, case in enumerate(cases):
         for name in compared:
             outcomes[name].append([])
         for seed in range(seeds):
+            show(f"stretch {number + 1} of {len(cases)}", 100 * (number * seeds + seed) // (len(cases) * seeds))
             seeded = replace(case, seed=seed)
             demand = loads(seeded)
             least = bound.lower_bound(seeded, demand)
