@@ -30,7 +30,7 @@ def test_a_cluster_goes_up_and_down(folder):
     """`up` returns when it is ready and says how to use it; a second one is refused; `down` ends it."""
     up = trimtab(folder, "up")
     assert (up.returncode, up.stdout) == (0, f"export KUBECONFIG={folder}/kubeconfig\n"), up.stderr
-    again = trimtab(folder, "up")
+    again = trimtab(folder, "up", "--output", "json")
     assert again.returncode == 1
     assert f"runs in {folder} already" in again.stderr
     assert "trimtab local down" in again.stderr

@@ -51,7 +51,7 @@ def progress() -> Iterator[Callable[[str, int], None]]:
 
         def show(doing: str, percent: int) -> None:
             bar.label = doing
-            bar.update(max(0, min(percent, 100)) - bar.pos)
+            bar.pos = max(0, min(percent, 100))  # a run that begins again falls back
             bar.render_progress()
 
         yield show

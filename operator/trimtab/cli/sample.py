@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 
 import click
 
+from trimtab.cli.printing import echo_json, output_option
+
 
 @click.command()
 @click.argument("uri")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split and of the training.")
-def sample(uri: str, seed: int) -> None:
+@output_option
+def sample(uri: str, seed: int, output: str) -> None:
     """Train a small digit recogniser on scikit-learn's scans, and put it and its data below URI.
 
     URI is a folder, file:///tmp/digits or s3://bucket/digits; a bucket that is not there is made. Afterwards there are
@@ -31,8 +34,12 @@ def sample(uri: str, seed: int) -> None:
         accuracy = write_customer_model(folders[0], folders[1] / "digits.npz", seed)
         for store, folder in zip(stores, folders, strict=True):
             store.publish(folder)
+    scans = join(data, "digits.npz")
+    if output == "json":
+        echo_json({"model": model, "data": scans, "accuracy": accuracy})
+        return
     click.echo(f"{model}: {accuracy:.2%} of the test scans right")
-    click.echo(f"{join(data, 'digits.npz')}: scans and labels to train and to judge with")
+    click.echo(f"{scans}: scans and labels to train and to judge with")
 
 
 def _make_bucket(name: str) -> None:
