@@ -48,12 +48,15 @@ def ask(model, row, timeout_s=None):
     request = parse_request(json.dumps({"inputs": [tensor]}).encode(), None, model.tensors())
     answer = asyncio.get_running_loop().create_future()
 
-    def reply(outcome):
-        answer.set_result(outcome if isinstance(outcome, Refused) else outcome[0].tolist())
+    class Question(Asked):
+        abandoned = False
+
+        def reply(self, outcome):
+            answer.set_result(outcome if isinstance(outcome, Refused) else outcome[0].tolist())
 
     arrived = time.perf_counter()
     deadline = None if timeout_s is None else arrived + timeout_s
-    model.ask(Asked(request, arrived, deadline, "c", lambda: False, reply))
+    model.ask(Question(request, request.feeds, arrived, deadline, "c"))
     return answer
 
 

@@ -14,7 +14,7 @@ from trimtab.workloads.serve.api import EXTENSIONS, Phase, Status, metadata, onl
 from trimtab.workloads.serve.datatypes import Array
 from trimtab.workloads.serve.grpc_messages import SERVICE, message_classes, read_request, write_answer
 from trimtab.workloads.serve.inference import Trace
-from trimtab.workloads.serve.messages import BadRequest
+from trimtab.workloads.serve.messages import BadRequest, InferenceRequest
 from trimtab.workloads.serve.model import Asked, Model
 from trimtab.workloads.serve.refusals import Refused
 from trimtab.workloads.serve.repository import Repository
@@ -179,18 +179,38 @@ class _Service:
         except BadRequest as error:
             raise Refused(400, str(error)) from None
         outcome: asyncio.Future[list[Array] | Refused] = asyncio.get_running_loop().create_future()
-
-        def reply(found: list[Array] | Refused) -> None:
-            if not outcome.done():
-                outcome.set_result(found)
-
         left = context.time_remaining()
         deadline = None if left is None else arrived + left
-        model.ask(Asked(request, arrived, deadline, _client(context), outcome.cancelled, reply))
+        model.ask(_Call(request, arrived, deadline, _client(context), outcome))
         found = await outcome
         if isinstance(found, Refused):
             raise found
         return write_answer(self._messages["ModelInferResponse"](), request, found, spec, model.name, model.revision)
+
+
+class _Call(Asked):
+    """A request whose caller awaits the outcome."""
+
+    __slots__ = ("_outcome",)
+
+    def __init__(
+        self,
+        request: InferenceRequest,
+        arrived: float,
+        deadline: float | None,
+        client: str,
+        outcome: asyncio.Future[list[Array] | Refused],
+    ) -> None:
+        super().__init__(request, request.feeds, arrived, deadline, client)
+        self._outcome = outcome
+
+    @property
+    def abandoned(self) -> bool:
+        return self._outcome.cancelled()
+
+    def reply(self, outcome: list[Array] | Refused) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
 
 
 def _refusing(call: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:

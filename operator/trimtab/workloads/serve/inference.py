@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from trimtab.workloads.serve.answers import BINARY, JSON, error_answer
 from trimtab.workloads.serve.artifact import ModelSpec
 from trimtab.workloads.serve.cache import LARGEST_KEYED_BYTES, body_key
-from trimtab.workloads.serve.datatypes import Array
-from trimtab.workloads.serve.exchange import Exchange
+from trimtab.workloads.serve.datatypes import Array, Feeds
+from trimtab.workloads.serve.exchange import Exchange, Head
+from trimtab.workloads.serve.forms import Form, Forms
 from trimtab.workloads.serve.messages import BadRequest, Encoded, InferenceRequest, encode_answer, parse_request
 from trimtab.workloads.serve.model import Asked, Model
 from trimtab.workloads.serve.refusals import Refused
+from trimtab.workloads.serve.written import written
 
 T = TypeVar("T")
 
@@ -44,6 +46,7 @@ class HttpInference:
         self._loop = asyncio.get_running_loop()
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="large")
         self._aside_waiting = 0
+        self._forms: dict[Model, Forms] = {}
 
     def close(self) -> None:
         self._aside.shutdown(wait=False, cancel_futures=True)
@@ -53,8 +56,11 @@ class HttpInference:
         model.metrics.in_flight += 1
         try:
             spec = model.tensors()
-            self._check_type(exchange)
-            body, header_length = exchange.body, exchange.head.headers.get(b"inference-header-content-length")
+            head = exchange.head
+            manner: _Manner | None = head.note
+            if manner is None:
+                manner = head.note = _manner(head)
+            body, header_length = exchange.body, manner.header_length
             key = None
             if model.wire is not None and len(body) <= LARGEST_KEYED_BYTES:
                 key = body_key(body, header_length)
@@ -63,69 +69,78 @@ class HttpInference:
                     model.metrics.cache_hits += 1
                     self._done(model, exchange, 200, known[1], known[0])
                     return
-            read = partial(self._read, model, exchange, spec, key)
-            if len(body) < _LARGE_JSON_BYTES or _json_bytes(header_length, len(body)) < _LARGE_JSON_BYTES:
-                read(parse_request(body, header_length, spec))
+            json_bytes = len(body) if manner.header_bytes is None else manner.header_bytes
+            if len(body) >= _LARGE_JSON_BYTES and json_bytes >= _LARGE_JSON_BYTES:
+                self._check_size(json_bytes)
+                read = partial(self._read, model, exchange, spec, key)
+                self._do_aside(partial(parse_request, body, header_length, spec), read, model, exchange)
                 return
-            self._check_size(header_length, len(body))
-            self._do_aside(partial(parse_request, body, header_length, spec), read, model, exchange)
+            forms = self._forms_of(model, spec)
+            whole = body if type(body) is bytes and manner.is_clear else None
+            found = None if whole is None else forms.read(whole, manner.header_bytes)
+            if found is None:
+                request = parse_request(body, header_length, spec)
+                if whole is not None:
+                    forms.learn(whole, manner.header_bytes, request)
+                self._read(model, exchange, spec, key, request)
+                return
+            form, feeds = found
+            exchange.body = b""  # the tensors are enough while the request waits
+            model.ask(_Question(self, model, exchange, spec, key, form.request, feeds, form))
         except BadRequest as error:
-            self._refuse(model, exchange, Refused(400, str(error)))
+            self.refuse(model, exchange, Refused(400, str(error)))
         except Refused as refused:
-            self._refuse(model, exchange, refused)
+            self.refuse(model, exchange, refused)
 
-    def _check_type(self, exchange: Exchange) -> None:
-        content_type = exchange.head.headers.get(b"content-type", b"")
-        if content_type in _CONTENT_TYPES:
-            return
-        content_type = content_type.partition(b";")[0].strip().lower()
-        if content_type not in _CONTENT_TYPES:
-            got = content_type.decode("latin-1")
-            raise Refused(415, f"Content-Type is {got!r}; expected application/json")
+    def _forms_of(self, model: Model, spec: ModelSpec) -> Forms:
+        forms = self._forms.get(model)
+        if forms is None or forms.spec is not spec:
+            forms = self._forms[model] = Forms(spec)
+        return forms
 
-    def _check_size(self, header_length: bytes | None, body_bytes: int) -> None:
-        if _json_bytes(header_length, body_bytes) > self._max_json_bytes:
+    def _check_size(self, json_bytes: int) -> None:
+        if json_bytes > self._max_json_bytes:
             raise Refused(413, f"the JSON is larger than {self._max_json_bytes} bytes; send tensors in the binary form")
 
     def _read(
         self, model: Model, exchange: Exchange, spec: ModelSpec, key: bytes | None, request: InferenceRequest
     ) -> None:
-        exchange.body = b""  # the tensors are enough while the request waits
-        reply = partial(self._replied, model, exchange, spec, key, request)
-        deadline = _deadline(exchange)
-        model.ask(Asked(request, exchange.arrived, deadline, exchange.client, lambda: exchange.gone, reply))
+        exchange.body = b""
+        model.ask(_Question(self, model, exchange, spec, key, request, request.feeds, None))
 
-    def _replied(
-        self,
-        model: Model,
-        exchange: Exchange,
-        spec: ModelSpec,
-        key: bytes | None,
-        request: InferenceRequest,
-        outcome: list[Array] | Refused,
-    ) -> None:
-        if isinstance(outcome, Refused):
-            self._refuse(model, exchange, outcome)
-            return
-        encode = partial(encode_answer, request, outcome, spec, model.name, model.revision)
-        write = partial(self._write, model, exchange, key)
-        if sum(outcome[index].size for index, binary in request.wanted if not binary) < _LARGE_ANSWER_ELEMENTS:
+    def replied(self, question: _Question, outputs: list[Array]) -> None:
+        """Write the answer, beside the loop where it is large."""
+        model, exchange, request, form = question.model, question.exchange, question.request, question.form
+        if form is not None and form.answer is not None:
+            body = form.answer.body(outputs)
+            if body is not None:
+                self._write(model, exchange, question.key, body, form.answer.headers)
+                return
+        encode = partial(encode_answer, request, outputs, question.spec, model.name, model.revision)
+        write = partial(self._write_encoded, model, exchange, question.key)
+        if sum(outputs[index].size for index, binary in request.wanted if not binary) < _LARGE_ANSWER_ELEMENTS:
             write(encode())
+            if form is not None:
+                form.answer = written(request, outputs, question.spec, model.name, model.revision)
             return
         try:
             self._do_aside(encode, write, model, exchange)
         except Refused as refused:
-            self._refuse(model, exchange, refused)
+            self.refuse(model, exchange, refused)
 
-    def _write(self, model: Model, exchange: Exchange, key: bytes | None, encoded: Encoded) -> None:
+    def _write_encoded(self, model: Model, exchange: Exchange, key: bytes | None, encoded: Encoded) -> None:
         headers = JSON
         if encoded.header_length is not None:
             headers = BINARY + b"inference-header-content-length: %d\r\n" % encoded.header_length
-        if key is not None and model.wire is not None:
-            model.wire.put(key, (headers, encoded.body), len(encoded.body))
-        self._done(model, exchange, 200, encoded.body, headers)
+        self._write(model, exchange, key, encoded.body, headers)
 
-    def _refuse(self, model: Model, exchange: Exchange, refused: Refused) -> None:
+    def _write(self, model: Model, exchange: Exchange, key: bytes | None, body: bytes, headers: bytes) -> None:
+        if key is not None and model.wire is not None:
+            model.wire.put(key, (headers, body), len(body))
+        self._done(model, exchange, 200, body, headers)
+
+    def refuse(self, model: Model, exchange: Exchange, refused: Refused) -> None:
+        """Answer with an error."""
         body, headers = error_answer(refused.message)
         if refused.retry_after_s is not None:
             headers += b"retry-after: %d\r\n" % refused.retry_after_s
@@ -159,9 +174,9 @@ class HttpInference:
             try:
                 then(future.result())
             except BadRequest as error:
-                self._refuse(model, exchange, Refused(400, str(error)))
+                self.refuse(model, exchange, Refused(400, str(error)))
             except Refused as refused:
-                self._refuse(model, exchange, refused)
+                self.refuse(model, exchange, refused)
 
         def finished(future: Future[T]) -> None:
             if not future.cancelled():
@@ -170,14 +185,76 @@ class HttpInference:
         self._aside.submit(work).add_done_callback(finished)
 
 
-def _json_bytes(header_length: bytes | None, body_bytes: int) -> int:
-    """Return how much of a body is JSON; what is no number is refused by the parser."""
-    return int(header_length) if header_length and header_length.isdigit() and len(header_length) < 18 else body_bytes
+class _Question(Asked):
+    """A request that came over HTTP; `form` where there were others like it."""
+
+    __slots__ = ("_http", "exchange", "form", "key", "model", "request", "spec")
+
+    def __init__(
+        self,
+        http: HttpInference,
+        model: Model,
+        exchange: Exchange,
+        spec: ModelSpec,
+        key: bytes | None,
+        request: InferenceRequest,
+        feeds: Feeds,
+        form: Form | None,
+    ) -> None:
+        manner: _Manner = exchange.head.note
+        deadline = None if manner.timeout_s is None else exchange.arrived + manner.timeout_s
+        super().__init__(request, feeds, exchange.arrived, deadline, exchange.client)
+        self._http = http
+        self.model = model
+        self.exchange = exchange
+        self.spec = spec
+        self.key = key
+        self.request = request
+        self.form = form
+
+    @property
+    def abandoned(self) -> bool:
+        return self.exchange.gone
+
+    def reply(self, outcome: list[Array] | Refused) -> None:
+        if isinstance(outcome, Refused):
+            self._http.refuse(self.model, self.exchange, outcome)
+        else:
+            self._http.replied(self, outcome)
 
 
-def _deadline(exchange: Exchange) -> float | None:
-    """Return when the client stops waiting, by the header Request-Timeout in seconds."""
-    given = exchange.head.headers.get(b"request-timeout")
+class _Manner(NamedTuple):
+    """What the headers of an inference request say."""
+
+    header_length: bytes | None
+    header_bytes: int | None
+    """The same as a number, where it is one."""
+    timeout_s: float | None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is known where the JSON ends."""
+        return self.header_length is None or self.header_bytes is not None
+
+
+def _manner(head: Head) -> _Manner:
+    """Read the headers of an inference request.
+
+    Raises:
+        Refused: The body is of a type that nobody reads.
+        BadRequest: A header has a value that it cannot have.
+    """
+    content_type = head.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if content_type not in _CONTENT_TYPES:
+        raise Refused(415, f"Content-Type is {content_type.decode('latin-1')!r}; expected application/json")
+    given = head.headers.get(b"inference-header-content-length")
+    number = int(given) if given is not None and given.isdigit() and len(given) < 18 else None
+    return _Manner(given, number, _timeout_s(head))
+
+
+def _timeout_s(head: Head) -> float | None:
+    """Return how long the client waits, by the header Request-Timeout in seconds."""
+    given = head.headers.get(b"request-timeout")
     if given is None:
         return None
     try:
@@ -186,4 +263,4 @@ def _deadline(exchange: Exchange) -> float | None:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
         raise BadRequest(f"Request-Timeout is {given.decode('latin-1')!r}; expected a positive number of seconds")
-    return exchange.arrived + seconds
+    return seconds

@@ -51,6 +51,19 @@ def loads(text: bytes | bytearray | memoryview) -> Any:
     return orjson.loads(text)
 
 
+def numbers(text: bytes, kind: str) -> Array | None:
+    """Return the numbers in a JSON array as the widest type of their kind; None where there is anything else in it.
+
+    `text` begins with its only opening bracket.
+    """
+    letter, wide = _WIDE[kind]
+    try:
+        array: Any = _parsers.parser.parse(text)
+        return np.frombuffer(array.as_buffer(of_type=letter), wide)
+    except (ValueError, TypeError, RuntimeError):
+        return None
+
+
 def _message(text: bytes, parser: simdjson.Parser) -> dict[str, Any]:
     document: Any = parser.parse(text)
     if not isinstance(document, simdjson.Object):

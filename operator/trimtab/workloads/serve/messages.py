@@ -6,6 +6,7 @@ docs/protocol/extension_binary_data.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,22 @@ def encode_answer(
 
     Numbers that JSON cannot hold (NaN and the infinities) become null; the binary form keeps them.
     """
+    message, raw = answer_message(request, outputs, spec, model, revision, _json_data)
+    header = orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not raw:
+        return Encoded(header)
+    return Encoded(b"".join([header, *raw]), header_length=len(header))
+
+
+def answer_message(
+    request: InferenceRequest,
+    outputs: list[Array],
+    spec: ModelSpec,
+    model: str,
+    revision: str,
+    json_data: Callable[[Array], Any],
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the JSON of an answer, with what `json_data` makes of each tensor in it, and the raw tensors behind it."""
     described: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for index, binary in request.wanted:
@@ -110,18 +127,19 @@ def encode_answer(
             entry["parameters"] = {"binary_data_size": len(data)}
             raw.append(data)
         else:
-            # orjson knows numbers of NumPy, but not objects; flat and contiguous is what it writes fastest
-            entry["data"] = array.ravel().tolist() if array.dtype.kind == "O" else array.ravel()
+            entry["data"] = json_data(array)
         described.append(entry)
     message: dict[str, Any] = {"model_name": model, "model_version": revision, "outputs": described}
     if request.id is not None:
         message["id"] = request.id
     if request.parameters:
         message["parameters"] = request.parameters
-    header = orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not raw:
-        return Encoded(header)
-    return Encoded(b"".join([header, *raw]), header_length=len(header))
+    return message, raw
+
+
+def _json_data(array: Array) -> Any:
+    # orjson knows numbers of NumPy, but not objects; flat and contiguous is what it writes fastest
+    return array.ravel().tolist() if array.dtype.kind == "O" else array.ravel()
 
 
 def encode_error(message: str) -> bytes:

@@ -10,7 +10,7 @@ from trimtab.api.serving import Engine
 from trimtab.workloads.serve.artifact import ModelSpec
 from trimtab.workloads.serve.batching import Batcher, BatchRules, Late, max_concurrency
 from trimtab.workloads.serve.cache import LARGEST_KEYED_BYTES, CacheRules, Kept, feeds_key, own_copies
-from trimtab.workloads.serve.datatypes import Array, Outcome, Run
+from trimtab.workloads.serve.datatypes import Array, Feeds, Outcome, Run
 from trimtab.workloads.serve.messages import InferenceRequest
 from trimtab.workloads.serve.metrics import Metrics
 from trimtab.workloads.serve.refusals import Refused
@@ -48,20 +48,14 @@ class State(Enum):
 
 
 class Asked:
-    """A checked request on its way through a model and back to whoever asked."""
+    """A checked request on its way through a model; whoever asks says in a subclass how it gets back."""
 
-    __slots__ = ("_cache_key", "_gone", "_model", "_reply", "arrived", "client", "deadline", "feeds", "group", "rows")
+    __slots__ = ("_cache_key", "_model", "arrived", "client", "deadline", "feeds", "group", "rows")
 
     def __init__(
-        self,
-        request: InferenceRequest,
-        arrived: float,
-        deadline: float | None,
-        client: Hashable,
-        gone: Callable[[], bool],
-        reply: Callable[[list[Array] | Refused], None],
+        self, request: InferenceRequest, feeds: Feeds, arrived: float, deadline: float | None, client: Hashable
     ) -> None:
-        self.feeds = request.feeds
+        self.feeds = feeds
         self.rows = request.rows
         self.group = request.group
         self.arrived = arrived
@@ -70,27 +64,30 @@ class Asked:
         if request.timeout_s is not None:
             own = arrived + request.timeout_s
             self.deadline = own if deadline is None else min(own, deadline)
-        self._gone = gone
-        self._reply = reply
         self._model: Model | None = None
         self._cache_key: bytes | None = None
 
     @property
     def abandoned(self) -> bool:
-        return self._gone()
+        """Whether nobody waits for the answer any more."""
+        raise NotImplementedError
+
+    def reply(self, outcome: list[Array] | Refused) -> None:
+        """Take the answer; called once."""
+        raise NotImplementedError
 
     def drop(self) -> None:
         if self._model is not None:
             self._model.metrics.abandoned += 1
-            self._reply(Refused(499, "the client left"))
+            self.reply(Refused(499, "the client left"))
 
     def finish(self, outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
-            self._reply(as_refusal(outcome))
+            self.reply(as_refusal(outcome))
             return
         if self._cache_key is not None and self._model is not None:
             self._model.keep(self._cache_key, outcome)
-        self._reply(outcome)
+        self.reply(outcome)
 
     def belongs_to(self, model: Model, cache_key: bytes | None) -> None:
         self._model = model
