@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 
@@ -155,3 +156,9 @@ def test_two_turns_per_hour_on_any_blocks(data):
     replicas = [decision.replicas for decision in follow(trace, CONFIG)]
     hours = -(-len(trace) // 1800)
     assert turns(replicas) <= 2 * hours
+
+
+def test_new_needs_leave_everything_else_as_it_was():
+    """Every field, also those that come later."""
+    values = {entry.name: object() for entry in dataclasses.fields(AutoscaleState)}
+    assert AutoscaleState(**values).with_peaks(()) == AutoscaleState(**{**values, "peaks": ()})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trimtab.planning import signals
 from trimtab.planning.signals import Sample, SignalState
@@ -67,3 +69,21 @@ def test_quiet_needs_the_count_of_requests():
     uncounted = fed(Sample(0, 0, 0), Sample(2, 0, 0))
     quiet = [signals.quiet_for(state, 10) for state in (still, served_between, uncounted)]
     assert quiet == [10.0, 4.0, 0.0]
+
+
+looks = st.lists(st.tuples(st.floats(-90, 90), st.floats(0, 50)), max_size=60)
+
+
+@given(looks, st.floats(1, 60))
+def test_the_window_is_what_lies_within_it(steps, window):
+    """Whatever the clock does: each sample and each mean as found by looking at all of them."""
+    state, now = SignalState(), 1000.0
+    for step, load in steps:
+        now += step
+        expected = [old for old in state.samples if 0 <= now - old.at <= signals.WINDOW_S]
+        state = signals.ingest(state, Sample(now, 0, 0, load=load), now)
+        fresh = not expected or expected[-1].at < now
+        assert list(state.samples[: len(expected)]) == expected
+        assert len(state.samples) == len(expected) + fresh
+        inside = [sample.load for sample in state.samples if now - window <= sample.at <= now]
+        assert signals.mean(state, now, window) == (sum(inside) / len(inside) if inside else 0.0)

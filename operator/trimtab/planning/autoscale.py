@@ -109,6 +109,12 @@ class AutoscaleState:
     turned_at: float | None = None
     direction: int = 0
 
+    def with_peaks(self, peaks: Peaks) -> AutoscaleState:
+        """Return the state with other needs: done for every model every second, and `replace` takes thrice as long."""
+        return AutoscaleState(
+            self.replicas, peaks, self.panic_at, self.raised_at, self.lowered_at, self.turned_at, self.direction
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the state as JSON values."""
         return {
@@ -172,7 +178,7 @@ def desired(
         if quiet >= config.idle_after:
             return _decided(0, f"no request for {quiet:.0f} s", config, state, ordered, now)
     need, state = _need(signal, config, state, ordered, now)
-    state = replace(state, peaks=_seen(state, ordered, need.replicas, config, now))
+    state = state.with_peaks(_seen(state, ordered, need.replicas, config, now))
     if need.replicas > ordered:
         return _up(need, config, state, ordered, now)
     return _down(need, config, state, ordered, now)

@@ -25,6 +25,7 @@ from trimtab.planning.windows import Peaks, elapsed, peak, with_value
 from trimtab.planning.zones import CapacityEvent, Quota, Shortage, ZoneState
 
 LATE = 1.5  # times the expected start-up
+_SPOT = CapacityType.SPOT  # looking a member up takes longer than comparing it, and there are many pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def split(
     counts only where the state remembers nothing (a new operator): what stands in for spot then stays for a hold.
     On-demand never falls below the base, rises at once and falls after the hold.
     """
-    spot_pools = [pool for pool in pools if pool.capacity_type is CapacityType.SPOT]
+    spot_pools = [pool for pool in pools if pool.capacity_type is _SPOT]
     if not spot_pools:
         why = "there is no spot pool" if config.spot_percent else f"spotPercent is {config.spot_percent}"
         return Split(n, 0, f"{n} on demand: {why}"), replace(state, target=0, growing=(), covers=())
@@ -158,18 +159,20 @@ def split(
         reason=_reason(n, target, cover, shortfall, spare, config),
         cover=cover,
     )
-    return result, replace(state, target=target, growing=growing, covers=covers)
+    return result, SplitState(target=target, growing=growing, covers=covers, zones=state.zones)
 
 
 def _growing(
     state: SplitState, target: int, good: int, pools: Sequence[PoolView], now: float
 ) -> tuple[tuple[float, int], ...]:
     """Return the batches that spot grows by and that are neither there nor late, never more than are missing."""
+    grown = target - (good if state.target is None else state.target)
+    if grown <= 0 and not state.growing:
+        return ()
     if not any(_may_grow(pool, state.zones, now) for pool in pools):
         return ()
-    on_time = LATE * max(pool.startup_s for pool in pools)
+    on_time = LATE * max([pool.startup_s for pool in pools])
     batches = [batch for batch in state.growing if elapsed(batch[0], now) < on_time]
-    grown = target - (good if state.target is None else state.target)
     if grown > 0:
         batches.append((now, grown))
     room = max(0, target - good)
@@ -189,8 +192,8 @@ def _may_grow(pool: PoolView, known: ZoneState, now: float) -> bool:
 
 
 def _spares(target: int, config: SplitConfig, pools: Sequence[PoolView], known: ZoneState, now: float) -> int:
-    startup_s = max(pool.startup_s for pool in pools)
-    notice_s = min(pool.notice_s for pool in pools)
+    startup_s = max([pool.startup_s for pool in pools])
+    notice_s = min([pool.notice_s for pool in pools])
     if not spares.are_kept(config.mode, startup_s, notice_s):
         return 0
     domains = sorted({name for pool in pools for name in pool.domains})

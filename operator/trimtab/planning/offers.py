@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.compression import Device
@@ -13,7 +12,7 @@ from trimtab.api.quantities import seconds
 from trimtab.planning import accelerators
 from trimtab.planning.capacity import PoolView
 
-_Wish = tuple[tuple[str, ...], Device, tuple[str, int] | None]
+_Wish = tuple[tuple[str, ...], bool, tuple[str, int] | None]
 _WISHES = 4096  # different ones remembered; there are as many as lists of pools in specs
 
 
@@ -25,17 +24,21 @@ class Offer:
     views: tuple[PoolView, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Same:
-    """Pools as a key: equal only to themselves, as comparing them takes longer than what is remembered of them."""
+class _Newest:
+    """What was worked out of the newest pools; they are known by identity, as comparing them takes longer."""
 
-    pools: tuple[CapacityPool, ...]
+    def __init__(self) -> None:
+        self._pools: tuple[CapacityPool, ...] = ()
+        self._offers: dict[_Wish, Offer] = {}
 
-    def __hash__(self) -> int:
-        return id(self.pools)
+    def offers(self, pools: tuple[CapacityPool, ...]) -> dict[_Wish, Offer]:
+        """Return what is known of these pools, to be added to."""
+        if pools is not self._pools or len(self._offers) >= _WISHES:
+            self._pools, self._offers = pools, {}
+        return self._offers
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.pools is self.pools
+
+_newest = _Newest()
 
 
 def usable(pools: tuple[CapacityPool, ...], spec: OptimizedModelSpec) -> tuple[CapacityPool, ...]:
@@ -51,20 +54,13 @@ def views(pools: tuple[CapacityPool, ...], spec: OptimizedModelSpec) -> tuple[Po
 def _offer(pools: tuple[CapacityPool, ...], spec: OptimizedModelSpec) -> Offer:
     asked = spec.serving.accelerator
     device = (asked.resource, asked.count) if asked is not None else None
-    wish = tuple(spec.capacity.pools), spec.compression.target.device, device
-    known = _offers(_Same(pools))
+    wish = tuple(spec.capacity.pools), spec.compression.target.device is Device.CPU, device
+    known = _newest.offers(pools)
     found = known.get(wish)
     if found is None:
         chosen = accelerators.usable(spec, pools)
-        found = Offer(chosen, tuple(view(pool) for pool in chosen))
-        if len(known) < _WISHES:
-            known[wish] = found
+        found = known[wish] = Offer(chosen, tuple(view(pool) for pool in chosen))
     return found
-
-
-@lru_cache(maxsize=2)  # the newest, and those of a look that is under way
-def _offers(_: _Same) -> dict[_Wish, Offer]:
-    return {}
 
 
 def view(pool: CapacityPool) -> PoolView:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from trimtab.api.base import CapacityType
+from trimtab.api.capacity import CapacityPool
 from trimtab.api.gateway import EndpointState, ModelStats
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount, seconds
@@ -15,10 +16,12 @@ from trimtab.api.serving import ScalingMetric
 from trimtab.planning import autoscale, capacity, loads, offers, signals, zones
 from trimtab.planning.loads import Counted, Load
 from trimtab.planning.manifests.serving import requests
+from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Snapshot
 
 # Whoever asks for a scale-down sooner than a window lasts gets a shorter window, down to two panic windows.
 _SHORTEST_WINDOW_S = 12.0
+_SPOT, _CONCURRENCY = CapacityType.SPOT, ScalingMetric.CONCURRENCY
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class ScalingState:
     split: capacity.SplitState = field(default_factory=capacity.SplitState)
     counted: Counted | None = None
     """Requests at the last look, from which the next one learns their rate."""
+    terms: _Terms | None = field(default=None, compare=False, repr=False)
+    """What the spec and the pools came to at the last look; no part of what is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,21 @@ class Wanted:
     """Whether replicas stay as they are for want of figures."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a spec and the pools come to for every decision, for as long as they are the same objects."""
+
+    spec: OptimizedModelSpec
+    pools: tuple[CapacityPool, ...]
+    settings: Settings
+    config: autoscale.AutoscaleConfig
+    split: capacity.SplitConfig
+    offered: tuple[capacity.PoolView, ...]
+    metric: ScalingMetric
+    target: int | None
+    cpu_request: float
+
+
 def scale(
     snapshot: Snapshot, spec: OptimizedModelSpec, state: ScalingState, ordered: int
 ) -> tuple[Wanted, ScalingState]:
@@ -54,18 +74,14 @@ def scale(
 
     `ordered` are the replicas that run or start now, without doomed ones.
     """
-    now = snapshot.timestamp
-    load, counted = _load(snapshot, state.counted)
-    sample, measured = _sample(snapshot, spec, load)
+    now, terms = snapshot.timestamp, _terms(snapshot, spec, state.terms)
+    load, counted = _load(snapshot, state.counted, now)
+    sample, measured = _sample(snapshot, terms, load)
     source = "the gateway" if snapshot.settings.prometheus_url is None else "Prometheus"
     told = state.signal if state.signal.source == source else replace(state.signal, source=source)
     signal = signals.ingest(told, sample, now)
-    scaling, per_replica = spec.serving.scaling, float(capacity_per_replica(spec, snapshot.traffic))
-    config = _config(
-        spec.serving.min_replicas, spec.serving.max_replicas, per_replica, scaling.scale_down_delay, scaling.idle_after
-    )
-    decision, autoscaler = autoscale.desired(signal, config, state.autoscaler, ordered, now)
-    split, split_state = _split(snapshot, spec, state.split, decision.replicas)
+    decision, autoscaler = autoscale.desired(signal, terms.config, state.autoscaler, ordered, now)
+    split, split_state = _split(snapshot, terms, state.split, decision.replicas, now)
     wanted = Wanted(
         replicas=decision.replicas,
         on_demand=split.on_demand,
@@ -75,10 +91,40 @@ def scale(
         floor_met=split.floor_met,
         held=decision.held,
     )
-    return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state, counted=counted)
+    return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state, counted=counted, terms=terms)
 
 
-@lru_cache(maxsize=1024)  # few are different, and each is asked for every second
+def _terms(snapshot: Snapshot, spec: OptimizedModelSpec, before: _Terms | None) -> _Terms:
+    per_replica = float(capacity_per_replica(spec, snapshot.traffic))
+    if (
+        before is not None
+        and before.spec is spec
+        and before.pools is snapshot.pools
+        and before.settings is snapshot.settings
+        and before.config.capacity_per_replica == per_replica
+    ):
+        return before
+    scaling, wishes, hold_s = spec.serving.scaling, spec.capacity, snapshot.settings.on_demand_hold_s
+    return _Terms(
+        spec=spec,
+        pools=snapshot.pools,
+        settings=snapshot.settings,
+        config=_config(
+            spec.serving.min_replicas,
+            spec.serving.max_replicas,
+            per_replica,
+            scaling.scale_down_delay,
+            scaling.idle_after,
+        ),
+        split=_split_config(wishes.on_demand_base, wishes.spot_percent, wishes.mode, wishes.fallback, hold_s),
+        offered=offers.views(snapshot.pools, spec),
+        metric=scaling.metric,
+        target=scaling.target,
+        cpu_request=amount(requests(spec).get("cpu", 1)),
+    )
+
+
+@lru_cache(maxsize=1024)  # few are different, and thousands of models share them
 def _config(
     least: int, most: int, per_replica: float, scale_down_delay: str, idle_after: str | None
 ) -> autoscale.AutoscaleConfig:
@@ -93,9 +139,12 @@ def _config(
     )
 
 
-def _load(snapshot: Snapshot, before: Counted | None) -> tuple[Load | None, Counted | None]:
+_split_config = lru_cache(maxsize=1024)(capacity.SplitConfig)
+
+
+def _load(snapshot: Snapshot, before: Counted | None, now: float) -> tuple[Load | None, Counted | None]:
     """Return the load that the installation's source tells, and the requests counted so far."""
-    traffic, now = snapshot.traffic, snapshot.timestamp
+    traffic = snapshot.traffic
     if snapshot.settings.prometheus_url is not None:
         return snapshot.load, None
     if traffic is None:
@@ -103,61 +152,56 @@ def _load(snapshot: Snapshot, before: Counted | None) -> tuple[Load | None, Coun
     return loads.from_gateway(traffic, now, before), Counted(now, traffic.requests_total)
 
 
-def _sample(snapshot: Snapshot, spec: OptimizedModelSpec, load: Load | None) -> tuple[signals.Sample | None, str]:
+def _sample(snapshot: Snapshot, terms: _Terms, load: Load | None) -> tuple[signals.Sample | None, str]:
     """Return the load as a sample, in requests at once, and what was measured, in words where it was something else.
 
     A metric's target is worth what a replica takes at once, so that one policy fits them all.
     """
     if load is None:
         return None, ""
-    metric, target = spec.serving.scaling.metric, spec.serving.scaling.target
+    metric, target = terms.metric, terms.target
     ready = [pod.name for pod in snapshot.pods if pod.ready and not pod.terminating]
-    total = loads.total(metric, load, ready, amount(requests(spec).get("cpu", 1)))
+    total = loads.total(metric, load, ready, terms.cpu_request)
     if total is None:
         return None, ""
     counted = snapshot.traffic.requests_total if snapshot.traffic is not None else None
-    if metric is ScalingMetric.CONCURRENCY or target is None:
+    if metric is _CONCURRENCY or target is None:
         return signals.Sample(load.at, 0, 0, counted, total), ""
-    worth = total / target * capacity_per_replica(spec, snapshot.traffic)
+    worth = total / target * capacity_per_replica(terms.spec, snapshot.traffic)
     return signals.Sample(load.at, 0, 0, counted, worth), f"{metric} {total:.1f} at {target} per replica"
 
 
 def capacity_per_replica(spec: OptimizedModelSpec, traffic: ModelStats | None) -> int:
     """Return how many requests a replica takes at once: the user's target, else what the runtimes publish."""
     scaling = spec.serving.scaling
-    if scaling.target is not None and scaling.metric is ScalingMetric.CONCURRENCY:
+    if scaling.target is not None and scaling.metric is _CONCURRENCY:
         return scaling.target
     published = [e.max_concurrency for e in traffic.endpoints if e.max_concurrency > 0] if traffic else []
     return min(published) if published else spec.serving.batching.max_size
 
 
 def _split(
-    snapshot: Snapshot, spec: OptimizedModelSpec, state: capacity.SplitState, replicas: int
+    snapshot: Snapshot, terms: _Terms, state: capacity.SplitState, replicas: int, now: float
 ) -> tuple[capacity.Split, capacity.SplitState]:
-    wishes, leaving = spec.capacity, snapshot.leaving_nodes
-    config = _split_config(
-        wishes.on_demand_base, wishes.spot_percent, wishes.mode, wishes.fallback, snapshot.settings.on_demand_hold_s
-    )
-    state = _counted(state, (*_notices(snapshot, leaving), *snapshot.events), snapshot.timestamp)
-    ready = [p for p in snapshot.pods if p.capacity_type is CapacityType.SPOT and p.ready and not p.terminating]
+    leaving = snapshot.leaving_nodes
+    if leaving or snapshot.events:
+        state = _counted(state, (*_notices(snapshot, leaving), *snapshot.events), now)
+    ready = [p for p in snapshot.pods if p.capacity_type is _SPOT and p.ready and not p.terminating]
     return capacity.split(
         replicas,
-        config,
-        offers.views(snapshot.pools, spec),
+        terms.split,
+        terms.offered,
         ready_spot=len(ready),
         doomed=sum(1 for pod in ready if pod.node in leaving) if leaving else 0,
         state=state,
-        now=snapshot.timestamp,
+        now=now,
         ordered_on_demand=_ordered_on_demand(snapshot),
     )
 
 
-_split_config = lru_cache(maxsize=1024)(capacity.SplitConfig)
-
-
 def _counted(state: capacity.SplitState, events: Sequence[zones.CapacityEvent], now: float) -> capacity.SplitState:
     """Return the state with all events counted: of the hundreds of an hour usually none is new."""
-    heard = {name for name, _ in state.zones.seen} if events else set()
+    heard = {name for name, _ in state.zones.seen}
     for event in events:
         if event.id not in heard:
             state = capacity.on_event(state, event, now)
@@ -168,14 +212,14 @@ def _counted(state: capacity.SplitState, events: Sequence[zones.CapacityEvent], 
 def _notices(snapshot: Snapshot, leaving: Mapping[str, datetime]) -> Iterator[zones.Notice]:
     """Yield one notice per spot node that goes away with replicas of ours on it."""
     for node, until in leaving.items():
-        ours = [p for p in snapshot.pods if p.node == node and p.capacity_type is CapacityType.SPOT]
+        ours = [p for p in snapshot.pods if p.node == node and p.capacity_type is _SPOT]
         zone = next((p.zone or p.pool or node for p in ours), None)
         if zone is not None:
             yield zones.Notice(id=f"{node} {until.timestamp():.0f}", zone=zone, node=node)
 
 
 def _ordered_on_demand(snapshot: Snapshot) -> int:
-    return sum(view.replicas for view in snapshot.deployments if view.capacity_type is not CapacityType.SPOT)
+    return sum(view.replicas for view in snapshot.deployments if view.capacity_type is not _SPOT)
 
 
 def healthy(traffic: ModelStats | None, revision: str, avoid: frozenset[str]) -> int:

@@ -16,7 +16,7 @@ def elapsed(since: float | None, now: float) -> float:
 
 def with_value(peaks: Peaks, now: float, value: int, horizon: float) -> Peaks:
     """Return the peaks of the last `horizon` seconds with `value` seen now."""
-    kept = (entry for entry in peaks if entry[1] > value and elapsed(entry[0], now) < horizon)
+    kept = [entry for entry in peaks if entry[1] > value and elapsed(entry[0], now) < horizon]
     return (*kept, (now, value))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
@@ -12,13 +13,15 @@ from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.cli.simulate.policies.seen import Seen, Service
-from trimtab.cli.simulate.world import Order, Replica
+from trimtab.cli.simulate.world import Order
 from trimtab.planning import capacity, zoning
 from trimtab.planning.scaling import ScalingState, scale
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import PodView, Snapshot
 
 REVISION = "simulated"
+_KEY = Key("default", "simulated")
+_STATUS = OptimizedModelStatus()
 SETTINGS = Settings(compress_image="-", serve_image="-", gateway_image="-")
 
 
@@ -54,9 +57,8 @@ class Trimtab:
         for event in seen.events:
             split = capacity.on_event(split, event, seen.now)
         doomed = sum(1 for one in seen.replicas if one.noticed)
-        wanted, self._state = scale(
-            self._snapshot(seen), self._spec, replace(self._state, split=split), len(seen.replicas) - doomed
-        )
+        state = self._state if split is self._state.split else replace(self._state, split=split)
+        wanted, self._state = scale(self._snapshot(seen), self._spec, state, len(seen.replicas) - doomed)
         good = [one.zone for one in seen.of(CapacityType.SPOT) if not one.noticed]
         running = {zone: good.count(zone) for zone in seen.zones}
         spot = zoning.placed(wanted.spot, running, self._state.split.zones, seen.now)
@@ -65,16 +67,18 @@ class Trimtab:
     def _snapshot(self, seen: Seen) -> Snapshot:
         now = datetime.fromtimestamp(seen.now, UTC)
         return Snapshot(
-            key=Key("default", "simulated"),
+            key=_KEY,
             uid="simulated",
             generation=1,
             spec=self._spec,
             invalid=None,
-            status=OptimizedModelStatus(),
+            status=_STATUS,
             conditions=(),
             settings=self._settings,
             now=now,
-            pods=tuple(_pod(one, seen.now) for one in seen.replicas),
+            pods=tuple(
+                [_pod(one.name, one.capacity_type, one.zone, one.ready_at <= seen.now) for one in seen.replicas]
+            ),
             traffic=ModelStats(in_flight=seen.load, requests_total=seen.answered),
             pools=self._pools,
             doomed_nodes={
@@ -85,16 +89,17 @@ class Trimtab:
         )
 
 
-def _pod(one: Replica, now: float) -> PodView:
+@lru_cache(maxsize=4096)  # it looks the same for hours
+def _pod(name: str, capacity_type: CapacityType, zone: str, ready: bool) -> PodView:
     return PodView(
-        name=one.name,
+        name=name,
         revision=REVISION,
-        capacity_type=one.capacity_type,
-        node=one.name,
-        zone=one.zone or None,
-        ready=one.ready_at <= now,
+        capacity_type=capacity_type,
+        node=name,
+        zone=zone or None,
+        ready=ready,
         terminating=False,
-        age_s=now - one.ordered_at,
+        age_s=0.0,  # no decision looks at it
     )
 
 
