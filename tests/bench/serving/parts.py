@@ -18,7 +18,7 @@ from contenders import CACHING, EVERYONE, Contender, Server, of_one, running, se
 from models import Model, written
 
 from trimtab.api.serving import Engine
-from trimtab.workloads.serve.loading import fetched, load_fetched, load_mapped
+from trimtab.workloads.serve.loading import fetched, load_fetched, load_mapped, prepare
 
 BARE = "the engine alone"
 _WARM_UP_S = 0.3
@@ -182,7 +182,9 @@ def cold(run: Run, found: Found) -> None:
 
 def _after_the_swap(run: Run, found: Found, model: Model) -> None:
     artifact = fetched(lambda: model.folder, Engine.ONNX_RUNTIME)
-    load_mapped(artifact, 1)
+    mapped = prepare(artifact)
+    if mapped is None or load_mapped(artifact, mapped, 1, warm_up=True) is None:
+        raise RuntimeError("the model cannot be mapped")
     after = load_fetched(artifact, 1, _USUAL_BATCH)
     plain = partial(model.session().run, None)
     feeds = {"x": model.questions[:_USUAL_BATCH]}

@@ -243,6 +243,40 @@ async def test_jobs_wait_for_an_engine_and_end_in_the_one_they_began_in(start):
     assert batcher.idle
 
 
+class Turnstile:
+    """A gate that lets one run through at a time."""
+
+    def __init__(self):
+        self.permits = threading.Semaphore(0)
+
+    def wait(self, timeout):
+        return self.permits.acquire(timeout=timeout)
+
+    def set(self):
+        self.permits.release(9)
+
+
+async def test_whoever_waits_for_the_next_answers_hears_of_them(start):
+    """Not of those after them; and at once where nobody is to be answered."""
+    engine = Engine()
+    engine.gate = Turnstile()
+    batcher = start(engine, max_batch=1)
+    await asyncio.wait_for(batcher.after_run(), 5)
+    gone, first, second = Request([[1]]), Request([[2]]), Request([[3]])
+    gone.abandoned = True
+    batcher.submit(gone)
+    await asyncio.wait_for(batcher.after_run(), 5)
+    assert gone.dropped
+    batcher.submit(first)
+    batcher.submit(second)
+    waiting = asyncio.create_task(batcher.after_run())
+    await asyncio.to_thread(engine.started.acquire)
+    assert not waiting.done()
+    engine.gate.permits.release()
+    await asyncio.wait_for(waiting, 5)
+    assert (first.outcome.done(), second.outcome.done()) == (True, False)
+
+
 class Whereabouts(Engine):
     """Keeps the threads that it ran in."""
 

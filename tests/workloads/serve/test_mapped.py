@@ -13,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from trimtab.api.compression import Device
+from trimtab.api.serving import Engine
 from trimtab.workloads.serve import loading, mapped
 from trimtab.workloads.serve.mapped import ALIGNMENT, NotOnnx, aligned, references
+from trimtab.workloads.serve.weights import map_weights
 
 
 def model_of(sizes, name="w"):
@@ -52,7 +55,7 @@ def test_an_aligned_model_is_the_same_model(name, sizes):
 def test_a_reference_leads_to_the_same_bytes():
     """What is small stays in the model; what is large is named by its place."""
     written = aligned(memoryview(model_of([100, 200, 3]).SerializeToString()))
-    made = references(memoryview(written), "model.onnx")
+    made, weights = references(memoryview(written), "model.onnx")
     assert len(made) < 4096
     large, small = onnx.load_from_string(made).graph.initializer
     entries = {entry.key: entry.value for entry in large.external_data}
@@ -61,6 +64,7 @@ def test_a_reference_leads_to_the_same_bytes():
     assert entries["location"] == "model.onnx"
     assert written[start : start + int(entries["length"])] == original.raw_data
     assert small.raw_data
+    assert weights == ((large.name, TensorProto.FLOAT, (100, 200), start, len(original.raw_data)),)
 
 
 def test_weights_out_of_line_are_left_where_they_are():
@@ -94,11 +98,43 @@ def large(tmp_path, monkeypatch):
 def test_a_mapped_model_answers_as_the_loaded_one(large):
     """Up to the last digits: other kernels add in another order."""
     x = np.random.default_rng(1).normal(size=(4, 100)).astype(np.float32)
-    first, full = loading.load_mapped(large, 1), loading.load_fetched(large, 1, 4)
+    first = loading.load_mapped(large, loading.prepare(large), 1, warm_up=True)
+    full = loading.load_fetched(large, 1, 4)
     np.testing.assert_allclose(first({"x0": x})[0], full({"x0": x})[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, np.int8])
+def test_weights_of_any_type_are_used_from_where_they_lie(tmp_path, monkeypatch, dtype):
+    """Nothing of them is copied, and quantized ones are marked."""
+    monkeypatch.setattr(mapped, "_LARGE_MODEL_BYTES", 1000)
+    values = (np.arange(20_000).reshape(200, 100) % 100).astype(dtype)
+    graph = helper.make_graph([], "none", [], [], [numpy_helper.from_array(values, "w")])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    mapped.align_weights(path)
+    found = map_weights(path, path.stat().st_size, Engine.ONNX_RUNTIME, Device.CPU)
+    np.testing.assert_array_equal(found.weights["w"], values)
+    assert found.weights["w"].dtype == dtype
+    assert not found.weights["w"].flags.owndata
+    assert found.quantized is (dtype is np.int8)
+
+
+@pytest.mark.parametrize(
+    ("size", "engine", "device"),
+    [
+        pytest.param(1, Engine.ONNX_RUNTIME, Device.CPU, id="small"),
+        pytest.param(10**9, Engine.OPEN_VINO, Device.CPU, id="of an engine that maps by itself"),
+        pytest.param(10**9, Engine.ONNX_RUNTIME, Device.GPU, id="for another memory"),
+    ],
+)
+def test_where_nothing_is_gained_nothing_is_mapped(tmp_path, size, engine, device):
+    """The file is not even opened."""
+    assert map_weights(tmp_path / "missing", size, engine, device) is None
 
 
 def test_what_cannot_be_mapped_is_loaded_as_ever(large):
     """No reason to fail: the real load will tell."""
+    good = loading.prepare(large)
+    assert loading.load_mapped(large, good._replace(model=b"no model"), 1, warm_up=False) is None
     large.model.write_bytes(b"\xff" * 5000)
-    assert loading.load_mapped(large, 1) is None
+    assert loading.prepare(large) is None

@@ -6,13 +6,16 @@ import asyncio
 import json
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.api.conditions import Reason
 from trimtab.errors import NotYet, Stalled
+from trimtab.workloads.serve import repository as module
 from trimtab.workloads.serve.cache import CacheRules
 from trimtab.workloads.serve.listed import read_models
 from trimtab.workloads.serve.messages import parse_request
@@ -99,6 +102,60 @@ async def test_the_model_used_longest_ago_makes_room(opened):
     assert await ask(repository.find("c"), [1, 2, 3]) == [[4, 5]]
     assert [repository.find(name).metrics.loaded for name in "abc"] == [True, False, True]
     assert await ask(b, [1, 0, 0]) == [[1, 0]]
+
+
+async def test_a_large_model_answers_before_anything_else_takes_the_cpu(opened, monkeypatch):
+    """The first answer comes from mapped weights; only then the other one's memory is given back."""
+    mapped, answers, happened = object(), [], []
+
+    def engine(name):
+        weakref.finalize(answering := Answering(), happened.append, f"{name} freed")
+        return answering
+
+    def load_mapped(found, given, threads, *, warm_up):
+        assert given is mapped
+        happened.append(f"mapped, warm-up {warm_up}")
+        return engine("mapped")
+
+    def load_fetched(*_):
+        happened.append(f"loaded, answered {answers[-1].done()}")
+        return engine("full")
+
+    for double in (load_mapped, load_fetched):
+        monkeypatch.setattr(module, double.__name__, double)
+    monkeypatch.setattr(module, "prepare", lambda *_: mapped)
+    repository = await opened(settings("a", lazy=True), settings("b", lazy=True), memory_bytes=1000)
+    for name in "ab":
+        model = repository.find(name)
+        answers.append(ask(model, [1, 2, 3]))
+        assert await answers[-1] == [[0, 0]]
+        await asyncio.gather(*repository._tasks.values())
+        model.metrics.memory_bytes = 900
+    one = ["mapped, warm-up False", "loaded, answered True", "mapped freed"]
+    assert happened == [*one, one[0], "full freed", *one[1:]]
+
+
+class Answering:
+    """An engine that says nothing but zeros."""
+
+    def __call__(self, feeds):
+        return [np.zeros((len(feeds["x"]), 2), np.float32)]
+
+
+async def test_a_model_nobody_asked_for_is_tried_before_it_is_ready(opened, monkeypatch):
+    """The first client is not the one who finds out."""
+    tried = []
+
+    def load_mapped(_found, _mapped, _threads, *, warm_up):
+        tried.append(warm_up)
+        return Answering()
+
+    monkeypatch.setattr(module, "load_mapped", load_mapped)
+    monkeypatch.setattr(module, "prepare", lambda *_: object())
+    repository = await opened(settings())
+    await repository.settle()
+    assert tried == [True]
+    assert await ask(repository.find("linear"), [1, 2, 3]) == [[4, 5]]
 
 
 async def test_what_does_not_fit_is_refused(opened):

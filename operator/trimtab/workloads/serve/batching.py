@@ -95,6 +95,7 @@ class Batcher:
         self._returning = Returning()
         self._thread: threading.Thread | None = None
         self._quiet: list[asyncio.Future[None]] = []
+        self._after_run: list[asyncio.Future[None]] = []
 
     @property
     def waiting(self) -> int:
@@ -119,13 +120,14 @@ class Batcher:
             self._thread.start()
         self._soon()
 
-    def detach(self) -> None:
-        """Let go of the engine; jobs wait until there is another one."""
-        self._run = None
+    def detach(self) -> Run | None:
+        """Let go of the engine and return it; jobs wait until there is another one."""
+        run, self._run = self._run, None
         if self._thread is not None:
             self._inbox.put(None)
             self._inbox = SimpleQueue()
             self._thread = None
+        return run
 
     def submit(self, job: Job) -> None:
         """Queue a job; exactly one of its `finish` and `drop` is called, unless the batcher is closed first.
@@ -145,6 +147,12 @@ class Batcher:
         while not self.idle:
             self._quiet.append(self._loop.create_future())
             await self._quiet[-1]
+
+    async def after_run(self) -> None:
+        """Wait until the run that goes on, or the next one, is answered; return at once where nothing waits for one."""
+        if not self.idle:
+            self._after_run.append(self._loop.create_future())
+            await self._after_run[-1]
 
     def fail(self, error: Exception) -> None:
         """Answer everything that waits with an error."""
@@ -262,14 +270,13 @@ class Batcher:
         else:
             self._pump()  # before the answers are written: the engine works meanwhile
             _answer(batch, outcomes)
+        _tell(self._after_run)
         self._notice_quiet()
 
     def _notice_quiet(self) -> None:
-        if self._quiet and self.idle:
-            for future in self._quiet:
-                if not future.done():
-                    future.set_result(None)
-            self._quiet.clear()
+        if self.idle:
+            _tell(self._after_run)
+            _tell(self._quiet)
 
     def _work(self, inbox: SimpleQueue[_Batch | None]) -> None:
         largest = self._rules.max_batch if self._rules.stackable else None
@@ -279,6 +286,13 @@ class Batcher:
             with contextlib.suppress(RuntimeError):  # the loop is closed: a drain timed out and nobody listens
                 self._loop.call_soon_threadsafe(self._finished, batch, outcomes, self._clock() - began)
             del batch, outcomes  # an idle thread holds on to nothing
+
+
+def _tell(waiting: list[asyncio.Future[None]]) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
+    waiting.clear()
 
 
 def _answer(batch: _Batch, outcomes: list[Outcome]) -> None:

@@ -15,6 +15,7 @@ from trimtab.api.conditions import Reason
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.devices import CUDA
 from trimtab.workloads.serve.engine import Array, InputForm, first_line
+from trimtab.workloads.serve.weights import Mapped
 
 _ERROR = 3
 _CPU = "CPUExecutionProvider"
@@ -50,17 +51,25 @@ class OnnxRunner:
 
 
 class MappedOnnxRunner:
-    """An ONNX model whose weights are mapped from files in a folder, and used as they are.
+    """An ONNX model that uses its mapped weights as they are.
 
     Raises:
         Exception: ONNX Runtime's own; there is always another way to load a model.
     """
 
-    def __init__(self, model: bytes, folder: Path, threads: int) -> None:
+    def __init__(self, mapped: Mapped, threads: int) -> None:
         options = _options(threads)
         options.add_session_config_entry("session.disable_prepacking", "1")
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-        self._session = ort.InferenceSession(model, options, providers=[_CPU])
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(mapped.folder))
+        if not mapped.quantized:
+            # It takes longer than the first runs gain. Only for quantized weights it makes other operators, which round
+            # in other places: those were judged.
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # The session does not copy them, nor own them.
+        self._weights = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in mapped.weights.items()}
+        for name, weight in self._weights.items():
+            options.add_initializer(name, weight)
+        self._session = ort.InferenceSession(mapped.model, options, providers=[_CPU])
 
     def run(self, outputs: list[str] | None, feeds: Mapping[str, Array]) -> list[Array]:
         found: list[Array] = self._session.run(outputs, feeds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from trimtab.api.serving import Engine
 from trimtab.errors import Stalled
 from trimtab.workloads.serve.artifact import CONFIG_FILE, ModelSpec, TensorSpec, read_spec, require_engine
 from trimtab.workloads.serve.datatypes import Feeds, Run, zeros
-from trimtab.workloads.serve.mapped import is_large, references
+from trimtab.workloads.serve.weights import Mapped, map_weights
 
 if TYPE_CHECKING:
     from trimtab.workloads.serve.engine import Runner
@@ -71,28 +70,34 @@ def load_fetched(found: Fetched, threads: int, max_batch: int, device: Device = 
     return run
 
 
-def load_mapped(found: Fetched, threads: int, device: Device = Device.CPU) -> Run | None:
-    """Return a model that reads its weights as it needs them, after one run; None where that gains nothing.
+def prepare(found: Fetched, device: Device = Device.CPU) -> Mapped | None:
+    """Do what the first request need not wait for: return a model's weights mapped, with an engine that is imported.
+
+    None where that gains nothing.
+    """
+    try:
+        mapped = map_weights(found.model, found.bytes, found.spec.engine, device)
+    except (OSError, ValueError) as error:
+        log.info("model.not_mapped", error=str(error))
+        return None
+    if mapped is not None:
+        from trimtab.workloads.serve import engine_onnx  # noqa: F401
+    return mapped
+
+
+def load_mapped(found: Fetched, mapped: Mapped, threads: int, *, warm_up: bool) -> Run | None:
+    """Return a model that reads its weights as it needs them; None where the engine does not take it so.
 
     It is there many times sooner than one whose weights are repacked for speed, and slower with every batch: something
-    to answer with until that one is loaded.
+    to answer with until that one is loaded. A request that waits for it is the better warm-up.
     """
-    if device is not Device.CPU or found.spec.engine is not Engine.ONNX_RUNTIME or not is_large(found.bytes):
-        return None
     from trimtab.workloads.serve.engine_onnx import MappedOnnxRunner
 
     try:
-        with (
-            found.model.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            memoryview(content) as view,
-        ):
-            referring = references(view, found.model.name)
-        if referring is None:
-            return None
-        runner = MappedOnnxRunner(referring, found.folder, threads)
+        runner = MappedOnnxRunner(mapped, threads)
         run: Run = partial(runner.run, [tensor.name for tensor in found.spec.outputs])
-        run({tensor.name: zeros(tensor.datatype, _some_shape(tensor, 1)) for tensor in found.spec.inputs})
+        if warm_up:
+            run({tensor.name: zeros(tensor.datatype, _some_shape(tensor, 1)) for tensor in found.spec.inputs})
     except Exception as error:  # noqa: BLE001 - no base is common to the errors of engines; the real load will tell
         log.info("model.not_mapped", error=str(error).partition("\n")[0])
         return None

@@ -1,7 +1,6 @@
-"""ONNX files whose weights are mapped from where they lie instead of being read.
+"""Where the weights of an ONNX file lie in it, so that they can be used from there instead of being read.
 
-A session over mapped weights that are not repacked is there in milliseconds, since it reads only what it runs on. For
-that a small model is made whose large tensors refer to the bytes of the file itself, which must be aligned in it:
+For that a small model is made whose large tensors refer to the bytes of the file itself, which must be aligned in it:
 `aligned` writes them so. Field numbers are those of onnx/onnx.proto; no library here knows where a field begins.
 """
 
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _GRAPH, _INITIALIZER = 7, 5
+_DIMENSION, _DATA_TYPE, _NAME = 1, 2, 8
 _RAW_DATA, _DOC_STRING, _EXTERNAL_DATA, _DATA_LOCATION = 9, 12, 13, 14
 _BYTES = 2  # wire type of everything that has a length
 ALIGNMENT = 64  # a cache line, and the widest vector register
@@ -44,6 +44,24 @@ class _Tensor(NamedTuple):
     offset: int
 
 
+class Weight(NamedTuple):
+    """A large tensor, and where its data lies in the file."""
+
+    name: str
+    datatype: int
+    """By onnx.TensorProto.DataType."""
+    shape: tuple[int, ...]
+    offset: int
+    bytes: int
+
+
+class Referring(NamedTuple):
+    """A model without its large weights, and those."""
+
+    model: bytes
+    weights: tuple[Weight, ...]
+
+
 def is_large(model_bytes: int) -> bool:
     """Whether a model is worth mapping."""
     return model_bytes >= _LARGE_MODEL_BYTES
@@ -55,14 +73,14 @@ def align_weights(path: Path) -> None:
         path.write_bytes(aligned(memoryview(path.read_bytes())))
 
 
-def references(model: memoryview, file_name: str) -> bytes | None:
+def references(model: memoryview, file_name: str) -> Referring | None:
     """Return a model whose large weights refer to `file_name`, in which `model` lies; None where that is no use.
 
     Raises:
         NotOnnx: The bytes are no model.
     """
     made: list[bytes] = []
-    mapped = 0
+    weights: list[Weight] = []
     for field in _fields(model, 0, len(model)):
         if (field.number, field.wire_type) != (_GRAPH, _BYTES):
             made.append(bytes(model[field.start : field.end]))
@@ -73,10 +91,11 @@ def references(model: memoryview, file_name: str) -> bytes | None:
             if tensor is None or tensor.offset % ALIGNMENT:
                 graph.append(bytes(model[part.start : part.end]))
             else:
-                mapped += len(tensor.data)
+                weights.append(_weight(tensor))
                 graph.append(_with_length(_INITIALIZER, _referring(tensor, file_name)))
         made.append(_with_length(_GRAPH, b"".join(graph)))
-    return b"".join(made) if 2 * mapped >= len(model) else None
+    mapped = sum(weight.bytes for weight in weights)
+    return Referring(b"".join(made), tuple(weights)) if 2 * mapped >= len(model) else None
 
 
 def aligned(model: memoryview) -> bytes:
@@ -137,6 +156,23 @@ def _large(model: memoryview, part: _Field) -> _Tensor | None:
     if data is None or data.end - data.body < _LEAST_BYTES:
         return None
     return _Tensor(b"".join(others), model[data.body : data.end], data.body)
+
+
+def _weight(tensor: _Tensor) -> Weight:
+    others = memoryview(tensor.others)
+    name, datatype = "", 0
+    shape: list[int] = []
+    for field in _fields(others, 0, len(others)):
+        if field.number == _NAME:
+            name = str(others[field.body : field.end], "utf-8", "replace")
+        elif field.number == _DATA_TYPE and field.wire_type == 0:
+            datatype, _ = _read_varint(others, field.body, field.end)
+        elif field.number == _DIMENSION and field.wire_type in {0, _BYTES}:  # one by one, or packed
+            position = field.body
+            while position < field.end:
+                size, position = _read_varint(others, position, field.end)
+                shape.append(size)
+    return Weight(name, datatype, tuple(shape), tensor.offset, len(tensor.data))
 
 
 def _referring(tensor: _Tensor, file_name: str) -> bytes:

@@ -159,20 +159,25 @@ class Model:
         self.metrics.loaded = True
         self.state, self.reason = State.READY, ""
 
-    def detach(self, reason: str) -> None:
-        """Let go of the engine and of what it answered."""
-        if self._batcher is not None:
-            self._batcher.detach()
+    def detach(self, reason: str) -> Run | None:
+        """Let go of the engine and of what it answered; its memory is free when the caller drops it, too."""
+        run = self._batcher.detach() if self._batcher is not None else None
         for kept in (self._outputs, self.wire):
             if kept is not None:
                 kept.clear()
         self.metrics.loaded = False
         self.state, self.reason = State.UNAVAILABLE, reason
+        return run
 
     async def quiet(self) -> None:
         """Wait until nothing runs and nothing waits."""
         if self._batcher is not None:
             await self._batcher.quiet()
+
+    async def after_run(self) -> None:
+        """Wait until the next answers are written; return at once where nobody waits for one."""
+        if self._batcher is not None:
+            await self._batcher.after_run()
 
     def fail_waiting(self, refusal: Refused) -> None:
         """Refuse everything that waits for an engine."""

@@ -14,11 +14,12 @@ import structlog
 from trimtab.api.compression import Device
 from trimtab.errors import TrimtabError
 from trimtab.workloads.serve.datatypes import Run
-from trimtab.workloads.serve.loading import Fetched, fetched, load_fetched, load_mapped
+from trimtab.workloads.serve.loading import Fetched, fetched, load_fetched, load_mapped, prepare
 from trimtab.workloads.serve.model import LOADING, Model, ModelSettings, State
 from trimtab.workloads.serve.refusals import Refused
 from trimtab.workloads.serve.residency import Resident, leaving, own_memory
 from trimtab.workloads.serve.threads import in_thread
+from trimtab.workloads.serve.weights import Mapped
 
 log = structlog.get_logger("trimtab.serve")
 
@@ -53,6 +54,7 @@ class Repository:
         self._memory_bytes = memory_bytes
         self._loop = asyncio.get_running_loop()
         self._fetched: dict[tuple[str, str], Fetched] = {}
+        self._mapped: dict[tuple[str, str], Mapped | None] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._settling: list[asyncio.Task[None]] = []
         self._failed_at: dict[tuple[str, str], float] = {}
@@ -157,6 +159,7 @@ class Repository:
                 model.state = State.UNLOADING
                 await model.quiet()
                 self._unload(model, "unloaded on request")
+                self._mapped.pop((model.name, model.revision), None)
 
     def _controlled(self, name: str) -> list[Model]:
         self.find(name)
@@ -203,12 +206,13 @@ class Repository:
     # --- loading ---
 
     async def _describe(self, model: Model) -> Fetched:
-        key = model.name, model.revision
+        key, settings = (model.name, model.revision), model.settings
         if key not in self._fetched:
-            settings = model.settings
             work = partial(fetched, partial(self._fetch, settings), settings.engine)
             self._fetched[key] = await in_thread(self._loop, work)
             model.describe(self._fetched[key].spec)
+        if settings.lazy and key not in self._mapped:
+            self._mapped[key] = await in_thread(self._loop, partial(prepare, self._fetched[key], self._device))
         return self._fetched[key]
 
     async def _load(self, model: Model, began: float, answered: asyncio.Future[None] | None = None) -> None:
@@ -216,22 +220,30 @@ class Repository:
         model.state, model.reason = State.LOADING, LOADING
         found = await self._describe(model)
         async with self._one_load:
-            self._make_room(model, found)
-            before = own_memory()
-            mapped = await in_thread(self._loop, partial(load_mapped, found, self._threads, self._device))
-            if mapped is not None:
-                self._attach(model, mapped, began, stage="mapped")
-                if answered is not None and not answered.done():
-                    answered.set_result(None)
+            left = self._make_room(model, found)
+            quick = await in_thread(self._loop, partial(self._load_quickly, model, found, warm_up=not model.busy))
             try:
+                if quick is not None:
+                    self._attach(model, quick, began, stage="mapped")
+                    if answered is not None and not answered.done():
+                        answered.set_result(None)
+                    await model.after_run()  # the load for speed would take half of the CPU from it
+                left.clear()  # not before: it takes a while, and mapped weights need no room
+                before = own_memory()
                 work = partial(load_fetched, found, self._threads, model.settings.max_batch, self._device)
                 run = await in_thread(self._loop, work)
             except BaseException:
-                if mapped is not None:
+                if quick is not None:
                     model.detach("it could not be loaded")
                 raise
             model.metrics.memory_bytes = max(found.bytes, own_memory() - before)
             self._attach(model, run, began, stage="full")
+
+    def _load_quickly(self, model: Model, found: Fetched, *, warm_up: bool) -> Run | None:
+        """Return something to answer with in the meantime; in a thread."""
+        key = model.name, model.revision
+        mapped = self._mapped[key] if key in self._mapped else prepare(found, self._device)
+        return None if mapped is None else load_mapped(found, mapped, self._threads, warm_up=warm_up)
 
     def _attach(self, model: Model, run: Run, began: float, stage: str) -> None:
         took = self._clock() - began
@@ -242,9 +254,10 @@ class Repository:
         model.attach(run)
         log.info("model.loaded", model=model.name, seconds=round(took, 3), threads=self._threads, stage=stage)
 
-    def _make_room(self, model: Model, found: Fetched) -> None:
+    def _make_room(self, model: Model, found: Fetched) -> list[Run | None]:
+        """Return what the models leave that have to go."""
         if self._memory_bytes is None:
-            return
+            return []
         needed = model.metrics.memory_bytes or found.bytes
         residents = [
             Resident(key, other.metrics.memory_bytes, other.used_at, other.on_demand and not other.busy)
@@ -254,9 +267,8 @@ class Repository:
         gone = leaving(residents, needed, self._memory_bytes)
         if gone is None:
             raise Refused(503, f"{needed} bytes of memory are needed, and the models in use leave no room for them")
-        for key in gone:
-            self._unload(self.models[key], _LAZY)
+        return [self._unload(self.models[key], _LAZY) for key in gone]
 
-    def _unload(self, model: Model, reason: str) -> None:
-        model.detach(reason)
+    def _unload(self, model: Model, reason: str) -> Run | None:
         log.info("model.unloaded", model=model.name, revision=model.revision, reason=reason)
+        return model.detach(reason)
