@@ -14,11 +14,13 @@ BIN := .venv/bin
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/trimtab/version.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint crds chart images kind clean
+.PHONY: help install demo test lint crds chart docs sbom audit images kind clean
 .DELETE_ON_ERROR:
 
 help: ## Show what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+install: .venv/demo.stamp ## Make .venv with trimtab and what the demo and the tutorial need.
 
 demo: .venv/demo.stamp ## Compress, prove, serve, scale and interrupt a model on this machine; about two minutes.
 	@$(BIN)/trimtab demo --output $(OUTPUT) $(if $(KEEP),--keep)
@@ -41,18 +43,23 @@ crds: .venv/demo.stamp ## Write crds/ from the API models, and the chart from th
 chart: .venv/demo.stamp ## Write charts/trimtab from manifests/ and crds/.
 	$(BIN)/python charts/generate.py
 
+docs: .venv/test.stamp ## Write the documentation as a site, build/site; fails on links that lead nowhere.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
+
+sbom: .venv/test.stamp ## Write what each image is made of, as CycloneDX, to build/sbom.
+	@$(BIN)/python .ci/sbom.py build/sbom
+
+audit: .venv/test.stamp ## Ask the advisory database about every version in constraints.txt; needs the internet.
+	@$(BIN)/python .ci/audit.py
+
 images: ## Build the images with Docker.
 	@for role in operator compress serve gateway; do \
 	  docker build --quiet --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(if $(PIP_ARGS),--build-arg PIP_ARGS="$(PIP_ARGS)") --target $$role -t trimtab/$$role:$(VERSION) . || exit 1; \
 	done
 
-kind: images ## Make a cluster of containers with the operator and two pools; needs Docker, kind and kubectl.
-	@kind get clusters | grep -qx trimtab || kind create cluster --config kind-config.yaml
-	@for role in operator compress serve gateway; do kind load docker-image --name trimtab trimtab/$$role:$(VERSION) || exit 1; done
-	@kubectl --context kind-trimtab apply --server-side -k manifests
-	@kubectl --context kind-trimtab -n trimtab-system rollout status --timeout=5m deployment/trimtab-operator
-	@kubectl --context kind-trimtab apply -f manifests/samples/pools-labels.yaml
-	@echo "ready: kubectl --context kind-trimtab apply -f MODEL.yaml, with sources, data and output in a bucket"
+kind: images ## From nothing to a served model on a cluster of containers; needs Docker, kind and kubectl.
+	@manifests/kind/up $(VERSION)
 
 clean: ## Remove the virtual environment, caches and reports.
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build demo-report
