@@ -121,7 +121,8 @@ def test_wishes(tmp_path: Any) -> None:
     wishes.change("rolls out", 0.0)
     assert wishes.unfulfilled("digits", {**seen, "status": status}) == "its spec is not what was applied"
     assert wishes.change("deletes a guest", 0.9) is None
-    assert wishes.change("adds a guest", 0.9) == "guest-1"
-    assert wishes.change("deletes a guest", 0.9) == "guest-1"
-    assert wishes.unfulfilled("guest-1", None) is None
-    assert "is there" in str(wishes.unfulfilled("guest-1", seen))
+    assert wishes.change("adds a guest", 0.9) == "guest-2"
+    assert wishes.change("replaces a guest", 0.1) == "guest-2"
+    assert wishes.change("deletes a guest", 0.1) == "guest-2"
+    assert wishes.unfulfilled("guest-2", None) is None
+    assert "is there" in str(wishes.unfulfilled("guest-2", seen))

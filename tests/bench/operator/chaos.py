@@ -35,7 +35,7 @@ def row(seed: int, minutes: float, outcome: Outcome) -> str:
     times = sorted(seconds for one in asked for seconds in one.seconds)
     p50, p99 = (1000 * times[int(share * (len(times) - 1))] for share in (0.5, 0.99))
     done = outcome.chaos.done
-    deeds = sum(done[deed] for deed in DEEDS)
+    deeds = sum(done[deed] for deed in set(DEEDS))
     repeated = sum(count - 1 for count in outcome.chaos.invariants.jobs.values())
     failed = sum(len(one.failures) for one in asked)
     cells = [

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +37,13 @@ class Asked:
 
 
 @contextlib.asynccontextmanager
-async def asking(url: str, body: dict[str, Any], rate: float) -> AsyncIterator[Asked]:
-    """Send `rate` requests a second inside the block; at its end all have been answered, or have failed."""
+async def asking(
+    url: str, body: dict[str, Any], rate: float, say: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Asked]:
+    """Send `rate` requests a second inside the block; at its end all have been answered, or have failed.
+
+    `say` is told of each that failed, when it does.
+    """
     asked, ending, running = Asked(), asyncio.Event(), set[asyncio.Task[None]]()
     began = time.perf_counter()
 
@@ -73,6 +78,7 @@ async def asking(url: str, body: dict[str, Any], rate: float) -> AsyncIterator[A
             asked.seconds.append(took)
         else:
             asked.failures.append(f"{due - began:.1f} s: {failed}")
+            say(f"asked at {asked.failures[-1]}")
 
     async def drive(session: aiohttp.ClientSession) -> None:
         while not ending.is_set():

@@ -41,7 +41,8 @@ RECORDED = (
     "services",
     "serviceaccounts",
 )
-_REASONS = {409: "Conflict", 410: "Expired", 429: "TooManyRequests", 500: "InternalError"}
+_REASONS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError"}
+_EXPIRED = ApiError(410, "Expired", "too old resource version, as a test will have it")
 _STARTS_WITHIN_S = 60.0
 
 
@@ -103,7 +104,7 @@ class _Faults:
     def __init__(self, cluster: EmbeddedCluster, wire: FaultyWire, source: str, rng: random.Random) -> None:
         self._cluster, self._wire, self._source, self._rng = cluster, wire, source, rng
         self._answer = cluster.api._answer
-        self._status, self._share, self._lost = 0, 0.0, 0.0
+        self._status, self._share, self._lost, self._forgotten = 0, 0.0, 0.0, 0
         self._feed = Feed(cluster.registry)
         cluster.api._answer = self._faulty  # type: ignore[method-assign]
 
@@ -121,6 +122,8 @@ class _Faults:
             case "back", ():
                 await self._cluster.api.start()
                 self._cluster.api.url = self.url
+            case "forget history", ():
+                self._forgotten = int(self._cluster.registry.list("namespaces")[1])
             case "cut", ():
                 self._wire.cut()
             case "half-close", ():
@@ -158,6 +161,8 @@ class _Faults:
             return await self._answer(request)
         if self._share and self._rng.random() < self._share and (error := self._refusal(request)):
             return error_response(error)
+        if request.query.get("watch") and int(request.query.get("resourceVersion") or 0) < self._forgotten:
+            return web.json_response({"type": "ERROR", "object": _EXPIRED.to_status()})
         response = await self._answer(request)
         if self._lost and self._rng.random() < self._lost and not response.prepared and request.transport is not None:
             request.transport.abort()  # it was done, and nobody hears of it
@@ -170,10 +175,7 @@ class _Faults:
 
     def _refusal(self, request: web.BaseRequest) -> ApiError | None:
         """An error that a real server may give to such a request."""
-        reads = request.method == "GET"
-        if (self._status == 410 and not (reads and "resourceVersion" in request.query)) or (
-            self._status == 409 and reads
-        ):
+        if self._status == 409 and request.method == "GET":
             return None
         details = {"retryAfterSeconds": 1} if self._status == 429 else None
         return ApiError(self._status, _REASONS[self._status], "made up by a test", details)

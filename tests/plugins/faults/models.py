@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Object = dict[str, Any]
-GUESTS = 2
+GUESTS = 3
 RUIN = {"steps": [{"prune": {"sparsity": "90%"}}, {"quantize": {"scheme": "INT8"}}]}
 
 
@@ -34,7 +34,10 @@ class Wishes:
     def change(self, deed: str, draw: float) -> str | None:
         """Do what users do; return the name of the model, or None where there is nothing to do it to."""
         self._changes += 1
-        chosen = f"guest-{int(draw * GUESTS)}"
+        names = [f"guest-{number}" for number in range(GUESTS)]
+        here = [name for name in names if self.specs.get(name) is not None]
+        fit = [name for name in names if name not in here] if deed == "adds a guest" else here
+        chosen = fit[int(draw * len(fit))] if fit else ""
         match deed:
             case "rolls out":
                 self._update("digits", serving={"batching": {"maxSize": 1 + self._changes}})
@@ -48,14 +51,17 @@ class Wishes:
             case "reruns in S3":
                 self._update("bucket", rerun={"reason": f"change {self._changes}"})
                 return "bucket"
-            case "adds a guest" if self.specs.get(chosen) is None:
-                self.specs[chosen] = self._spec((self.onnx / "model.onnx").as_uri(), replicas=1)
+            case "adds a guest" if chosen:
+                self.specs[chosen] = self._guest()
                 return chosen
-            case "changes a guest" if self.specs.get(chosen) is not None:
+            case "changes a guest" if chosen:
                 self._update(chosen, serving={"batching": {"maxSize": 1 + self._changes}})
                 return chosen
-            case "deletes a guest" if self.specs.get(chosen) is not None:
+            case "deletes a guest" if chosen:
                 self.specs[chosen] = None
+                return chosen
+            case "replaces a guest" if chosen:  # whoever carries it out deletes it first
+                self.specs[chosen] = self._guest()
                 return chosen
         return None
 
@@ -86,6 +92,9 @@ class Wishes:
         if replicas.get("ready", 0) < spec["serving"]["minReplicas"]:
             return f"replicas: {replicas}"
         return None
+
+    def _guest(self) -> Object:
+        return self._spec((self.onnx / "model.onnx").as_uri(), replicas=1)
 
     def _spec(self, source: str, replicas: int) -> Object:
         spec: Object = {

@@ -23,13 +23,13 @@ FAULTS: dict[str, tuple[float, float]] = {
     "node lost": (1, 8),
     "node noticed": (0, 0),
     "API server away": (2, 15),
+    "history forgotten": (2, 12),
     "connections cut": (0, 0),
     "connections half-closed": (0, 0),
     "connections silent": (0, 0),
     "answers slow": (3, 12),
     "answers lost": (3, 10),
     "answers 409": (3, 12),
-    "answers 410": (3, 12),
     "answers 429": (3, 12),
     "answers 500": (3, 12),
     "disk full": (3, 12),
@@ -37,7 +37,17 @@ FAULTS: dict[str, tuple[float, float]] = {
     "S3 truncates": (3, 15),
 }
 # What users do meanwhile.
-DEEDS = ("rolls out", "ruins", "reruns", "reruns in S3", "adds a guest", "changes a guest", "deletes a guest")
+DEEDS = (
+    "rolls out",
+    "ruins",
+    "reruns",
+    "reruns in S3",
+    "adds a guest",
+    "adds a guest",
+    "changes a guest",
+    "replaces a guest",
+    "deletes a guest",
+)
 
 
 @dataclass(frozen=True, slots=True)

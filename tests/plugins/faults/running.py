@@ -7,7 +7,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,12 +83,15 @@ class Chaos:
     async def apply(self, name: str) -> None:
         """Apply what is wished for, as a user would who tries again until it is taken."""
         manifest = self.wishes.manifest(name, self.namespace)
+        if manifest is None:
+            await self._try(lambda: self.client.delete(kinds.MODELS, name, self.namespace))
+        else:
+            await self._try(lambda: self.client.apply(manifest, manager="user"))
+
+    async def _try(self, change: Callable[[], Awaitable[Any]]) -> None:
         while True:
             try:
-                if manifest is None:
-                    await self.client.delete(kinds.MODELS, name, self.namespace)
-                else:
-                    await self.client.apply(manifest, manager="user")
+                await change()
                 return
             except NotYet:
                 await asyncio.sleep(0.5)
@@ -103,6 +106,8 @@ class Chaos:
         name = event.what
         if name in DEEDS:
             model = self.wishes.change(name, event.draw)
+            if model is not None and name == "replaces a guest":
+                await self._try(lambda: self.client.delete(kinds.MODELS, model, self.namespace))
             if model is not None:
                 await self.apply(model)
             hit = model is not None
@@ -128,10 +133,12 @@ class Chaos:
                 return await self._run_hit(event)
             case ["node", _]:
                 return await self._node_hit(event)
-            case ["API", *_]:
+            case ["API", *_] | ["history", _]:
                 async with self._away:
                     await self.tell("away")
                     await asyncio.sleep(seconds)
+                    if what == "history forgotten":  # watches that go on from before are told to list again: 410
+                        await self.tell("forget history")
                     await self.tell("back")
             case ["connections", how]:
                 await self.tell({"cut": "cut", "half-closed": "half-close", "silent": "silence"}[how])
@@ -266,7 +273,7 @@ class Chaos:
 
     async def _watch(self) -> None:
         with self.cluster.changes.open() as file:
-            rest = ""
+            rest, told = "", 0
             while True:
                 rest += file.read()
                 *whole, rest = rest.split("\n")
@@ -275,6 +282,9 @@ class Chaos:
                 for violation in unproven_artifacts(self.disk.folder) if self.disk else ():
                     if violation not in self.invariants.violations:
                         self.invariants.violations.append(violation)
+                for violation in self.invariants.violations[told:]:
+                    self.say(f"VIOLATED: {violation}")
+                told = len(self.invariants.violations)
                 await asyncio.sleep(0.3)
 
 

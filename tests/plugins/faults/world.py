@@ -116,17 +116,26 @@ async def chaotic(folder: Path, customer: Path, seed: int, *, whole: bool) -> As
             yield chaos
 
 
-async def run(chaos: Chaos, seed: int, seconds: float, rate: float, *, every: float, patience: float) -> Outcome:
+async def run(
+    chaos: Chaos,
+    seed: int,
+    seconds: float,
+    rate: float,
+    *,
+    every: float,
+    patience: float,
+    without: frozenset[str] = frozenset(),
+) -> Outcome:
     """Carry out the plan of `seed` under `rate` requests a second, then wait for peace, and delete everything."""
-    outcome = Outcome(plan(seed, seconds, every, lacking(chaos)), chaos)
+    outcome = Outcome(plan(seed, seconds, every, lacking(chaos) | without), chaos)
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         for name, share in {"digits": 0.8, "bucket": 0.2}.items():
             if name in chaos.wishes.specs:
                 url = (await _model(chaos, name))["status"]["url"]
-                asked = await _question(url, name, chaos.wishes.customer)
+                asked = await question(url, name, chaos.wishes.customer)
                 outcome.asked[name] = await stack.enter_async_context(
-                    asking(f"{url}/v2/models/{name}/infer", asked, rate * share)
+                    asking(f"{url}/v2/models/{name}/infer", asked, rate * share, chaos.say)
                 )
         await chaos.run(outcome.events, seconds)
         if chaos.clock is not None:
@@ -220,7 +229,7 @@ async def _model(chaos: Chaos, name: str) -> dict[str, Any]:
     return body
 
 
-async def _question(url: str, model: str, customer: Path) -> dict[str, Any]:
+async def question(url: str, model: str, customer: Path) -> dict[str, Any]:
     """Return a request's body for a model that was made of the digits."""
     with np.load(customer / "digits.npz") as data:
         image = data["x_test"][0]
