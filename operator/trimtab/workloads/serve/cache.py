@@ -1,6 +1,6 @@
 """Answers kept for equal questions: bounded in number, bytes and age, and exact.
 
-The key is the whole question, or its BLAKE2b digest of 256 bits where that is shorter, never a hash that two questions
+The key is the whole question, or its BLAKE2b digest of 256 bits where it is long, never a hash that two questions
 could share.
 """
 
@@ -17,7 +17,7 @@ from trimtab.workloads.serve.datatypes import Array, Feeds, to_bytes
 V = TypeVar("V")
 
 LARGEST_KEYED_BYTES = 1024 * 1024  # a digest of more would hold up the loop
-_WHOLE_BYTES = 4096  # comparing them costs less than a digest
+_WHOLE_BYTES = 32 * 1024  # to hash and compare them costs a quarter of a digest
 _ENTRY_BYTES = 200  # of Python's own, about
 
 
