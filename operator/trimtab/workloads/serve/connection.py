@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from trimtab.workloads.serve.answers import CONTINUE, RETRY_SOON, error_answer, head
+from trimtab.workloads.serve.answers import CONTINUE, RETRY_SOON, error_answer, head, plain_head
 from trimtab.workloads.serve.exchange import Exchange, Head, Heads
 
 _FORBIDDEN_REPEATS = frozenset({b"host", b"content-length", b"content-type", b"inference-header-content-length"})
@@ -229,7 +229,10 @@ class Connection(asyncio.Protocol):
         self._parsed.closes = self._refused or not self._parser.should_keep_alive()
         self._fresh = not self._parsed.closes
         self._since = self._owner.time()
-        self._handle(exchange)
+        self._pending.append(exchange)
+        if len(self._pending) >= self._limits.pipelined:
+            self._hold()
+        self._owner.handle(exchange)
 
     # --- whole requests ---
 
@@ -244,7 +247,10 @@ class Connection(asyncio.Protocol):
                 return
             exchange.held_bytes = len(body)
             exchange.body = body
-        self._handle(exchange)
+        self._pending.append(exchange)
+        if len(self._pending) >= self._limits.pipelined:
+            self._hold()
+        (head.route or self._owner.handle)(exchange)
 
     def _learn(self, start: bytes, size: int) -> None:
         """Keep the head of the request that was just parsed, if it is all that came and the next may begin like it."""
@@ -252,17 +258,12 @@ class Connection(asyncio.Protocol):
         if head is not None and not head.closes and size == len(start) + head.length:
             self._owner.heads.learn(start, head)
 
-    def _handle(self, exchange: Exchange) -> None:
-        self._pending.append(exchange)
-        if len(self._pending) >= self._limits.pipelined:
-            self._hold()
-        self._owner.handle(exchange)
-
     # --- answers ---
 
     def answered(self, exchange: Exchange) -> None:
         """Let go of the request, and write its answer when its turn comes."""
-        self._let_go(exchange)
+        if exchange.held_bytes:
+            self._let_go(exchange)
         self.flush()
 
     def _let_go(self, exchange: Exchange | None) -> None:
@@ -275,19 +276,24 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self.lost or transport.is_closing() or self._lingers_since is not None:
             return
-        while self._pending and (answer := self._pending[0].ready) is not None:
-            asked = self._pending.popleft().head
+        pending = self._pending
+        while pending and (answer := pending[0].ready) is not None:
+            asked = pending.popleft().head
             status, headers, body = answer
             # While draining the last answer says so, never one with another request behind it.
-            last = asked.closes or (self._owner.draining and not self._pending and self._current is None)
-            start = head(status, len(body), headers, closes=last, is_http10=asked.is_http10)
+            last = asked.closes or (self._owner.draining and not pending and self._current is None)
+            if last or asked.is_http10:
+                start = head(status, len(body), headers, closes=last, is_http10=asked.is_http10)
+            else:
+                start = plain_head(status, len(body), headers)
             transport.write(start if asked.method == b"HEAD" else start + body)
             if self._current is None:
                 self._since = self._owner.time()
             if last:
                 self._end(transport)
                 return
-        self._release()
+        if self._held:
+            self._release()
 
     def _end(self, transport: asyncio.Transport) -> None:
         for exchange in self._pending:

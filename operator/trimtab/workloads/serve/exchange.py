@@ -65,34 +65,30 @@ class Answering(Protocol):
 class Exchange:
     """One request and the place for its answer."""
 
-    __slots__ = ("_answer", "_connection", "arrived", "body", "head", "held_bytes")
+    __slots__ = ("arrived", "body", "connection", "head", "held_bytes", "ready")
 
     def __init__(self, connection: Answering, head: Head, arrived: float) -> None:
         self.head = head
         self.body: bytes | bytearray = b""
         self.arrived = arrived  # when its first byte came, by the owner's clock
         self.held_bytes = 0  # of the owner's buffer
-        self._connection = connection
-        self._answer: tuple[int, bytes, bytes] | None = None
+        self.ready: tuple[int, bytes, bytes] | None = None
+        """Status, extra header lines and body, once answered."""
+        self.connection = connection
 
     @property
     def gone(self) -> bool:
         """Whether the client has left."""
-        return self._connection.lost
+        return self.connection.lost
 
     @property
     def client(self) -> bytes | str:
         """Who asks: what the last proxy says, else the address at the other end."""
         forwarded = self.head.headers.get(b"x-forwarded-for")
-        return forwarded.rpartition(b",")[2].strip() if forwarded else self._connection.peer
-
-    @property
-    def ready(self) -> tuple[int, bytes, bytes] | None:
-        """Status, extra header lines and body, once answered."""
-        return self._answer
+        return forwarded.rpartition(b",")[2].strip() if forwarded else self.connection.peer
 
     def answer(self, status: int, body: bytes, headers: bytes = b"") -> None:
         """Answer once; `headers` are whole lines, each with its CRLF. Nothing happens when the client has left."""
-        if self._answer is None:
-            self._answer = (status, headers, body)
-            self._connection.answered(self)
+        if self.ready is None:
+            self.ready = (status, headers, body)
+            self.connection.answered(self)

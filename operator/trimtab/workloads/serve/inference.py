@@ -75,8 +75,10 @@ class HttpInference:
                 read = partial(self._read, model, exchange, spec, key)
                 self._do_aside(partial(parse_request, body, header_length, spec), read, model, exchange)
                 return
-            forms = self._forms_of(model, spec)
-            whole = body if type(body) is bytes and manner.is_clear else None
+            forms = self._forms.get(model)
+            if forms is None or forms.spec is not spec:
+                forms = self._forms[model] = Forms(spec)
+            whole = body if manner.is_clear and type(body) is bytes else None
             found = None if whole is None else forms.read(whole, manner.header_bytes)
             if found is None:
                 request = parse_request(body, header_length, spec)
@@ -91,12 +93,6 @@ class HttpInference:
             self.refuse(model, exchange, Refused(400, str(error)))
         except Refused as refused:
             self.refuse(model, exchange, refused)
-
-    def _forms_of(self, model: Model, spec: ModelSpec) -> Forms:
-        forms = self._forms.get(model)
-        if forms is None or forms.spec is not spec:
-            forms = self._forms[model] = Forms(spec)
-        return forms
 
     def _check_size(self, json_bytes: int) -> None:
         if json_bytes > self._max_json_bytes:
@@ -229,12 +225,9 @@ class _Manner(NamedTuple):
     header_length: bytes | None
     header_bytes: int | None
     """The same as a number, where it is one."""
+    is_clear: bool
+    """Whether it is known where the JSON ends."""
     timeout_s: float | None
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether it is known where the JSON ends."""
-        return self.header_length is None or self.header_bytes is not None
 
 
 def _manner(head: Head) -> _Manner:
@@ -249,7 +242,7 @@ def _manner(head: Head) -> _Manner:
         raise Refused(415, f"Content-Type is {content_type.decode('latin-1')!r}; expected application/json")
     given = head.headers.get(b"inference-header-content-length")
     number = int(given) if given is not None and given.isdigit() and len(given) < 18 else None
-    return _Manner(given, number, _timeout_s(head))
+    return _Manner(given, number, given is None or number is not None, _timeout_s(head))
 
 
 def _timeout_s(head: Head) -> float | None:
