@@ -19,6 +19,7 @@ from trimtab.workloads.serve import repository as module
 from trimtab.workloads.serve.cache import CacheRules
 from trimtab.workloads.serve.listed import read_models
 from trimtab.workloads.serve.messages import parse_request
+from trimtab.workloads.serve.metrics import render
 from trimtab.workloads.serve.model import Asked, ModelSettings, State
 from trimtab.workloads.serve.refusals import Refused
 from trimtab.workloads.serve.repository import Repository
@@ -255,6 +256,19 @@ def test_a_kept_answer_is_the_answer(artifact_folder, rows):
         repository.close()
 
     asyncio.run(run())
+
+
+async def test_equal_questions_at_the_same_time_run_once(opened):
+    """Each hears the answer; a model that is still loading runs it once, too."""
+    repository = await opened(settings(cache=CacheRules(10, None), lazy=True))
+    model = repository.find("linear")
+    same, other = [ask(model, [1, 2, 3]) for _ in range(5)], ask(model, [0, 0, 0])
+    assert await asyncio.gather(*same, other) == [[[4, 5]]] * 5 + [[[0, 0]]]
+    assert await ask(model, [1, 2, 3]) == [[4, 5]]
+    numbers = model.numbers()
+    assert (numbers.cache_hits, numbers.cache_joined, numbers.cache_misses) == (1, 4, 2)
+    assert numbers.batch_rows.total == 2
+    assert b"trimtab_serve_cache_joined_total{" in render([numbers])
 
 
 residents = st.builds(

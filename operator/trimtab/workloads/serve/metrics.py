@@ -49,6 +49,7 @@ class Metrics:
         self.queue_depth = 0
         self.cache_hits = 0
         self.cache_misses = 0
+        self.cache_joined = 0
         self.cache_entries = 0
         self.abandoned = 0
         self.loads = 0
@@ -80,6 +81,7 @@ _NUMBERS = (
     ("abandoned_requests_total", "counter", "abandoned", "Requests whose client left before their run."),
     ("cache_hits_total", "counter", "cache_hits", "Requests answered from the response cache."),
     ("cache_misses_total", "counter", "cache_misses", "Requests that the response cache had no answer for."),
+    ("cache_joined_total", "counter", "cache_joined", "Requests that waited for the answer to an equal one."),
     ("cache_entries", "gauge", "cache_entries", "Answers in the response cache."),
     ("loads_total", "counter", "loads", "Times that the model was loaded."),
     ("load_duration_seconds", "gauge", "load_seconds", "From the start of the last load to the first answer."),

@@ -11,6 +11,7 @@ from trimtab.workloads.serve.artifact import ModelSpec
 from trimtab.workloads.serve.batching import Batcher, BatchRules, Late, max_concurrency
 from trimtab.workloads.serve.cache import LARGEST_KEYED_BYTES, CacheRules, Kept, feeds_key, own_copies
 from trimtab.workloads.serve.datatypes import Array, Feeds, Outcome, Run
+from trimtab.workloads.serve.flights import Flights
 from trimtab.workloads.serve.messages import InferenceRequest
 from trimtab.workloads.serve.metrics import Metrics
 from trimtab.workloads.serve.refusals import Refused
@@ -50,7 +51,7 @@ class State(Enum):
 class Asked:
     """A checked request on its way through a model; whoever asks says in a subclass how it gets back."""
 
-    __slots__ = ("_cache_key", "_model", "arrived", "client", "deadline", "feeds", "group", "rows")
+    __slots__ = ("_model", "arrived", "client", "deadline", "feeds", "group", "rows")
 
     def __init__(
         self, request: InferenceRequest, feeds: Feeds, arrived: float, deadline: float | None, client: Hashable
@@ -65,7 +66,6 @@ class Asked:
             own = arrived + request.timeout_s
             self.deadline = own if deadline is None else min(own, deadline)
         self._model: Model | None = None
-        self._cache_key: bytes | None = None
 
     @property
     def abandoned(self) -> bool:
@@ -82,16 +82,10 @@ class Asked:
             self.reply(Refused(499, "the client left"))
 
     def finish(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Exception):
-            self.reply(as_refusal(outcome))
-            return
-        if self._cache_key is not None and self._model is not None:
-            self._model.keep(self._cache_key, outcome)
-        self.reply(outcome)
+        self.reply(as_refusal(outcome) if isinstance(outcome, Exception) else outcome)
 
-    def belongs_to(self, model: Model, cache_key: bytes | None) -> None:
+    def belongs_to(self, model: Model) -> None:
         self._model = model
-        self._cache_key = cache_key
 
 
 def as_refusal(error: Exception) -> Refused:
@@ -100,9 +94,19 @@ def as_refusal(error: Exception) -> Refused:
         return error
     if isinstance(error, Late):
         return Refused(504, str(error))
+    if isinstance(error, QueueFull):
+        return too_many(error, 1)
     # ONNX Runtime blames the data by this class (an index out of range); the rest is the model's or ours.
     status = 400 if type(error).__name__ == "InvalidArgument" else 500
     return Refused(status, f"the model failed: {str(error).partition(chr(10))[0]}")
+
+
+def too_many(full: QueueFull, retry_s: int) -> Refused:
+    """Return what a client hears of a queue that is full."""
+    if full.greedy:
+        return Refused(429, "this client's share of the queue is full; send fewer at once", retry_s)
+    # 503, not 429: this pod is full, not the client greedy, and a gateway may try another pod after a 503
+    return Refused(503, "too many requests wait here; try again", retry_s)
 
 
 class Model:
@@ -123,6 +127,7 @@ class Model:
         """Called when a request comes for a lazy model without an engine."""
         self._clock = clock
         self._batcher: Batcher | None = None
+        self._flights: Flights | None = None
         self._outputs: Kept[list[Array]] | None = Kept(settings.cache, clock) if settings.cache else None
         self.wire: Kept[tuple[bytes, bytes]] | None = Kept(settings.cache, clock) if settings.cache else None
         """Header lines and body by request as it was sent: what answers before anything is parsed."""
@@ -151,6 +156,8 @@ class Model:
                 spec=spec if spec.pads else None,
             )
             self._batcher = Batcher(rules, self.metrics, self._clock)
+            if self._outputs is not None:
+                self._flights = Flights(self._batcher.submit, self.keep, rules.capacity)
 
     def attach(self, run: Run) -> None:
         """Answer with this engine from now on."""
@@ -208,6 +215,7 @@ class Model:
         """
         key = None
         self.used_at = self._clock()
+        asked.belongs_to(self)
         if self._outputs is not None and sum(array.nbytes for array in asked.feeds.values()) <= LARGEST_KEYED_BYTES:
             key = feeds_key(asked.feeds)
             found = self._outputs.get(key)
@@ -215,19 +223,18 @@ class Model:
                 self.metrics.cache_hits += 1
                 asked.finish(found)
                 return
-            self.metrics.cache_misses += 1
-        asked.belongs_to(self, key)
         batcher = self._batcher
         if batcher is None:
             raise Refused(503, LOADING, 1)
         try:
-            batcher.submit(asked)
+            if key is None or self._flights is None:
+                batcher.submit(asked)
+            elif self._flights.ask(key, asked):
+                self.metrics.cache_joined += 1
+            else:
+                self.metrics.cache_misses += 1
         except QueueFull as full:
-            retry_s = batcher.retry_after_s
-            if full.greedy:
-                raise Refused(429, "this client's share of the queue is full; send fewer at once", retry_s) from None
-            # 503, not 429: this pod is full, not the client greedy, and a gateway may try another pod after a 503
-            raise Refused(503, "too many requests wait here; try again", retry_s) from None
+            raise too_many(full, batcher.retry_after_s) from None
         if self.state is not State.READY:
             self.wanted(self)
 
