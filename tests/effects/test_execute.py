@@ -7,6 +7,7 @@ import pytest
 
 from trimtab.effects.announce import Announcer
 from trimtab.effects.execute import Executor, drifted
+from trimtab.effects.kubernetes import ApiError
 from trimtab.planning.plan import Apply
 
 
@@ -32,10 +33,22 @@ class Recorder:
 
     def __init__(self) -> None:
         self.applied: list[str] = []
+        self.there: dict[str, Any] = {}
+        self.looked = 0
+        self.refuses = False
 
     async def apply(self, manifest: Any, **_: Any) -> Any:
-        self.applied.append(manifest["metadata"]["name"])
-        return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": str(len(self.applied))}}
+        name = manifest["metadata"]["name"]
+        self.applied.append(name)
+        version = str(len(self.applied))
+        self.there[name] = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+        return self.there[name]
+
+    async def get(self, kind: Any, name: str, namespace: str | None = None) -> Any:
+        self.looked += 1
+        if self.refuses:
+            raise ApiError(403, "forbidden")
+        return self.there.get(name)
 
 
 def service(name: str, port: int = 80) -> dict[str, Any]:
@@ -64,15 +77,36 @@ async def test_unchanged_objects_are_left_alone() -> None:
     assert cluster.applied == ["new", "gateway", "new"], "nobody watches accounts: ours is remembered"
 
 
-async def test_unwatched_objects_are_written_again_after_a_while() -> None:
-    """Somebody may have deleted them meanwhile."""
+async def test_unwatched_objects_are_looked_at_after_a_while() -> None:
+    """Somebody may have deleted them meanwhile; what is as it should be is read, not written."""
     cluster = Recorder()
     now = [0.0]
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
     executor = Executor(cluster, announcer, {}.get, lambda: now[0])  # type: ignore[arg-type]
-    for now[0] in (0.0, 59.0, 61.0):
+    for now[0] in (0.0, 299.0, 301.0):
         await executor.execute({}, [Apply(account("gateway"))])
-    assert cluster.applied == ["gateway", "gateway"]
+    assert (cluster.applied, cluster.looked) == (["gateway"], 2)
+    cluster.there.clear()
+    for now[0] in (599.0, 602.0):
+        await executor.execute({}, [Apply(account("gateway"))])
+    assert (cluster.applied, cluster.looked) == (["gateway", "gateway"], 3)
+
+
+async def test_a_restart_writes_nothing_that_is_there() -> None:
+    """Neither what is watched nor what is not; without the right to look, it is written as before."""
+    cluster = Recorder()
+    cluster.there["gateway"] = {
+        **account("gateway"),
+        "metadata": {**account("gateway")["metadata"], "resourceVersion": "9"},
+    }
+    announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
+    seen = {("Service", "default", "one"): {**service("one"), "status": {}}}
+    plan = [Apply(service("one")), Apply(account("gateway"))]
+    assert await Executor(cluster, announcer, seen.get, lambda: 0.0).execute({}, plan) == []  # type: ignore[arg-type]
+    assert cluster.applied == []
+    cluster.refuses = True
+    await Executor(cluster, announcer, seen.get, lambda: 0.0).execute({}, plan)  # type: ignore[arg-type]
+    assert cluster.applied == ["gateway"]
 
 
 class Normalizing(Recorder):

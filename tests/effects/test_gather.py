@@ -7,6 +7,7 @@ import pytest
 
 from trimtab.api.capacity import Price
 from trimtab.api.names import Key
+from trimtab.api.status import OptimizedModelStatus, RunPhase, RunStatus
 from trimtab.effects.gather import Gatherer, World
 from trimtab.planning.settings import Settings
 
@@ -48,8 +49,30 @@ async def test_a_job_may_go_while_a_log_is_read() -> None:
             return ""
 
     made = gatherer(Cluster(), jobs={KEY: jobs.values()}, pods={KEY: [pod("1"), pod("2")]})
-    views = await made._runs(KEY)
+    views = await made._runs(KEY, OptimizedModelStatus())
     assert [view.key for view in views] == ["1", "2"]
+
+
+async def test_what_a_pod_said_is_asked_for_where_its_watch_is_behind() -> None:
+    """A Job that is seen to be complete before its pod is no run whose result was lost: that would be repeated."""
+    asked = []
+    said = {"state": {"terminated": {"exitCode": 0, "message": '{"recipe": ["Quantize"]}'}}}
+
+    class Cluster:
+        async def list(self, _kind: Any, namespace: str, labels: str) -> Any:
+            asked.append((namespace, labels))
+            return [{**pod("1"), "status": {"phase": "Succeeded", "containerStatuses": [said]}}]
+
+    done = {**job("1"), "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    behind = {**pod("1"), "status": {"phase": "Pending"}}
+    made = gatherer(Cluster(), jobs={KEY: [done]}, pods={KEY: [behind]})
+    (view,) = await made._runs(KEY, OptimizedModelStatus())
+    assert view.result is not None
+    assert view.result.recipe == ["Quantize"]
+    assert asked == [(KEY.namespace, "trimtab.dev/run=1")]
+    known = OptimizedModelStatus(last_run=RunStatus(name="digits-run-1", key="1", phase=RunPhase.SUCCEEDED))
+    await made._runs(KEY, known)
+    assert len(asked) == 1, "what came of it is known, whatever became of its pod"
 
 
 async def test_progress_is_read_from_worker_0() -> None:
@@ -65,7 +88,7 @@ async def test_progress_is_read_from_worker_0() -> None:
     for index, body in enumerate(reversed(pods)):
         body["metadata"]["name"] = f"worker-{index}"
         body["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = str(index)
-    await gatherer(Cluster(), jobs={KEY: [job("1")]}, pods={KEY: pods})._runs(KEY)
+    await gatherer(Cluster(), jobs={KEY: [job("1")]}, pods={KEY: pods})._runs(KEY, OptimizedModelStatus())
     assert asked == ["worker-0"]
 
 

@@ -98,7 +98,7 @@ def serving_pod(**status: Any) -> dict[str, Any]:
 def test_a_ready_pod() -> None:
     """Readiness, age, zone and capacity type come from where Kubernetes keeps them."""
     nodes = {"node-a": {"metadata": {"labels": {"topology.kubernetes.io/zone": "a"}}}}
-    view = pod_view(serving_pod(conditions=[{"type": "Ready", "status": "True"}]), nodes, NOW)
+    view = pod_view(serving_pod(conditions=[{"type": "Ready", "status": "True"}]), nodes.get, NOW)
     assert (view.ready, view.zone, view.capacity_type, view.age_s) == (True, "a", CapacityType.ON_DEMAND, 30)
     assert view.trouble is None
 
@@ -107,7 +107,7 @@ def test_a_corrupt_artifact_is_fatal() -> None:
     """The exit code tells that trying again cannot help; the message is passed on."""
     terminated = {"exitCode": EXIT_INPUT, "message": "model.onnx: expected sha256:a, found sha256:b"}
     crashed = {"name": "serve", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {}}
-    view = pod_view(serving_pod(containerStatuses=[{**crashed, "lastState": {"terminated": terminated}}]), {}, NOW)
+    view = pod_view(serving_pod(containerStatuses=[{**crashed, "lastState": {"terminated": terminated}}]), {}.get, NOW)
     assert view.fatal
     assert view.trouble is not None
     assert "expected sha256:a, found sha256:b" in view.trouble
@@ -116,10 +116,10 @@ def test_a_corrupt_artifact_is_fatal() -> None:
 def test_waiting_pods_say_why() -> None:
     """Not scheduled and no image are told apart."""
     unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
-    view = pod_view(serving_pod(conditions=[unscheduled]), {}, NOW)
+    view = pod_view(serving_pod(conditions=[unscheduled]), {}.get, NOW)
     assert view.trouble == "pod digits-1-od-x: 0/3 nodes are available"
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
-    view = pod_view(serving_pod(containerStatuses=[{"name": "serve", "state": waiting}]), {}, NOW)
+    view = pod_view(serving_pod(containerStatuses=[{"name": "serve", "state": waiting}]), {}.get, NOW)
     assert view.trouble == "pod digits-1-od-x: ImagePullBackOff no such image"
     assert not view.fatal
 
@@ -139,10 +139,10 @@ def test_a_ready_pod_has_no_trouble() -> None:
             "conditions": [{"type": "Ready", "status": "False"}],
         },
     }
-    waiting = pod_view(body, {}, NOW)
+    waiting = pod_view(body, {}.get, NOW)
     assert (waiting.fatal, "no such file" in str(waiting.trouble)) == (True, True)
     body["status"] |= {"conditions": [{"type": "Ready", "status": "True"}]}
-    ready = pod_view(body, {}, NOW)
+    ready = pod_view(body, {}.get, NOW)
     assert (ready.fatal, ready.trouble) == (False, None)
 
 

@@ -110,3 +110,29 @@ def test_backoff_doubles_to_a_ceiling(failures: int, seconds: float) -> None:
     """Without jitter: half of the doubled delay, at most half a minute."""
     assert backoff(failures, 0.0) == seconds
     assert backoff(failures, 0.999) < 2 * seconds
+
+
+async def test_what_happened_goes_before_what_is_only_looked_at() -> None:
+    """A change of one is acted on while thousands wait for a look after a restart; each gets one."""
+    queue: WorkQueue[str] = WorkQueue()
+    seen: list[str] = []
+    for name in ("a", "b", "c", "d"):
+        queue.add(name)
+    queue.add("c", urgent=True)
+    queue.add("c")
+    queue.add("new", urgent=True)
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if len(seen) == 5:
+            done.set()
+
+    done = asyncio.Event()
+    worker = asyncio.create_task(queue.run(look, workers=1))
+    async with asyncio.timeout(30):
+        await done.wait()
+    await asyncio.sleep(0)
+    worker.cancel()
+    with suppress(asyncio.CancelledError):
+        await worker
+    assert seen == ["c", "new", "a", "b", "d"]

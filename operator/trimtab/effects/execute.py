@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -9,8 +11,9 @@ import structlog
 
 from trimtab.api.names import API_VERSION, Key
 from trimtab.effects.announce import Announcer
-from trimtab.effects.kinds import DEPLOYMENTS, MODELS, PODS, kind_of
-from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.kinds import DEPLOYMENTS, MODELS, PODS, Kind, kind_of
+from trimtab.effects.kubernetes import ApiError, Cluster
+from trimtab.effects.tables import pack, unpack
 from trimtab.planning.plan import Action, Annotate, Announce, Apply, Delete, Manifest, Scale
 
 log = structlog.get_logger(__name__)
@@ -22,17 +25,18 @@ Identity = tuple[str, str, str]
 """Kind, namespace, name."""
 
 WATCHED = {"Deployment", "Job", "Service"}
-# Kinds that nobody watches are written again after this long, should somebody have changed them.
-_RESYNC_SECONDS = 60.0
+# Kinds that nobody watches are looked at again after this long, should somebody have changed them.
+_RESYNC_SECONDS = 300.0
 
 
 class _Applied(NamedTuple):
     """What was applied last."""
 
     at: float
-    manifest: Manifest
-    answered: Any
-    """The same fields, as the API server wrote them: `1000m` of CPU comes back as `1`."""
+    manifest: bytes
+    """Its digest."""
+    answered: bytes
+    """The same fields, packed, as the API server wrote them: `1000m` of CPU comes back as `1`."""
 
 
 class Executor:
@@ -81,20 +85,36 @@ class Executor:
         kind = kind_of(manifest)
         meta = manifest["metadata"]
         identity = (kind.kind, meta.get("namespace", ""), meta["name"])
-        current = self._observed(identity)
-        if current is not None and not drifted(manifest, current):
-            return []
         last = self._applied.get(identity)
-        if last is not None and last.manifest == manifest:
-            if current is not None and not drifted(last.answered, current):
+        asked = last is not None and last.manifest == _digest(manifest)
+        if kind.kind in WATCHED:
+            current = self._observed(identity)
+        elif last is not None and asked and self._clock() - last.at < _RESYNC_SECONDS:
+            return []
+        else:
+            current = await self._found(kind, meta)
+        if current is not None and (
+            not drifted(manifest, current)
+            or (last is not None and asked and not drifted(unpack(last.answered), current))
+        ):
+            if kind.kind in WATCHED:
                 return []
-            if kind.kind not in WATCHED and self._clock() - last.at < _RESYNC_SECONDS:
-                return []
-        after = await self._cluster.apply(manifest)
-        self._applied[identity] = _Applied(self._clock(), manifest, like(manifest, after))
+            after = current
+        else:
+            after = await self._cluster.apply(manifest)
+        self._applied[identity] = _Applied(self._clock(), _digest(manifest), pack(like(manifest, after)))
         if current is not None and after["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
             return []
         return [f"{kind.kind}/{meta['name']} {'configured' if current else 'applied'}"]
+
+    async def _found(self, kind: Kind, meta: Object) -> Object | None:
+        """Return an object that nobody watches, None where there is none or we may not look."""
+        try:
+            return await self._cluster.get(kind, meta["name"], meta.get("namespace"))
+        except ApiError as error:
+            if error.status == 403:  # an installation whose rights are older than its operator
+                return None
+            raise
 
     def forget(self, identity: Identity) -> None:
         """Forget what was applied: the object is gone, or about to be."""
@@ -109,6 +129,10 @@ class Executor:
             "status": status,
         }
         return await self._cluster.apply(manifest, subresource="status")
+
+
+def _digest(manifest: Manifest) -> bytes:
+    return hashlib.blake2b(json.dumps(manifest, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def drifted(wanted: Any, observed: Any) -> bool:

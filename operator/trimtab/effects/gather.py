@@ -15,6 +15,7 @@ from trimtab.api.gateway import GatewayStats, ModelStats
 from trimtab.api.names import (
     API_VERSION,
     CONSOLIDATION_TAINT,
+    GATEWAY,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     POOL_LABEL,
@@ -24,13 +25,17 @@ from trimtab.api.names import (
 )
 from trimtab.api.optimizedmodel import OptimizedModel
 from trimtab.api.overrides import Overrides
-from trimtab.api.status import OptimizedModelStatus
+from trimtab.api.status import OptimizedModelStatus, RunPhase
 from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.execute import Identity
+from trimtab.effects.kinds import PODS
 from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.listening import Listening
+from trimtab.effects.mirrors import Mirrors
 from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
+from trimtab.effects.tables import Unpacked
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
 from trimtab.planning.loads import Load
 from trimtab.planning.notices import leaves_at
@@ -99,6 +104,26 @@ class World:
         return _only(index, (namespace, name)) if index is not None else None
 
 
+def world_of(
+    models: Mapping[Any, Collection[bytes]], namespaced_models: Index, pools: Index, mirrors: Mirrors
+) -> World:
+    """Return the world of packed models, of what their namespaces have, of pools, and of all that is mirrored."""
+    return World(
+        models=Unpacked(models),
+        namespaced_models=namespaced_models,
+        pools=pools,
+        deployments=mirrors.deployments,
+        named_deployments=mirrors.named_deployments,
+        jobs=mirrors.jobs,
+        named_jobs=mirrors.named_jobs,
+        pods=mirrors.pods,
+        services=mirrors.services,
+        gateways=mirrors.gateways,
+        nodes=mirrors.nodes,
+        daemon_sets=mirrors.daemon_sets,
+    )
+
+
 class Gatherer:
     """Makes snapshots."""
 
@@ -110,8 +135,10 @@ class Gatherer:
         settings: Settings,
         clock: Callable[[], datetime],
         prometheus: PrometheusSignals | None = None,
+        listening: Listening | None = None,
     ) -> None:
-        """`prometheus` tells the models' load, where it is the source."""
+        """`prometheus` tells the models' load, where it is the source; without `listening` no model rests."""
+        self._listening = listening
         self._prometheus = prometheus
         self._world = world
         self._cluster = cluster
@@ -134,11 +161,15 @@ class Gatherer:
     def forget(self, key: Key) -> None:
         """Drop what is known of a model that is gone, and of its namespace with the last one."""
         self._written.pop(key, None)
+        if self._listening is not None:
+            self._listening.forget(key)
         if not self._world.namespaced_models.get(key.namespace):
             self._signals.forget(key.namespace)
 
     async def snapshot(self, key: Key) -> Snapshot | None:
         """Return a model's snapshot, or None when it is gone or going: its children go with it."""
+        if self._listening is not None:
+            self._listening.attend(key)
         body = self._newest(key)
         if body is None or body["metadata"].get("deletionTimestamp"):
             return None
@@ -146,7 +177,6 @@ class Gatherer:
         model, invalid = _parsed(body)
         status = OptimizedModelStatus.model_validate(body.get("status") or {})
         pools, bad_pools = self.pools()
-        nodes = {name: node for name in self._world.nodes if (node := self._world.node(name)) is not None}
         stats = await self._stats(key)
         service = _only(self._world.services, (key.namespace, key.name))
         return Snapshot(
@@ -161,10 +191,11 @@ class Gatherer:
             now=now,
             overrides=Overrides.read(body["metadata"].get("annotations")),
             owners=self._owners(key.namespace),
-            runs=await self._runs(key),
+            gateway_owners=self._gateway_owners(key.namespace),
+            runs=await self._runs(key, status),
             deployments=tuple(deployment_view(item) for item in self._world.deployments.get(key, ())),
             pods=tuple(
-                pod_view(item, nodes, now)
+                pod_view(item, self._world.node, now)
                 for item in self._world.pods.get(key, ())
                 if REVISION_LABEL in item["metadata"]["labels"]
             ),
@@ -245,6 +276,7 @@ class Gatherer:
         newer = int(ours["metadata"]["resourceVersion"]) > int(seen["metadata"]["resourceVersion"])
         if newer and ours["metadata"]["uid"] == seen["metadata"]["uid"]:
             return ours
+        del self._written[key]
         return seen
 
     def _owners(self, namespace: str) -> tuple[Owner, ...]:
@@ -254,23 +286,37 @@ class Gatherer:
             if not body["metadata"].get("deletionTimestamp")
         )
 
+    def _gateway_owners(self, namespace: str) -> frozenset[str]:
+        body = _only(self._world.named_deployments, (namespace, GATEWAY)) or {"metadata": {}}
+        return frozenset(reference["uid"] for reference in body["metadata"].get("ownerReferences") or ())
+
     async def _load(self, key: Key) -> Load | None:
         if self._prometheus is None:
             return None
         in_service = sum(1 for pod in self._world.gateways.get(key.namespace, ()) if is_in_service(pod))
         return await self._prometheus.load(key, in_service)
 
+    def rest(self, key: Key, seen: ModelStats | None) -> bool:
+        """Leave a model alone until its gateways report something else than `seen`; return whether that is possible."""
+        if self._listening is None or seen is None:
+            return False
+        return self._listening.rest(key, seen, self._addresses(key.namespace))
+
     async def _stats(self, key: Key) -> GatewayStats | None:
+        return await self._signals.sample(key.namespace, self._addresses(key.namespace))
+
+    def _addresses(self, namespace: str) -> list[str]:
+        """Return where a namespace's gateways are asked."""
         pods = [
             pod
-            for pod in self._world.gateways.get(key.namespace, ())
+            for pod in self._world.gateways.get(namespace, ())
             if (pod.get("status") or {}).get("podIP") and not pod["metadata"].get("deletionTimestamp")
         ]
         # One that no Service leads to, because it boots or its node is lost, must not silence the others.
         asked = [pod for pod in pods if is_in_service(pod)] or pods
-        return await self._signals.sample(key.namespace, [pod["status"]["podIP"] for pod in asked])
+        return [pod["status"]["podIP"] for pod in asked]
 
-    async def _runs(self, key: Key) -> tuple[RunView, ...]:
+    async def _runs(self, key: Key, status: OptimizedModelStatus) -> tuple[RunView, ...]:
         jobs = list(self._world.jobs.get(key, ()))  # the index changes while a log is read
         pods: dict[str, list[Object]] = {}
         for pod in self._world.pods.get(key, ()):
@@ -280,7 +326,12 @@ class Gatherer:
         views = []
         for job in jobs:
             own = pods.get(job["metadata"]["labels"].get(RUN_LABEL, ""), [])
-            views.append(run_view(job, own, await self._log_tail(own)))
+            view = run_view(job, own, await self._log_tail(own))
+            if view.has_ended and view.result is None and not _is_remembered(view, status):
+                # The watch of Jobs may be ahead of that of pods: what a pod said is not lost before it was asked for.
+                labels = f"{RUN_LABEL}={view.key}"
+                view = run_view(job, await self._cluster.list(PODS, key.namespace, labels), "")
+            views.append(view)
         return tuple(views)
 
     async def _log_tail(self, pods: Iterable[Object]) -> str:
@@ -301,6 +352,12 @@ def _parsed(body: Object) -> tuple[OptimizedModel | None, str | None]:
         return OptimizedModel.model_validate({"apiVersion": API_VERSION, "kind": "OptimizedModel", **body}), None
     except ValidationError as error:
         return None, explain(error)
+
+
+def _is_remembered(view: RunView, status: OptimizedModelStatus) -> bool:
+    """Whether the status says what came of a run: then nobody asks its pods any more."""
+    last = status.last_run
+    return last is not None and last.key == view.key and last.phase in (RunPhase.SUCCEEDED, RunPhase.FAILED)
 
 
 def _ours(body: Object) -> bool:

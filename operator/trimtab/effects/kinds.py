@@ -29,6 +29,7 @@ class Kind(NamedTuple):
 MODELS = Kind(API_VERSION, "OptimizedModel", "optimizedmodels")
 POOLS = Kind(API_VERSION, "CapacityPool", "capacitypools", namespaced=False)
 DEPLOYMENTS = Kind("apps/v1", "Deployment", "deployments")
+DAEMON_SETS = Kind("apps/v1", "DaemonSet", "daemonsets")
 JOBS = Kind("batch/v1", "Job", "jobs")
 PODS = Kind("v1", "Pod", "pods")
 SERVICES = Kind("v1", "Service", "services")

@@ -169,31 +169,41 @@ class Cluster:
         return raw.decode(errors="replace")
 
     async def watch(
-        self, kind: Kind, namespace: str | None = None, labels: str | None = None
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        labels: str | None = None,
+        *,
+        remember: Callable[[Object], Object] = lambda item: item,
     ) -> AsyncIterator[tuple[WatchType, Object]]:
         """Yield every object, then `SYNCED`, then every change, for ever; reconnects and lists anew by itself.
 
-        After a new listing, objects that went meanwhile come as DELETED with their last known body.
+        After a new listing, objects that went meanwhile come as DELETED with what `remember` made of their last known
+        body: their metadata at least.
         """
         known: dict[tuple[str, str], Object] = {}
         failures = 0
         while True:
             try:
-                items, version = await self._list(kind, namespace, labels)
-                seen = {_identity(item): item for item in items}
-                for identity in known.keys() - seen.keys():
+                seen: set[tuple[str, str]] = set()
+                version = ""
+                async for items, at in self._pages(kind, namespace, labels):
+                    version = at
+                    for item in items:
+                        identity = _identity(item)
+                        change: WatchType = "MODIFIED" if identity in known else "ADDED"
+                        seen.add(identity)
+                        known[identity] = remember(item)
+                        yield change, item
+                for identity in known.keys() - seen:
                     yield "DELETED", known.pop(identity)
-                for identity, item in seen.items():
-                    change: WatchType = "MODIFIED" if identity in known else "ADDED"
-                    known[identity] = item
-                    yield change, item
                 yield "SYNCED", {}
                 failures = 0
                 async for event_type, item in self._changes(kind, namespace, labels, version):
                     if event_type == "DELETED":
                         known.pop(_identity(item), None)
                     else:
-                        known[_identity(item)] = item
+                        known[_identity(item)] = remember(item)
                     yield event_type, item
             except NotYet as error:
                 delay = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
@@ -230,20 +240,31 @@ class Cluster:
     async def _list(
         self, kind: Kind, namespace: str | None, labels: str | None, fields: str | None = None
     ) -> tuple[Objects, str]:
+        found: Objects = []
+        version = ""
+        async for items, at in self._pages(kind, namespace, labels, fields):
+            found += items
+            version = at
+        return found, version
+
+    async def _pages(
+        self, kind: Kind, namespace: str | None, labels: str | None, fields: str | None = None
+    ) -> AsyncIterator[tuple[Objects, str]]:
+        """Yield the objects of a kind, some hundred at a time, each time with the version that all are the state of."""
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         query = {"limit": "500", **{name: text for name, text in selectors.items() if text}}
-        items: Objects = []
         while True:
             page = await self._json("GET", kind.path(namespace), query=query)
-            items += page.get("items") or []
-            following = page["metadata"].get("continue")
+            items: Objects = page.get("items") or []
+            for item in items:  # lists leave these out of their items
+                item.setdefault("apiVersion", kind.api_version)
+                item.setdefault("kind", kind.kind)
+            following, version = page["metadata"].get("continue"), page["metadata"]["resourceVersion"]
+            del page
+            yield items, version
             if not following:
-                break
+                return
             query["continue"] = following
-        for item in items:  # lists leave these out of their items
-            item.setdefault("apiVersion", kind.api_version)
-            item.setdefault("kind", kind.kind)
-        return items, page["metadata"]["resourceVersion"]
 
     async def _json(
         self,

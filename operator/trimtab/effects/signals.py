@@ -17,7 +17,15 @@ log = structlog.get_logger(__name__)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=1.5)
 # Models of a namespace reconcile at different moments of the same second; one scrape serves them all.
-_FRESH_SECONDS = 0.8
+FRESH_SECONDS = 0.8
+# For how long a gateway is asked to wait for a change, and how much longer its answer may take.
+_WAIT_SECONDS = 20
+_WAIT_TIMEOUT = aiohttp.ClientTimeout(total=_WAIT_SECONDS + 5, sock_connect=1.5)
+_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+class SilentError(Exception):
+    """A gateway does not answer."""
 
 
 class GatewaySignals:
@@ -30,11 +38,11 @@ class GatewaySignals:
         self._locks: dict[str, asyncio.Lock] = {}
         self._silent: dict[str, set[str]] = {}
 
-    async def sample(self, namespace: str, addresses: Iterable[str]) -> GatewayStats | None:
-        """Return the sum over the namespace's gateways, or None when any of them did not answer."""
+    async def sample(self, namespace: str, addresses: Iterable[str], *, fresh: bool = False) -> GatewayStats | None:
+        """Return the sum over the namespace's gateways, or None when any of them did not answer; `fresh`: of now."""
         async with self._locks.setdefault(namespace, asyncio.Lock()):
             at, stats = self._cache.get(namespace, (float("-inf"), None))
-            if self._clock() - at >= _FRESH_SECONDS:
+            if fresh or self._clock() - at >= FRESH_SECONDS:
                 stats = await self._scrape_all(namespace, sorted(addresses))
                 self._cache[namespace] = (self._clock(), stats)
             return stats
@@ -63,15 +71,35 @@ class GatewaySignals:
             return None
         return merged([sample for sample in samples if sample is not None])
 
+    async def changed(self, address: str, known: str | None) -> str | None:
+        """Wait until a gateway's report is another one than `known`, or for a while; return what names it now.
+
+        None where the gateway names none, as those of earlier releases: then it answers at once.
+
+        Raises:
+            SilentError: It does not answer.
+        """
+        headers = {"Prefer": f"wait={_WAIT_SECONDS}", **({"If-None-Match": known} if known else {})}
+        try:
+            async with self._session.get(_url(address), headers=headers, timeout=_WAIT_TIMEOUT) as response:
+                response.raise_for_status()
+                await response.read()
+                return response.headers.get("ETag")
+        except _FAILURES as error:
+            raise SilentError(f"{address}: {error or type(error).__name__}") from error
+
     async def _scrape(self, address: str) -> GatewayStats | str:
         """Return a gateway's report, or why there is none."""
-        url = f"http://{address}:{GATEWAY_STATS_PORT}/v1/stats"
         try:
-            async with self._session.get(url, timeout=_TIMEOUT) as response:
+            async with self._session.get(_url(address), timeout=_TIMEOUT) as response:
                 response.raise_for_status()
                 return GatewayStats.model_validate_json(await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+        except (*_FAILURES, ValidationError) as error:
             return str(error) or type(error).__name__
+
+
+def _url(address: str) -> str:
+    return f"http://{address}:{GATEWAY_STATS_PORT}/v1/stats"
 
 
 def merged(samples: list[GatewayStats]) -> GatewayStats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -40,11 +40,12 @@ def deployment_view(body: Object) -> DeploymentView:
     )
 
 
-def pod_view(body: Object, nodes: Mapping[str, Object], now: datetime) -> PodView:
+def pod_view(body: Object, node_of: Callable[[str], Object | None], now: datetime) -> PodView:
     meta = body["metadata"]
     labels = meta["labels"]
     node = body["spec"].get("nodeName")
-    node_labels = (nodes.get(node or "") or {}).get("metadata", {}).get("labels") or {}
+    there = node_of(node) if node else None
+    node_labels = (there or {}).get("metadata", {}).get("labels") or {}
     trouble, fatal = _trouble(body)
     return PodView(
         name=meta["name"],
@@ -53,7 +54,7 @@ def pod_view(body: Object, nodes: Mapping[str, Object], now: datetime) -> PodVie
         node=node,
         zone=node_labels.get(ZONE_LABEL),
         pool=node_labels.get(POOL_LABEL),
-        share=share(reserved(body["spec"]), nodes.get(node or "")),
+        share=share(reserved(body["spec"]), there),
         ready=_condition(body, "Ready") == "True",
         terminating=bool(meta.get("deletionTimestamp")),
         age_s=(now - moment(meta["creationTimestamp"])).total_seconds(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -22,8 +23,10 @@ class WorkQueue(Generic[K]):
     """Keys that want a look. `reconcile` returns the seconds until it wants the next one, or None."""
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._dirty: set[K] = set()
+        self._ready: asyncio.PriorityQueue[tuple[bool, int, K]] = asyncio.PriorityQueue()
+        self._asked = 0
+        # Whether each waits behind those that are urgent.
+        self._dirty: dict[K, bool] = {}
         self._active: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
@@ -31,16 +34,24 @@ class WorkQueue(Generic[K]):
         self.woken = False
         """Whether anybody ever asked for a look."""
 
-    def add(self, key: K) -> None:
-        """Ask for a look at `key` as soon as a worker is free; asking twice is asking once."""
+    def add(self, key: K, *, urgent: bool = False) -> None:
+        """Ask for a look at `key` as soon as a worker is free; asking twice is asking once.
+
+        What is `urgent`, as something happened to it, goes before what is looked at to be sure.
+        """
         if (timer := self._timers.pop(key, None)) is not None:
             timer.cancel()
         self.woken = True
-        if key in self._dirty:
+        patient = not urgent
+        if self._dirty.get(key, True) <= patient and key in self._dirty:
             return
-        self._dirty.add(key)
+        self._dirty[key] = patient
         if key not in self._active:
-            self._ready.put_nowait(key)
+            self._put(key)
+
+    def _put(self, key: K) -> None:
+        self._asked += 1
+        self._ready.put_nowait((self._dirty[key], self._asked, key))
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for a look after `seconds`, unless one is due before."""
@@ -53,7 +64,7 @@ class WorkQueue(Generic[K]):
             if pending.when() <= due:
                 return
             pending.cancel()
-        self._timers[key] = loop.call_later(seconds, self.add, key)
+        self._timers[key] = loop.call_later(seconds, partial(self.add, key, urgent=True))
 
     async def run(self, reconcile: Reconcile[K], workers: int = 8) -> None:
         """Work until cancelled."""
@@ -68,8 +79,10 @@ class WorkQueue(Generic[K]):
 
     async def _work(self, reconcile: Reconcile[K]) -> None:
         while True:
-            key = await self._ready.get()
-            self._dirty.discard(key)
+            patient, _, key = await self._ready.get()
+            if key in self._active or self._dirty.get(key) != patient:
+                continue  # it became urgent, and was looked at
+            del self._dirty[key]
             self._active.add(key)
             delay: float | None = None
             try:
@@ -82,7 +95,7 @@ class WorkQueue(Generic[K]):
             finally:
                 self._active.discard(key)
             if key in self._dirty:
-                self._ready.put_nowait(key)
+                self._put(key)
             elif delay is not None:
                 self.add_after(key, delay)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,12 +30,22 @@ _REFUSALS = {400, 403, 404, 422}
 class Reconciler:
     """Brings one key at a time to where its spec wants it."""
 
-    def __init__(self, world: World, gatherer: Gatherer, executor: Executor, fleet: Fleet, looks: Looks) -> None:
+    def __init__(
+        self,
+        world: World,
+        gatherer: Gatherer,
+        executor: Executor,
+        fleet: Fleet,
+        looks: Looks,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`jitter` in [0, 1) spreads the looks at models at rest."""
         self._world = world
         self._gatherer = gatherer
         self._executor = executor
         self._fleet = fleet
         self._looks = looks
+        self._jitter = jitter
         self._memory: dict[Key, Memory] = {}
         self._put_off: dict[Key, str] = {}
 
@@ -70,7 +82,8 @@ class Reconciler:
         }
         # The status goes first: it is what remembers a decision (the candidate, the traffic that must move before
         # pods go), so that a crash in between leaves a plan that is carried out again, not one that is forgotten.
-        if decided.status != snapshot.status.wire():
+        wrote = decided.status != snapshot.status.wire()
+        if wrote:
             try:
                 self._gatherer.wrote(key, await self._executor.write_status(key, decided.status))
             except ApiError as error:
@@ -86,4 +99,7 @@ class Reconciler:
         self._memory[key] = after
         if changes:
             log.info("model.reconciled", model=str(key), changes=changes)
+        elif not wrote and decided.rest_seconds is not None and self._gatherer.rest(key, snapshot.traffic):
+            self._memory[key] = after.at_rest()
+            return decided.rest_seconds * (0.75 + self._jitter() / 2)
         return decided.requeue_after

@@ -11,8 +11,9 @@ import aiohttp
 import kopf
 import structlog
 
-from trimtab.effects.gather import World
+from trimtab.effects.gather import world_of
 from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.mirrors import Mirrors
 from trimtab.handlers.looks import Looks
 from trimtab.handlers.metrics import metrics
 from trimtab.handlers.queue import WorkQueue
@@ -24,20 +25,9 @@ log = structlog.get_logger(__name__)
 # operator along; ours last for ten, and never so long that its return goes unnoticed.
 _BACKOFF_SECONDS = (1, 1, 2, 3, *[5] * 120)
 
-_INDICES = (
-    "models",
-    "namespaced_models",
-    "pools",
-    "deployments",
-    "named_deployments",
-    "jobs",
-    "named_jobs",
-    "pods",
-    "services",
-    "gateways",
-    "nodes",
-    "daemon_sets",
-)
+# An object's task ends this long after its last event; the default keeps thousands of them for five seconds.
+_IDLE_SECONDS = 0.5
+_PAGE = 500
 
 
 @kopf.on.login()
@@ -59,7 +49,12 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     settings.watching.client_timeout = 330
     settings.execution.max_workers = 4
     settings.process.ultimate_exiting_timeout = 15
-    memo.world = World(**{name: kwargs[name] for name in _INDICES})
+    settings.watching.chunk_size = _PAGE
+    settings.queueing.idle_timeout = _IDLE_SECONDS
+    settings.persistence.diffbase_storage = _NoDiffs()
+    memo.mirrors = Mirrors()
+    memo.world = world_of(kwargs["models"], kwargs["namespaced_models"], kwargs["pools"], memo.mirrors)
+    memo.woken = asyncio.Event()
     memo.session = aiohttp.ClientSession()
     memo.cluster = await Cluster.connect()
     memo.opened = AsyncExitStack()
@@ -88,6 +83,19 @@ async def queue_works(memo: kopf.Memo, **_: Any) -> str:
     if memo.worker.done():
         raise RuntimeError("the work queue has stopped")
     return "running"
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """What Kopf compares objects with to find changes, which nobody here asks it for: nothing, at no cost."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing: state lives in statuses and children."""
 
 
 def _now() -> datetime:

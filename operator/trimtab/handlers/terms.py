@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import kopf
 
@@ -18,14 +19,16 @@ from trimtab.effects.announce import Announcer
 from trimtab.effects.execute import Executor
 from trimtab.effects.fleet import Fleet
 from trimtab.effects.gather import Gatherer
+from trimtab.effects.kinds import Kind
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.lease import Election
+from trimtab.effects.listening import Listening
 from trimtab.effects.pools.opening import cloud_orders
 from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.signals import GatewaySignals
 from trimtab.handlers.queue import WorkQueue
 from trimtab.handlers.reconcile import Reconciler
-from trimtab.handlers.wakes import FLEET
+from trimtab.handlers.wakes import FLEET, child_changed
 
 
 async def work(memo: kopf.Memo) -> None:
@@ -33,6 +36,28 @@ async def work(memo: kopf.Memo) -> None:
 
     Watches run and wakes are noted meanwhile, so that whoever takes over starts from what is, and at once.
     """
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_watch(memo))
+        await _terms(memo)
+
+
+async def _watch(memo: kopf.Memo) -> None:
+    """Follow children and nodes, for ever; not before Kopf told what users wrote, when it needs most memory."""
+
+    def changed(kind: Kind, item: dict[str, Any]) -> None:
+        child_changed(memo.queue, memo.world, kind, item)
+
+    await memo.woken.wait()
+    await memo.mirrors.run(memo.cluster, changed)
+
+
+async def _reconcile(memo: kopf.Memo, reconciler: Reconciler) -> None:
+    """Work through the queue, for ever; nothing may be decided before everything is known."""
+    await memo.mirrors.complete.wait()
+    await memo.queue.run(reconciler)
+
+
+async def _terms(memo: kopf.Memo) -> None:
     settings = memo.settings
     if settings.lease_namespace is None:
         async with _term(memo, memo.cluster):
@@ -62,7 +87,8 @@ async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
     if settings.prometheus_url is not None:
         token = Path(settings.prometheus_token_file) if settings.prometheus_token_file else None
         prometheus = PrometheusSignals(settings.prometheus_url, settings.prometheus_window_s, time.time, token)
-    gatherer = Gatherer(memo.world, cluster, signals, settings, _now, prometheus)
+    listening = Listening(signals, lambda key: memo.queue.add(key, urgent=True), time.monotonic)
+    gatherer = Gatherer(memo.world, cluster, signals, settings, _now, prometheus, listening)
     opened = cloud_orders(
         memo.world, gatherer, cluster, memo.settings.node_hold_s, time.time, lambda: memo.queue.add(FLEET)
     )
@@ -70,9 +96,10 @@ async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
         async with opened as orders, asyncio.TaskGroup() as group:
             fleet = Fleet(memo.world, gatherer, cluster, executor, memo.settings, _now, orders)
             reconciler = Reconciler(memo.world, gatherer, executor, fleet, memo.looks)
-            working = group.create_task(memo.queue.run(reconciler))
+            working = [group.create_task(_reconcile(memo, reconciler)), group.create_task(listening.run())]
             yield
-            working.cancel()
+            for task in working:
+                task.cancel()
     finally:
         memo.queue = _again(memo)
         if prometheus is not None:

@@ -10,6 +10,7 @@ from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Verdict
 from trimtab.api.status import CostStatus, OptimizedModelStatus
 from trimtab.errors import NotYet, Stalled
+from trimtab.planning import resting
 from trimtab.planning.canary import Window
 from trimtab.planning.costing import costed, rate_of
 from trimtab.planning.decisions import Decided, decisions, unsaid
@@ -38,6 +39,12 @@ class Memory:
     """Events of capacity that were explained."""
     refused: str | None = None
     """What the API server said when the last plan was carried out, if it refused a part of it."""
+    rested: bool = False
+    """Whether it was left alone since: what was seen last went on until now."""
+
+    def at_rest(self) -> Memory:
+        """Return what is remembered of a model that is left alone from now on."""
+        return replace(self, scaling=resting.settled(self.scaling), rested=True)
 
 
 def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
@@ -50,7 +57,8 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     ordered = snapshot.status.replicas.desired if snapshot.status.replicas else 0
     floor = max(ordered, snapshot.spec.serving.min_replicas)
     ahead = direction(snapshot, snapshot.spec, aim.revision)
-    wanted, scaling = scale(snapshot, ahead.spec, memory.scaling, floor)
+    before = resting.caught_up(memory.scaling, snapshot.timestamp) if memory.rested else memory.scaling
+    wanted, scaling = scale(snapshot, ahead.spec, before, floor)
     serving = _admonished(serve(snapshot, ahead, wanted, memory.window), memory.refused)
     idle = serving.active is None and serving.candidate is None
     news = decisions(snapshot, memory.wanted, wanted, serving, memory.told, scaling.split.zones)
@@ -67,7 +75,9 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     # Nothing is remembered of a time without replicas: nodes that nobody ordered cannot be late.
     told = frozenset(event.id for event in snapshot.events)
     after = Memory() if idle else Memory(scaling=scaling, wanted=wanted, window=serving.window, told=told)
-    return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle)), after
+    rests = resting.rests(snapshot, ahead.spec, aim, serving, wanted, scaling)
+    rest_seconds = resting.REST_SECONDS if rests else None
+    return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle), rest_seconds), after
 
 
 _Part = TypeVar("_Part", Target, Serving)

@@ -69,3 +69,5 @@ class Plan:
     """The whole status, in its JSON form."""
     requeue_after: float | None = None
     """Seconds until the next look, if nothing happens before."""
+    rest_seconds: float | None = None
+    """The same where time alone changes nothing, and the gateway is listened to meanwhile."""

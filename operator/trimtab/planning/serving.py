@@ -16,10 +16,10 @@ from trimtab.planning import offers, placement, rollout
 from trimtab.planning.canary import Window
 from trimtab.planning.course import Candidate, Course, course_of
 from trimtab.planning.manifests import serving as manifests
-from trimtab.planning.manifests.gateway import gateway
+from trimtab.planning.manifests.gateway import gateway, keepers
 from trimtab.planning.manifests.template import spec_for
 from trimtab.planning.overrides import Direction, said
-from trimtab.planning.plan import Action, Annotate, Apply, Delete, Scale
+from trimtab.planning.plan import Action, Annotate, Apply, Delete, Manifest, Scale
 from trimtab.planning.scaling import Wanted, healthy
 from trimtab.planning.snapshot import PodView, Snapshot
 
@@ -219,7 +219,7 @@ def _objects(
     """Return everything to apply, scale and delete so that the shares come true."""
     actions: list[Action] = []
     if active is not None or candidate is not None:
-        actions += [Apply(m) for m in gateway(snapshot.key.namespace, snapshot.owners, snapshot.settings)]
+        actions += [Apply(m) for m in _gateway(snapshot)]
         actions.append(Apply(manifests.model_service(snapshot.key, snapshot.uid)))
     doomed = placement.doomed_pods(snapshot.pods, frozenset(snapshot.doomed_nodes))
     leaving = snapshot.leaving_nodes
@@ -245,6 +245,11 @@ def _objects(
             actions += _revision(snapshot, made or spec, revision, missing)
     actions += _condemned(snapshot, doomed)
     return tuple(actions)
+
+
+def _gateway(snapshot: Snapshot) -> tuple[Manifest, ...]:
+    owners = keepers(snapshot.owners, snapshot.gateway_owners)
+    return gateway(snapshot.key.namespace, owners, snapshot.settings)
 
 
 def _counts(

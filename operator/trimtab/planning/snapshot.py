@@ -49,6 +49,10 @@ class RunView:
     """Reason of the Job's Failed condition."""
     deleting: bool = False
 
+    @property
+    def has_ended(self) -> bool:
+        return self.phase in (JobPhase.COMPLETE, JobPhase.FAILED)
+
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
@@ -111,6 +115,8 @@ class Snapshot:
     """What a person decided about its rollout, beside the spec."""
     owners: tuple[Owner, ...] = ()
     """Every model of the namespace, this one included."""
+    gateway_owners: frozenset[str] = frozenset()
+    """UIDs of those that the namespace's gateway names as its owners."""
     runs: tuple[RunView, ...] = ()
     deployments: tuple[DeploymentView, ...] = ()
     pods: tuple[PodView, ...] = ()

@@ -58,7 +58,7 @@ def status_of(
     active = serving.active if serving else before.active_revision
     traffic = before.traffic
     if serving is not None:
-        traffic = TrafficStatus(revisions=list(serving.weights), avoid_nodes=sorted(snapshot.leaving_nodes))
+        traffic = TrafficStatus(revisions=list(serving.weights), avoid_nodes=_avoided(snapshot))
     made = OptimizedModelStatus(
         observed_generation=snapshot.generation,
         conditions=[ConditionEntry.model_validate(entry.wire()) for entry in entries],
@@ -76,6 +76,11 @@ def status_of(
         decisions=[*decisions, *before.decisions][:KEPT],
     )
     return made.model_copy(update={"summary": _summary(snapshot, made, entries, problem)})
+
+
+def _avoided(snapshot: Snapshot) -> list[str]:
+    """Return the nodes with replicas of the model that go away; others are no concern of its traffic."""
+    return sorted({pod.node for pod in snapshot.pods if pod.node is not None} & snapshot.leaving_nodes.keys())
 
 
 def _conditions(

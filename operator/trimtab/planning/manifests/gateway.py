@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from trimtab.api.base import CapacityType
@@ -36,6 +36,25 @@ _RATHER_APART: Manifest = {
     "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(GATEWAY)}},
 }
 _SHARED_MOUNT: Manifest = {"name": "gateway", "mountPath": _DIRECTORY}
+
+
+# All models of a small namespace keep its gateway alive, of a large one some: enough that they do not all go at once.
+_EVERYONE = 8
+_KEEPERS = 64
+
+
+def keepers(owners: Sequence[Owner], known: Collection[str]) -> tuple[Owner, ...]:
+    """Return the models that are to own the gateway, given the UIDs of those that do.
+
+    Each change of them is a write of every object of the gateway, so they change rarely: their number doubles with that
+    of the models, and is made up again when half of them are gone.
+    """
+    enough = min(len(owners), _KEEPERS)
+    kept = tuple(owner for owner in owners if owner.uid in known)
+    if len(kept) >= min(enough, _EVERYONE) and 2 * len(kept) > enough:
+        return kept
+    others = sorted((owner for owner in owners if owner.uid not in known), key=lambda owner: owner.uid)
+    return (*kept, *others)[: max(enough, len(kept))]
 
 
 def gateway(namespace: str, owners: Sequence[Owner], settings: Settings) -> tuple[Manifest, ...]:
@@ -76,7 +95,7 @@ def gateway(namespace: str, owners: Sequence[Owner], settings: Settings) -> tupl
 
 
 def _metadata(namespace: str, owners: Sequence[Owner]) -> Manifest:
-    """Return metadata with every model as an owner, so that the last one to go takes the gateway along."""
+    """Return metadata with its owners, so that the last one to go takes the gateway along."""
     return {
         "name": GATEWAY,
         "namespace": namespace,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +13,25 @@ from aiohttp import web
 
 from trimtab.workloads.gateway.agent import Agent
 
+_LOOK_SECONDS = 0.5
+_LONGEST_WAIT_S = 60
+
 
 @asynccontextmanager
 async def stats_server(agent: Agent, host: str, port: int) -> AsyncIterator[None]:
     """Answer on `host`:`port` while the context is open."""
 
-    async def stats(_: web.Request) -> web.Response:
-        report = await agent.stats(time.time())
-        return web.json_response(text=report.model_dump_json(by_alias=True))
+    async def stats(request: web.Request) -> web.Response:
+        """Report; who names the report that it knows and says `Prefer: wait=N` hears of another one, or after N s."""
+        known, until = request.headers.get("If-None-Match"), time.monotonic() + _wait_s(request)
+        while True:
+            report = await agent.stats(time.time())
+            tag = f'"{hashlib.sha256(report.model_dump_json(exclude={"time"}).encode()).hexdigest()[:16]}"'
+            if tag != known:
+                return web.json_response(text=report.model_dump_json(by_alias=True), headers={"ETag": tag})
+            if time.monotonic() >= until:
+                return web.Response(status=304, headers={"ETag": tag})
+            await asyncio.sleep(_LOOK_SECONDS)  # HAProxy tells nobody what it counts
 
     async def metrics(_: web.Request) -> web.Response:
         text = await agent.metrics(time.time())
@@ -39,3 +53,9 @@ async def stats_server(agent: Agent, host: str, port: int) -> AsyncIterator[None
         yield
     finally:
         await runner.cleanup()
+
+
+def _wait_s(request: web.Request) -> int:
+    """Return for how long a client would wait for a change (RFC 7240)."""
+    said = re.search(r"\bwait=(\d{1,4})\b", request.headers.get("Prefer", ""))
+    return min(int(said.group(1)), _LONGEST_WAIT_S) if said else 0
