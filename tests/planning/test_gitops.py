@@ -15,6 +15,7 @@ from trimtab.api.base import CapacityType
 from trimtab.api.gateway import ModelStats
 from trimtab.api.guardrail import Verdict
 from trimtab.api.optimizedmodel import OptimizedModel
+from trimtab.api.overrides import Overrides
 from trimtab.planning.model import Memory, plan
 from trimtab.planning.runs import run_key
 from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
@@ -80,6 +81,16 @@ class Life:
     def serves(self) -> dict[str, Any]:
         return self.told(*self.served())
 
+    def rolled_back(self) -> dict[str, Any]:
+        world, memory = self.served()
+        name = world.status.active_revision.name
+        world = replace(world, spec=self.make.spec(serving={"image": "serve:2"}))
+        (run,) = world.runs
+        second = self.run(world.spec, JobPhase.COMPLETE, result=run.result)
+        wanted = self.told(replace(world, runs=(second,)), memory)["candidateRevision"]["name"]
+        assert wanted != name
+        return self.told(replace(world, runs=(second,), overrides=Overrides(rollback=wanted)), memory)
+
     def asleep(self) -> dict[str, Any]:
         spec = self.make.spec(serving={"minReplicas": 0, "maxReplicas": 2, "scaling": {"idleAfter": "10s"}})
         done = self.run(spec, JobPhase.COMPLETE, result=self.make.result())
@@ -104,6 +115,7 @@ SITUATIONS = [
     pytest.param(Life.invalid, "Failed", "Degraded", "False", id="invalid"),
     pytest.param(Life.missed, "Failed", "Degraded", "False", id="guardrail failed, nothing serves"),
     pytest.param(Life.missed_while_one_serves, "Failed", "Degraded", "True", id="guardrail failed, the old one serves"),
+    pytest.param(Life.rolled_back, "Failed", "Degraded", "True", id="rolled back by a person"),
     pytest.param(Life.serves, "Current", "Healthy", "True", id="serves"),
     pytest.param(Life.asleep, "Current", "Healthy", "True", id="scaled to zero"),
     pytest.param(Life.loses_its_replicas, "InProgress", "Progressing", "False", id="all replicas lost"),
