@@ -36,7 +36,7 @@ def promote(
     it cannot be promoted.
     """
     key = Key(chosen_namespace(namespace, kubeconfig), name)
-    told = asyncio.run(_promoted(key, kubeconfig, timeout if wait else None))
+    told = asyncio.run(promoted(key, kubeconfig, timeout if wait else None))
     if output == "json":
         echo_json(told)
     elif told["done"]:
@@ -47,7 +47,8 @@ def promote(
         )
 
 
-async def _promoted(key: Key, kubeconfig: str | None, timeout: float | None) -> Object:
+async def promoted(key: Key, kubeconfig: str | None, timeout: float | None = None) -> Object:
+    """Promote what is rolled out; with a `timeout` in seconds, come back when it serves. Returns what is printed."""
     async with connected(kubeconfig) as cluster:
         model = await model_named(cluster, key.name, key.namespace)
         told = promotion(model)

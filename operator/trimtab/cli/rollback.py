@@ -52,7 +52,7 @@ def rollback(
     if undo and (to or reason):
         raise click.UsageError("--undo ends a rollback: leave out --to and --reason")
     key = Key(chosen_namespace(namespace, kubeconfig), name)
-    told = asyncio.run(_turned(key, kubeconfig, to, reason, undo=undo, timeout=timeout if wait else None))
+    told = asyncio.run(turned(key, kubeconfig, to, reason, undo=undo, timeout=timeout if wait else None))
     if output == "json":
         echo_json(told)
         return
@@ -63,9 +63,16 @@ def rollback(
         click.echo(f"{key}: back from revision {told['revision']} to {told['to']}{done}")
 
 
-async def _turned(
-    key: Key, kubeconfig: str | None, to: str | None, reason: str | None, *, undo: bool, timeout: float | None
+async def turned(
+    key: Key,
+    kubeconfig: str | None,
+    to: str | None = None,
+    reason: str | None = None,
+    *,
+    undo: bool = False,
+    timeout: float | None = None,
 ) -> Object:
+    """Roll back, or undo that; with a `timeout` in seconds, come back when it is done. Returns what is printed."""
     async with connected(kubeconfig) as cluster:
         model = await model_named(cluster, key.name, key.namespace)
         named, target = undone(model) if undo else way_back(model, to)
