@@ -360,7 +360,12 @@ async def test_clients_that_come_back_at_once_end_up_in_one_batch(start):
             batcher.submit(request)
             await request.outcome
 
+    engine.gate.clear()
     first = asyncio.create_task(client(1))
-    await asyncio.get_running_loop().run_in_executor(None, engine.started.acquire)
-    await asyncio.gather(first, *(client(value) for value in range(2, 9)))
+    await asyncio.to_thread(engine.started.acquire)
+    others = [asyncio.create_task(client(value)) for value in range(2, 9)]
+    while batcher.waiting < len(others):
+        await asyncio.sleep(0)
+    engine.gate.set()
+    await asyncio.gather(first, *others)
     assert engine.sizes.count(8) > 20

@@ -103,6 +103,15 @@ def test_a_mapped_model_answers_as_the_loaded_one(large):
     np.testing.assert_allclose(first({"x0": x})[0], full({"x0": x})[0], rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_loaded_from_mapped_weights_is_the_one_that_was_judged(large):
+    """To the last bit; and where that fails, the file is read."""
+    x = np.random.default_rng(1).normal(size=(4, 100)).astype(np.float32)
+    mapping, read = loading.prepare(large), loading.load_fetched(large, 1, 4)
+    for weights in (mapping, mapping._replace(model=b"no model")):
+        full = loading.load_fetched(large, 1, 4, mapped=weights)
+        np.testing.assert_array_equal(full({"x0": x})[0], read({"x0": x})[0])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, np.int8])
 def test_weights_of_any_type_are_used_from_where_they_lie(tmp_path, monkeypatch, dtype):
     """Nothing of them is copied, and quantized ones are marked."""

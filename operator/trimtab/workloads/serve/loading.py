@@ -52,22 +52,35 @@ def fetched(fetch: Callable[[], Path], engine: Engine = Engine.AUTO) -> Fetched:
     return Fetched(folder, spec)
 
 
-def load_fetched(found: Fetched, threads: int, max_batch: int, device: Device = Device.CPU) -> Run:
-    """Load a model and run it once with one row and once with `max_batch`.
+def load_fetched(
+    found: Fetched, threads: int, max_batch: int, device: Device = Device.CPU, mapped: Mapped | None = None
+) -> Run:
+    """Load a model, from its mapped weights where there are any, and run it with one row and with `max_batch`.
 
     Raises:
         Stalled: The artifact cannot be served.
     """
-    # The engine takes a quarter of a second to import: probes are answered meanwhile.
-    from trimtab.workloads.serve.engine import load_runner
-
     spec = found.spec
-    runner = load_runner(found.model, threads, device)
+    runner = _runner(found, threads, device, mapped)
     _check_names(runner, spec)
     run: Run = partial(runner.run, [tensor.name for tensor in spec.outputs])
     for rows in sorted({1, max_batch if spec.stackable else 1}):
         _warm_up(run, spec, rows)
     return run
+
+
+def _runner(found: Fetched, threads: int, device: Device, mapped: Mapped | None) -> Runner:
+    # The engine takes a quarter of a second to import: probes are answered meanwhile.
+    if mapped is not None:
+        from trimtab.workloads.serve.engine_onnx import OnnxRunner
+
+        try:
+            return OnnxRunner(found.model, threads, device, mapped)
+        except Stalled as stalled:  # the file itself has the last word
+            log.info("model.not_mapped", error=stalled.message)
+    from trimtab.workloads.serve.engine import load_runner
+
+    return load_runner(found.model, threads, device)
 
 
 def prepare(found: Fetched, device: Device = Device.CPU) -> Mapped | None:

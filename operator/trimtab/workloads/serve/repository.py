@@ -230,8 +230,7 @@ class Repository:
                     await model.after_run()  # the load for speed would take half of the CPU from it
                 left.clear()  # not before: it takes a while, and mapped weights need no room
                 before = own_memory()
-                work = partial(load_fetched, found, self._threads, model.settings.max_batch, self._device)
-                run = await in_thread(self._loop, work)
+                run = await in_thread(self._loop, partial(self._load_for_speed, model, found))
             except BaseException:
                 if quick is not None:
                     model.detach("it could not be loaded")
@@ -244,6 +243,11 @@ class Repository:
         key = model.name, model.revision
         mapped = self._mapped[key] if key in self._mapped else prepare(found, self._device)
         return None if mapped is None else load_mapped(found, mapped, self._threads, warm_up=warm_up)
+
+    def _load_for_speed(self, model: Model, found: Fetched) -> Run:
+        """Return the engine that stays; in a thread."""
+        mapped = self._mapped.get((model.name, model.revision))  # of a lazy model: it is there all the time
+        return load_fetched(found, self._threads, model.settings.max_batch, self._device, mapped)
 
     def _attach(self, model: Model, run: Run, began: float, stage: str) -> None:
         took = self._clock() - began
