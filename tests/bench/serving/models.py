@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+import openvino as ov
 import orjson
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -37,6 +38,18 @@ class Model:
     @property
     def file(self) -> Path:
         return self.folder / "model.onnx"
+
+    def compiled(self) -> Model:
+        """Return the same model for OpenVINO, in FP32, made unless it is there."""
+        folder = self.folder.with_name(f"{self.name}-openvino")
+        digest = folder.with_suffix(".digest")
+        if not digest.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            ov.save_model(ov.convert_model(self.file), folder / "model.xml", compress_to_fp16=False)
+            config = json.loads((self.folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps({**config, "engine": "OpenVino"}))
+            digest.write_text(write_manifest(folder).digest)
+        return Model(self.name, folder, digest.read_text())
 
     def session(self) -> ort.InferenceSession:
         """Return a plain session with one thread."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import client
 from client import Client, Load
-from contenders import CACHING, EVERYONE, Contender, Server, of_one, running, serving
+from contenders import CACHING, COMPILED, EVERYONE, NOTHING, Contender, Server, of_one, running, serving
 from models import Model, written
 
 from trimtab.api.serving import Engine
@@ -25,6 +25,7 @@ _WARM_UP_S = 0.3
 _IDLE_S = 60.0
 _SETTLED_S = 1.0  # after the first answer: the load for speed goes on behind it
 _ROOM_FOR_ONE = 150_000_000
+_FIRST_TURNS = 2  # in which the processes get the memory that they reuse later
 _USUAL_BATCH = 16
 _TAIL_CONNECTIONS = 128
 
@@ -70,7 +71,7 @@ class Run:
 def small(run: Run, found: Found) -> None:
     """A model of 1.6 MB: the server is what is measured."""
     model = written("mlp", run.cache)
-    _in_turns(run, found, model, (*run.chosen(), CACHING), (1, 16, 64))
+    _in_turns(run, found, model, (*run.chosen(), CACHING, NOTHING), (1, 16, 64))
 
 
 def large(run: Run, found: Found) -> None:
@@ -82,7 +83,7 @@ def large(run: Run, found: Found) -> None:
         for batch in (8, 16, 32, 64, 128):
             rows = model.questions[[index % len(model.questions) for index in range(batch)]]
             found.add(f"rows/s, batches of {batch}", BARE, batch / _median_s(lambda x=rows: alone({"x": x}), 15))
-    _in_turns(run, found, model, run.chosen(), (32,))
+    _in_turns(run, found, model, (*run.chosen(), COMPILED), (32,))
 
 
 def _in_turns(
@@ -109,7 +110,8 @@ def _asked(run: Run, found: Found, model: Model, server: Server, connections: Se
                 before = server.cpu_s()
                 got = load.flat_out(run.seconds)
                 cpu_s = server.cpu_s() - before
-            found.judge(got, model, contender)
+            if contender.answers:
+                found.judge(got, model, contender)
             where = f"{form}, {count} connection{'s' if count > 1 else ''}"
             found.add(f"{where}: requests/s", contender.name, got.rate)
             found.add(f"{where}: p50 ms", contender.name, got.quantile_ms(0.5))
@@ -149,35 +151,37 @@ def _idling(found: Found, model: Model, servers: Sequence[Server], stack: ExitSt
 def cold(run: Run, found: Found) -> None:
     """The first answer of a model of 80 MB that is not loaded, from the page cache, and the speed after it."""
     model = written("large", run.cache)
-    listed = [
-        {
-            "name": name,
-            "revision": "1",
-            "artifact": {"uri": model.folder.as_uri(), "digest": model.digest},
-            "loading": "Lazy",
-        }
-        for name in ("model", "other")
-    ]
+    turns = _FIRST_TURNS + 2 * run.rounds
+    _first_answers(run, found, model, "with room for it", turns, turns)
+    _first_answers(run, found, model, "in place of another", 2, turns, "--memory-budget", str(_ROOM_FOR_ONE))
+    _after_the_swap(run, found, model)
+
+
+def _first_answers(run: Run, found: Found, model: Model, case: str, count: int, turns: int, *more: str) -> None:
+    artifact = {"uri": model.folder.as_uri(), "digest": model.digest}
+    names = [f"model{index}" for index in range(count)]
     file = run.cache / "models.json"
-    file.write_text(json.dumps(listed))
-    of_two = ("--models", file, "--memory-budget", str(_ROOM_FOR_ONE))
-    server_of_two = Contender("trimtab", None, serving(of_two))
+    file.write_text(
+        json.dumps([{"name": name, "revision": "1", "artifact": artifact, "loading": "Lazy"} for name in names])
+    )
+    contender = Contender("trimtab", None, serving(("--models", file, *more)))
     row = model.questions[0]
     with ExitStack() as stack:
-        server = run.start(stack, server_of_two, model)
-        for turn in range(2 * run.rounds + 2):  # each makes the other leave
-            path = f"/v2/models/{listed[turn % 2]['name']}/infer"
-            requests = [client.http(server.address, path, server_of_two.forms["binary"](row))]
+        server = run.start(stack, contender, model)
+        for turn in range(turns):
+            path = f"/v2/models/{names[turn % count]}/infer"
+            requests = [client.http(server.address, path, contender.forms["binary"](row))]
             with Client(server.address, requests, 1) as load:
                 first = load.flat_out(0.0)
+            if not all(model.is_right(0, contender.read(body)) for body in first.bodies[0]):
+                raise RuntimeError("a first answer is wrong")
             time.sleep(_SETTLED_S)
             began = time.perf_counter()
             model.session().run(None, {"x": row[None]})
             plain_s = time.perf_counter() - began
-            if turn >= 2:  # by then the engine is imported
-                found.add("first answer, ms", "trimtab", first.ended[0] * 1000)
-                found.add("first answer, ms", BARE, plain_s * 1000)
-    _after_the_swap(run, found, model)
+            if turn >= _FIRST_TURNS:
+                found.add(f"first answer, {case}, ms", "trimtab", first.ended[0] * 1000)
+                found.add(f"first answer, {case}, ms", BARE, plain_s * 1000)
 
 
 def _after_the_swap(run: Run, found: Found, model: Model) -> None:
@@ -194,7 +198,7 @@ def _after_the_swap(run: Run, found: Found, model: Model) -> None:
 
 
 def tail(run: Run, found: Found) -> None:
-    """Latency at half of the rate that saturates the server, with batches as they are by default."""
+    """Latency at half of the rate that saturates the server, which has its core to itself; batches as by default."""
     for name in ("mlp", "large"):
         model = written(name, run.cache)
         contender = Contender("trimtab", None, of_one)
@@ -204,6 +208,7 @@ def tail(run: Run, found: Found) -> None:
             requests = [
                 client.http(server.address, contender.path, contender.forms["binary"](row)) for row in model.questions
             ]
+            server.prefer()
             for turn in range(run.rounds):
                 with Client(server.address, requests, 2 * _USUAL_BATCH) as load:
                     load.flat_out(_WARM_UP_S)

@@ -364,8 +364,8 @@ async def test_clients_that_come_back_at_once_end_up_in_one_batch(start):
     first = asyncio.create_task(client(1))
     await asyncio.to_thread(engine.started.acquire)
     others = [asyncio.create_task(client(value)) for value in range(2, 9)]
-    while batcher.waiting < len(others):
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert batcher.waiting == len(others)
     engine.gate.set()
     await asyncio.gather(first, *others)
     assert engine.sizes.count(8) > 20
