@@ -112,6 +112,10 @@ class Cluster:
         items, _ = await self._list(kind, namespace, labels, fields)
         return items
 
+    async def uids(self, kind: Kind) -> set[str]:
+        """Return which objects of a kind there are, in all namespaces."""
+        return {item["metadata"]["uid"] async for items, _ in self._pages(kind, None, None) for item in items}
+
     async def apply(self, manifest: Object, *, manager: str = FIELD_MANAGER, subresource: str | None = None) -> Object:
         """Server-side apply; what we set is ours, whoever set it before."""
         meta = manifest["metadata"]
@@ -215,6 +219,7 @@ class Cluster:
         self, kind: Kind, namespace: str | None, labels: str | None, version: str
     ) -> AsyncIterator[tuple[WatchType, Object]]:
         """Yield changes after `version` until the server says that it is too old (then the caller lists anew)."""
+        vain = 0  # watches in a row that ended without a word
         while True:
             query = {
                 "watch": "1",
@@ -224,8 +229,10 @@ class Cluster:
                 **({"labelSelector": labels} if labels else {}),
             }
             response = await self._send("GET", kind.path(namespace), query=query, timeout=_WATCH_TIMEOUT)
+            vain += 1
             try:
                 async for event in _lines(response):
+                    vain = 0
                     item = event["object"]
                     if event["type"] == "ERROR":
                         if item.get("code") == 410:
@@ -236,6 +243,8 @@ class Cluster:
                         yield event["type"], item
             finally:
                 response.close()
+            if vain:
+                await asyncio.sleep(_BACKOFF_SECONDS[min(vain, len(_BACKOFF_SECONDS)) - 1])
 
     async def _list(
         self, kind: Kind, namespace: str | None, labels: str | None, fields: str | None = None
@@ -333,6 +342,11 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[Object]:
             for line in whole:
                 if line.strip():
                     yield json.loads(line)
+    try:  # the last line may lack its end
+        last = json.loads(buffer)
+    except ValueError:  # or be cut
+        return
+    yield last
 
 
 def _refusal(method: str, path: str, status: int, raw: bytes) -> ApiError:
