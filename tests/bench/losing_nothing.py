@@ -63,8 +63,8 @@ class Bench:
         """Wait until a generation is rolled out, with so many replicas and no more."""
 
         def holds(status: dict[str, Any]) -> bool:
-            rolled_out = e2e().condition(status, "RolledOut").get("status") == "True"
-            return bool(status["observedGeneration"] == generation and rolled_out)
+            good = all(e2e().condition(status, name).get("status") == "True" for name in ("RolledOut", "Ready"))
+            return bool(status["observedGeneration"] == generation and good)
 
         await self.world.until("the revision", holds, timeout=PATIENCE_S)
         return await self.settled(replicas)
@@ -155,9 +155,12 @@ class Bench:
         send(processes(pod["metadata"]["uid"], "haproxy"), signal.SIGKILL)
 
     async def agents_killed(self) -> None:
-        """Both agents, and a rolling update right after."""
+        """One agent, the other one when that is back, and a rolling update right after."""
         for pod in await self._ready("gateway"):
+            while len(await self._ready("gateway")) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
             send(processes(pod["metadata"]["uid"], "agent")[:1], signal.SIGKILL)
+            await asyncio.sleep(1)  # until it is noticed
         await self.rolling_update()
 
     async def api_server_away(self) -> None:
@@ -195,7 +198,7 @@ CASES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "spot node lost with a notice of 9 s": Bench.node_noticed,
     "gateway pod deleted": Bench.gateway_deleted,
     "gateway killed -9": Bench.gateway_killed,
-    "both agents killed -9, rolling update": Bench.agents_killed,
+    "agents killed -9 one after the other, rolling update": Bench.agents_killed,
     "operator killed -9 in a rolling update": Bench.operator_killed,
     "API server away in a rolling update, replica killed -9": Bench.api_server_away,
 }

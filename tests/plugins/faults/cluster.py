@@ -162,7 +162,8 @@ class _Faults:
         if self._share and self._rng.random() < self._share and (error := self._refusal(request)):
             return error_response(error)
         if request.query.get("watch") and int(request.query.get("resourceVersion") or 0) < self._forgotten:
-            return web.json_response({"type": "ERROR", "object": _EXPIRED.to_status()})
+            line = json.dumps({"type": "ERROR", "object": _EXPIRED.to_status()})
+            return web.Response(text=f"{line}\n", content_type="application/json")
         response = await self._answer(request)
         if self._lost and self._rng.random() < self._lost and not response.prepared and request.transport is not None:
             request.transport.abort()  # it was done, and nobody hears of it

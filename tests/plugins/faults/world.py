@@ -96,7 +96,7 @@ async def chaotic(folder: Path, customer: Path, seed: int, *, whole: bool) -> As
         disk = stack.enter_context(small_disk(artifacts)) if whole else None
         s3 = await stack.enter_async_context(_s3(client, customer, seed)) if whole else None
         clock = stack.enter_context(closing(ShiftedClock(folder))) if whole and ShiftedClock.possible() else None
-        (folder / "operators").write_text(_through(cluster.url, await e2e()._operators_kubeconfig(cluster.kubeconfig)))
+        (folder / "operators").write_text(through(cluster.url, await e2e()._operators_kubeconfig(cluster.kubeconfig)))
         environment = {**TERMS, **(clock.environment if clock else {})}
         operators = [
             e2e().Operator(folder / "operators", artifacts, folder / f"operator-{number}.log", environment=environment)
@@ -165,7 +165,7 @@ def lacking(chaos: Chaos) -> frozenset[str]:
     return frozenset(what for what, needed in absent.items() if needed is None)
 
 
-def _through(url: str, kubeconfig: str) -> str:
+def through(url: str, kubeconfig: str) -> str:
     """Return a kubeconfig that leads through the wire that fails."""
     given = yaml.safe_load(kubeconfig)
     for entry in given["clusters"]:
