@@ -115,24 +115,28 @@ def test_backoff_doubles_to_a_ceiling(failures: int, seconds: float) -> None:
 async def test_what_happened_goes_before_what_is_only_looked_at() -> None:
     """A change of one is acted on while thousands wait for a look after a restart; each gets one."""
     queue: WorkQueue[str] = WorkQueue()
-    seen: list[str] = []
-    for name in ("a", "b", "c", "d"):
-        queue.add(name)
-    queue.add("c", urgent=True)
-    queue.add("c")
-    queue.add("new", urgent=True)
+    looks: Counter[str] = Counter()
+    release, acted, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    listed = [f"listed-{number}" for number in range(20)]
 
     async def look(key: str) -> None:
-        seen.append(key)
-        if len(seen) == 5:
+        looks[key] += 1
+        if key in ("listed-19", "new"):
+            if looks.keys() >= {"listed-19", "new"}:
+                acted.set()
+        else:
+            await release.wait()
+        if looks.total() == 21:
             done.set()
 
-    done = asyncio.Event()
-    worker = asyncio.create_task(queue.run(look, workers=1))
-    async with asyncio.timeout(30):
+    for name in listed:
+        queue.add(name)
+    queue.add("listed-19", urgent=True)
+    queue.add("listed-19")
+    queue.add("new", urgent=True)
+    async with working(queue, look), asyncio.timeout(30):
+        await acted.wait()
+        assert looks.total() == 4, "two of those that wait are looked at, as they leave the loop to others"
+        release.set()
         await done.wait()
-    await asyncio.sleep(0)
-    worker.cancel()
-    with suppress(asyncio.CancelledError):
-        await worker
-    assert seen == ["c", "new", "a", "b", "d"]
+    assert looks == Counter([*listed, "new"])

@@ -9,6 +9,7 @@ import pytest
 from trimtab.api.base import CapacityType
 from trimtab.api.gateway import ModelStats
 from trimtab.planning.model import Memory, plan
+from trimtab.planning.plan import Announce
 from trimtab.planning.resting import REST_SECONDS
 from trimtab.planning.runs import run_key
 from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
@@ -92,3 +93,10 @@ def test_rest_takes_no_memory(served: Any) -> None:
     _, memory, _ = served
     assert len(memory.scaling.signal.samples) > 5
     assert len(memory.at_rest().scaling.signal.samples) == 2
+
+
+def test_a_restart_tells_no_events_again(served: Any) -> None:
+    """The API server would refuse each, as it is there: a request per model for nothing."""
+    world, _, _ = served
+    found, _ = plan(world, Memory())
+    assert not [action for action in found.actions if isinstance(action, Announce)]

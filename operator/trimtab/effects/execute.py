@@ -55,6 +55,7 @@ class Executor:
         self._observed = observed
         self._clock = clock
         self._applied: dict[Identity, _Applied] = {}
+        self._looking: set[Identity] = set()
 
     async def execute(self, about: Object, actions: Iterable[Action]) -> list[str]:
         """Carry `actions` out in order; return what changed, as `kind/name verb`.
@@ -89,10 +90,14 @@ class Executor:
         asked = last is not None and last.manifest == _digest(manifest)
         if kind.kind in WATCHED:
             current = self._observed(identity)
-        elif last is not None and asked and self._clock() - last.at < _RESYNC_SECONDS:
-            return []
+        elif identity in self._looking or (last is not None and asked and self._clock() - last.at < _RESYNC_SECONDS):
+            return []  # so it is, or another model of the namespace sees to it now
         else:
-            current = await self._found(kind, meta)
+            self._looking.add(identity)
+            try:
+                current = await self._found(kind, meta)
+            finally:
+                self._looking.discard(identity)
         if current is not None and (
             not drifted(manifest, current)
             or (last is not None and asked and not drifted(unpack(last.answered), current))

@@ -23,8 +23,8 @@ class WorkQueue(Generic[K]):
     """Keys that want a look. `reconcile` returns the seconds until it wants the next one, or None."""
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._ready: asyncio.PriorityQueue[tuple[bool, int, K]] = asyncio.PriorityQueue()
-        self._asked = 0
+        self._urgent: asyncio.Queue[K] = asyncio.Queue()
+        self._patient: asyncio.Queue[K] = asyncio.Queue()
         # Whether each waits behind those that are urgent.
         self._dirty: dict[K, bool] = {}
         self._active: set[K] = set()
@@ -50,8 +50,7 @@ class WorkQueue(Generic[K]):
             self._put(key)
 
     def _put(self, key: K) -> None:
-        self._asked += 1
-        self._ready.put_nowait((self._dirty[key], self._asked, key))
+        (self._patient if self._dirty[key] else self._urgent).put_nowait(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for a look after `seconds`, unless one is due before."""
@@ -66,20 +65,23 @@ class WorkQueue(Generic[K]):
             pending.cancel()
         self._timers[key] = loop.call_later(seconds, partial(self.add, key, urgent=True))
 
-    async def run(self, reconcile: Reconcile[K], workers: int = 8) -> None:
-        """Work until cancelled."""
+    async def run(self, reconcile: Reconcile[K], workers: int = 8, patient_workers: int = 2) -> None:
+        """Work until cancelled.
+
+        Few workers for what is not urgent: it comes in thousands, and what something happened to shares a loop with it.
+        """
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(self._work(reconcile))
+                for worker in range(workers + patient_workers):
+                    group.create_task(self._work(reconcile, patient=worker < patient_workers))
         finally:
             for timer in self._timers.values():
                 timer.cancel()
             self._timers.clear()
 
-    async def _work(self, reconcile: Reconcile[K]) -> None:
+    async def _work(self, reconcile: Reconcile[K], *, patient: bool) -> None:
         while True:
-            patient, _, key = await self._ready.get()
+            key = await (self._patient if patient else self._urgent).get()
             if key in self._active or self._dirty.get(key) != patient:
                 continue  # it became urgent, and was looked at
             del self._dirty[key]

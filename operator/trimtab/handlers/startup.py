@@ -55,6 +55,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     memo.mirrors = Mirrors()
     memo.world = world_of(kwargs["models"], kwargs["namespaced_models"], kwargs["pools"], memo.mirrors)
     memo.woken = asyncio.Event()
+    memo.pools = {}
     memo.session = aiohttp.ClientSession()
     memo.cluster = await Cluster.connect()
     memo.opened = AsyncExitStack()

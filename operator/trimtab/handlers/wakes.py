@@ -30,9 +30,14 @@ async def model_changed(body: kopf.Body, event: kopf.RawEvent, memo: kopf.Memo, 
 
 
 @kopf.on.event(*CAPACITY_POOLS)
-async def pool_changed(memo: kopf.Memo, **_: Any) -> None:
+async def pool_changed(body: kopf.Body, event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    """Wake the pools, and everybody where it is more than a status, which we write ourselves."""
+    meta = body["metadata"]
+    now = None if event["type"] == "DELETED" else (meta["generation"], meta.get("deletionTimestamp"))
     memo.queue.add(FLEET, urgent=True)
-    everybody(memo.queue, memo.world)
+    if memo.pools.get(meta["name"]) != now:
+        memo.pools[meta["name"]] = now
+        everybody(memo.queue, memo.world)
     memo.woken.set()
 
 

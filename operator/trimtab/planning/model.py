@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Verdict
-from trimtab.api.status import CostStatus, OptimizedModelStatus
+from trimtab.api.status import CostStatus, OptimizedModelStatus, RevisionStatus
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning import resting
 from trimtab.planning.canary import Window
@@ -109,13 +109,19 @@ def _unheeded(ahead: Direction) -> Iterator[Action]:
         yield Announce(Reason.ANNOTATION_IGNORED, text, dedupe=text, type="Warning")
 
 
+def _is_rolled_out(snapshot: Snapshot, revision: RevisionStatus) -> bool:
+    """Whether a revision was active at the last look already: then its verdict was told, also by another operator."""
+    active = snapshot.status.active_revision
+    return active is not None and active.name == revision.name
+
+
 def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> Iterator[Action]:
     """Yield the events that a user would want: problems, verdicts, rollouts, interruptions."""
     problem = aim.problem or (serving.problem if serving else None)
     if isinstance(problem, Stalled) or (problem is not None and problem.reason == Reason.API_REFUSED):
         dedupe = f"{snapshot.generation} {problem.message}"
         yield Announce(problem.reason, problem.message, dedupe=dedupe, type="Warning")
-    if aim.revision is not None and aim.revision.guardrail is not None:
+    if aim.revision is not None and aim.revision.guardrail is not None and not _is_rolled_out(snapshot, aim.revision):
         verdict = aim.revision.guardrail
         if verdict.verdict is Verdict.PASSED:
             yield Announce(Reason.GUARDRAIL_PASSED, verdict.message, dedupe=aim.revision.run_name)
