@@ -54,62 +54,81 @@ class Fleet:
     [
         pytest.param(0, 1, id="no load keeps the floor"),
         pytest.param(2, 1, id="one holds two, whatever chance adds"),
-        pytest.param(5, 2, id="one is planned for 5.6, but chance would overload it"),
+        pytest.param(5, 2, id="one takes 8, but five stray up to 13.2"),
         pytest.param(6, 2, id="one more request needs a second"),
-        pytest.param(18, 4, id="18 over 5.6 is 3.2"),
+        pytest.param(18, 4, id="18 stray up to 31.6: what four take, nearly"),
         pytest.param(500, 5, id="one step is four more at most"),
     ],
 )
 def test_totals_become_replicas(total, replicas):
-    """The total at the gateway over 70 % of what a replica takes, rounded up, and one in reserve for a small fleet."""
+    """As many as take what the total at the gateway strays up to."""
     decision, _ = autoscale.desired(steady(total, 100), CONFIG, AutoscaleState(), 1, 100)
     assert decision.replicas == replicas
 
 
 @pytest.mark.parametrize(
-    ("load", "replicas"),
+    ("load", "deviation", "replicas"),
     [
-        pytest.param(0, 0, id="nothing needs nothing"),
-        pytest.param(2.2, 1, id="2.2 and 3.8 times their root are 7.8"),
-        pytest.param(2.3, 2, id="2.3 and 3.8 times their root are 8.1"),
-        pytest.param(22, 5, id="22 fit into four and stray up to 39.8"),
-        pytest.param(560, 100, id="a large fleet has it within its utilisation"),
+        pytest.param(0, 0, 0, id="nothing needs nothing"),
+        pytest.param(1.9, 0, 1, id="1.9 + 3.2 times their root + 1.5 are 7.8"),
+        pytest.param(2.1, 0, 2, id="2.1 stray up to 8.3"),
+        pytest.param(22, 0, 5, id="22 fit into four and stray up to 38.5"),
+        pytest.param(560, 0, 88, id="637 would fit into 80, but no fleet is planned fuller than 80 %"),
+        pytest.param(64, 8, 12, id="64 stray by 8 as Poisson's law has it: up to 91"),
+        pytest.param(64, 18, 16, id="they strayed by ten more: 32 on top"),
+        pytest.param(1, 2.5, 2, id="one strays up to 5.7, 3.2 more for the burst"),
     ],
 )
-def test_one_is_in_reserve_where_chance_alone_would_overload(load, replicas):
-    """A replica takes 8 and is planned for 5.6; the reserve is one, however small the replicas."""
-    assert CONFIG.replicas_for(load) == replicas
+def test_what_chance_adds_is_in_reserve(load, deviation, replicas):
+    """A replica takes 8: enough of them for 3.2 deviations more than the mean."""
+    assert CONFIG.replicas_for(load, deviation) == replicas
+
+
+def test_tiny_replicas_keep_one_in_reserve():
+    """A replica that takes two: 4.3 requests stray up to 12.5, but five are enough, one more than 70 % needs."""
+    config = replace(CONFIG, capacity_per_replica=2)
+    assert config.replicas_for(4.3) == 5
+    assert config.replicas_for(0.1) == 1  # up to 1.3
+
+
+def test_bursts_are_remembered():
+    """The same mean, in bursts: a quarter of an hour later the model keeps what they need."""
+    calm, bursty = Fleet(replicas=6), Fleet(replicas=6)
+    for second in range(1200):
+        calm.tick(24)
+        bursty.tick(44 if second // 6 % 2 else 4)
+    assert calm.history[-1] == 6
+    assert bursty.history[-1] == 10  # the ceiling: 24 stray by 27, five times as far as chance has it
 
 
 def test_a_slight_rise_orders_nothing():
     """Within a tenth of what the replicas are planned for nothing grows, and nothing shrinks either."""
     fleet = Fleet(replicas=7)
-    fleet.run(33, 120)  # 33 / 5.6 is 5.9 and one in reserve
+    fleet.run(33, 120)  # up to 52.9
     assert fleet.history[-1] == 7
-    fleet.run(36, 600)
+    fleet.run(38, 600)  # up to 59.3, but less than a tenth above what fits into seven
     assert fleet.history[-1] == 7
-    fleet.run(38, 120)
+    fleet.run(42, 120)
     assert fleet.history[-1] == 8
 
 
 @pytest.mark.parametrize(
     ("load", "reason"),
     [
-        (18, "18.0 requests in flight and queued need 4 replicas of 8 at 70%"),
-        (5, "5.0 requests in flight and queued need 2 replicas of 8 at 70%, one in reserve"),
+        (18, "18.0 requests in flight and queued need 4 replicas of 8, 56% full"),
+        (5, "5.0 requests in flight and queued need 2 replicas of 8, 31% full"),
     ],
 )
 def test_a_reason_is_a_sentence_for_people(load, reason):
-    """What was measured, what it needs, and how that was computed."""
+    """What was measured, what it needs, and how full those are then."""
     decision, _ = autoscale.desired(steady(load, 100), CONFIG, AutoscaleState(), 1, 100)
     assert decision.reason == reason
 
 
 def test_exact_fits_need_no_extra_replica():
-    """Rounding errors of the division order nothing: 21 requests are exactly ten replicas of 3 at 70 %."""
-    config = replace(CONFIG, capacity_per_replica=3)
-    decision, _ = autoscale.desired(steady(21, 100), config, AutoscaleState(), 10, 100)
-    assert decision.replicas == 10
+    """Rounding errors of the division order nothing: 336 requests are exactly 140 replicas of 3 at 80 %."""
+    config = replace(CONFIG, capacity_per_replica=3, max_replicas=200)
+    assert config.replicas_for(336) == 140
 
 
 @pytest.mark.parametrize(
@@ -156,8 +175,8 @@ def test_queueing_is_answered_before_the_long_window_sees_it():
     """When more waits than all replicas take at once, the short window decides, burst or not."""
     fleet = Fleet(replicas=4)
     fleet.run(16, 60)
-    assert fleet.run(40, 8).replicas == 5  # after four seconds the short mean was 28: 20 are no chance, and need 4 + 1
-    assert fleet.run(40, 2).replicas == 7  # six seconds later it is 40: 30 are no chance, and need 6 + 1
+    assert fleet.run(40, 8).replicas == 5  # after four seconds the short mean was 28: 17.4 are no chance
+    assert fleet.run(40, 2).replicas == 6  # six seconds later it is 40, of which 27.4 are no chance
     assert fleet.state.panic_at is None
 
 
@@ -174,12 +193,12 @@ def test_nothing_shrinks_for_a_minute_after_a_burst():
 
 @pytest.mark.parametrize(
     ("total", "replicas"),
-    [pytest.param(2, 1, id="calm: three go"), pytest.param(22, 4, id="a short rise: all stay")],
+    [pytest.param(1, 1, id="calm: three go"), pytest.param(26, 4, id="a short rise: all stay")],
 )
 def test_what_a_short_rise_needs_is_not_given_away(total, replicas):
     """The long mean alone would let replicas go that the last seconds need."""
-    fleet = Fleet(replace(CONFIG, scale_down_delay=4.0), replicas=4)
-    fleet.signal, fleet.now = steady(2, 100), 102.0
+    fleet = Fleet(replace(CONFIG, scale_down_delay=6.0), replicas=4)
+    fleet.signal, fleet.now = steady(1, 100), 102.0
     fleet.run(total, 20)
     assert fleet.history[-1] == min(fleet.history) == replicas
 

@@ -29,14 +29,14 @@ def test_a_zone_cools_for_three_minutes():
     assert not zones.is_cooling(state, "b", 0)
 
 
-def test_the_cool_down_doubles_up_to_ten_minutes():
-    """Each blow that follows soon after a cool-down doubles the next: 3, 6, then always 10 minutes."""
+def test_the_cool_down_grows_to_five_minutes():
+    """Each blow that follows soon after a cool-down makes the next longer: 3, then always 5 minutes."""
     state, now, lengths = ZoneState(), 0.0, []
     for number in range(4):
         state = after((now, Loss(str(number), "a")), state=state)
         lengths.append((state.zones["a"].cooling_until - now) / 60)
         now = state.zones["a"].cooling_until + 1
-    assert lengths == [3, 6, 10, 10]
+    assert lengths == [3, 5, 5, 5]
 
 
 def test_a_quiet_zone_starts_over():

@@ -3,7 +3,7 @@
 Two windows as in Knative's autoscaler: the long one follows the load, the short one answers bursts, and after a
 burst nothing shrinks for a full long window. Up at once, in steps that each rest on samples taken after the step
 before; down slowly, to the most that was needed during the delay. Without figures everything stays as it is. What
-chance alone does to a load is kept in reserve, and is no reason to grow.
+chance does to a load is kept in reserve, and is no reason to grow.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trimtab.planning import signals
+from trimtab.planning import chance, signals
 from trimtab.planning.signals import SignalState
 from trimtab.planning.windows import Peaks, elapsed, peak, with_value
 
 UP, DOWN = 1, -1
 TURN_DELAYS = 12  # a delay of 5 min makes an hour: at most two changes of direction in it
-RESERVE_DEVIATIONS = 3.8  # a Poisson draw is farther above its mean once in ten thousand
-RISE_DEVIATIONS = 1.5  # of the last seconds' mean, which strays less than a single draw
+RISE_DEVIATIONS = 2.0  # of the last seconds' mean, which strays less than a single draw
 TOLERANCE = 0.1  # HPA's: a mean of a minute strays, too
 ROUNDING = 1e-9  # 1.4 / 0.7 is a little above 2 and must not need a third replica
 
@@ -29,9 +28,10 @@ ROUNDING = 1e-9  # 1.4 / 0.7 is a little above 2 and must not need a third repli
 class AutoscaleConfig:
     """What the user asked for, and the constants of the policy. Times are in seconds.
 
-    `capacity_per_replica` is how many requests one replica takes at once (or the spec's target); replicas are
-    planned for `utilisation` of it. `idle_after` is the time without a request after which a model with
-    `min_replicas` 0 sleeps; without it, one replica always stays.
+    `capacity_per_replica` is how many requests one replica takes at once (or the spec's target). One more replica than
+    `utilisation` of it needs is in reserve against chance at most; what the load was seen to stray beyond chance comes
+    on top. No fleet is planned fuller than `fullest`, however large. `idle_after` is the time without a request after
+    which a model with `min_replicas` 0 sleeps; without it, one replica always stays.
     """
 
     min_replicas: int
@@ -40,6 +40,7 @@ class AutoscaleConfig:
     scale_down_delay: float = 300.0
     idle_after: float | None = None
     utilisation: float = 0.7
+    fullest: float = 0.8
     stable_window: float = signals.WINDOW_S
     panic_window: float = 6.0
     panic_threshold: float = 2.0
@@ -47,7 +48,7 @@ class AutoscaleConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.min_replicas <= self.max_replicas:
             raise ValueError(f"minReplicas {self.min_replicas} is not within 0..{self.max_replicas}")
-        if self.capacity_per_replica <= 0 or not 0 < self.utilisation <= 1:
+        if self.capacity_per_replica <= 0 or not 0 < self.utilisation <= self.fullest <= 1:
             raise ValueError(
                 f"a replica must take some requests: capacity {self.capacity_per_replica}, "
                 f"utilisation {self.utilisation}"
@@ -70,15 +71,15 @@ class AutoscaleConfig:
         """Requests at once that a replica is planned for."""
         return self.capacity_per_replica * self.utilisation
 
-    def replicas_for(self, load: float) -> int:
-        """Return the replicas that a mean load needs, one of them in reserve where chance alone may overload the rest.
+    def replicas_for(self, load: float, deviation: float = 0.0) -> int:
+        """Return the replicas that take a mean load and what it strays by.
 
-        Of independent arrivals the number in service is Poisson distributed, so it strays by the root of its mean:
-        little for a large fleet, which `utilisation` covers, and much for a small one.
+        `deviation` is the standard deviation that was seen; what is more than Poisson's is a burst that will be back.
         """
-        planned = math.ceil(load / self.planned - ROUNDING)
-        peak_load = load + RESERVE_DEVIATIONS * math.sqrt(load)
-        return planned + (peak_load > planned * self.capacity_per_replica)
+        most = load / self.utilisation + self.capacity_per_replica
+        peak_load = min(chance.highest(load), most) + chance.beyond(load, deviation)
+        enough = math.ceil(peak_load / self.capacity_per_replica - ROUNDING)
+        return max(enough, math.ceil(load / (self.capacity_per_replica * self.fullest) - ROUNDING))
 
     @property
     def turn_interval(self) -> float:
@@ -98,7 +99,8 @@ class AutoscaleConfig:
 class AutoscaleState:
     """What must be remembered between decisions; times are those of `now`.
 
-    `replicas` is the last decision, `peaks` the needs within the delay, `direction` the last step's.
+    `replicas` is the last decision, `peaks` the needs within the delay, `direction` the last step's. `deviation` is the
+    standard deviation that the load was seen to have, `seen_at` when it was last updated.
     """
 
     replicas: int | None = None
@@ -108,11 +110,21 @@ class AutoscaleState:
     lowered_at: float | None = None
     turned_at: float | None = None
     direction: int = 0
+    deviation: float = 0.0
+    seen_at: float | None = None
 
     def with_peaks(self, peaks: Peaks) -> AutoscaleState:
         """Return the state with other needs: done for every model every second, and `replace` takes thrice as long."""
         return AutoscaleState(
-            self.replicas, peaks, self.panic_at, self.raised_at, self.lowered_at, self.turned_at, self.direction
+            self.replicas,
+            peaks,
+            self.panic_at,
+            self.raised_at,
+            self.lowered_at,
+            self.turned_at,
+            self.direction,
+            self.deviation,
+            self.seen_at,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -120,6 +132,8 @@ class AutoscaleState:
         return {
             "replicas": self.replicas,
             "peaks": [list(entry) for entry in self.peaks],
+            "deviation": self.deviation,
+            "seenAt": self.seen_at,
             "panicAt": self.panic_at,
             "raisedAt": self.raised_at,
             "loweredAt": self.lowered_at,
@@ -133,6 +147,8 @@ class AutoscaleState:
         return cls(
             replicas=data.get("replicas"),
             peaks=tuple((float(at), int(value)) for at, value in data.get("peaks", ())),
+            deviation=data.get("deviation", 0.0),
+            seen_at=data.get("seenAt"),
             panic_at=data.get("panicAt"),
             raised_at=data.get("raisedAt"),
             lowered_at=data.get("loweredAt"),
@@ -199,23 +215,25 @@ def _need(
     """Return the replicas that the load needs now, within the bounds."""
     stable = signals.mean(signal, now, config.stable_window)
     short = signals.mean(signal, now, config.panic_window)
+    deviation = chance.deviation_seen(state.deviation, signal, elapsed(state.seen_at, now))
     burst = math.ceil(short / config.planned - ROUNDING)
-    if burst >= config.panic_threshold * max(ordered, 1):
-        state = replace(state, panic_at=now)
-    panicking = elapsed(state.panic_at, now) < config.stable_window
+    panic_at = now if burst >= config.panic_threshold * max(ordered, 1) else state.panic_at
+    state = replace(state, deviation=deviation, seen_at=now, panic_at=panic_at)
+    panicking = elapsed(panic_at, now) < config.stable_window
     waiting = short > ordered * config.capacity_per_replica  # more than all replicas take at once
     # What chance cannot explain of the last seconds is a rise. A slighter one orders nothing, but what it needs is not
     # given away either.
-    risen = max(0.0, short - RISE_DEVIATIONS * math.sqrt(short), stable / (1 + TOLERANCE))
+    risen = max(short - RISE_DEVIATIONS * max(math.sqrt(short), deviation), stable / (1 + TOLERANCE))
     at_once = burst if panicking or waiting else 0
-    kept = min(max(config.replicas_for(stable), burst), ordered)
-    replicas = max(config.replicas_for(risen), at_once, kept)
+    here = math.ceil(short / config.capacity_per_replica - ROUNDING)
+    kept = min(max(config.replicas_for(stable, deviation), here), ordered)
+    replicas = max(config.replicas_for(risen, deviation), at_once, kept)
+    load = max(stable, short)
+    full = load / (replicas * config.capacity_per_replica) if replicas else 0.0
     why = (
-        f"{max(stable, short):.1f} requests in flight and queued need {replicas} replicas of "
-        f"{config.capacity_per_replica:g} at {config.utilisation:.0%}"
+        f"{load:.1f} requests in flight and queued need {replicas} replicas of {config.capacity_per_replica:g}, "
+        f"{full:.0%} full"
     )
-    if replicas * config.planned >= max(stable, short) + config.planned:
-        why = f"{why}, one in reserve"
     if panicking and replicas < ordered:
         replicas, why = ordered, f"{why}; {ordered} stay for {config.stable_window:.0f} s after a burst"
     least = config.awake if ordered else 0

@@ -14,7 +14,7 @@ from typing import Any
 from trimtab.planning.windows import elapsed
 
 COOL_DOWN_S = 180.0
-LONGEST_COOL_DOWN_S = 600.0  # longer ones cost more on demand than refused orders do on every replayed trace
+LONGEST_COOL_DOWN_S = 300.0  # longer ones cost more on demand than refused orders do on every replayed trace
 QUOTA_BACK_OFF_S = 1800.0  # a quota is raised by people, not by waiting a few minutes
 MEMORY_S = 3600.0  # queues deliver again for minutes at most
 MEMORY_EVENTS = 512

@@ -24,8 +24,10 @@ from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 
-from trimtab.cli.simulate.experiment import compare, peak_scaled, policies, stretches
-from trimtab.cli.simulate.policies.seen import Service
+from trimtab.cli.simulate.experiment import Make, compare, peak_scaled, policies, stretches
+from trimtab.cli.simulate.policies.hpa import Hpa
+from trimtab.cli.simulate.policies.seen import Composed, Service
+from trimtab.cli.simulate.policies.shares import OnDemandOnly
 from trimtab.cli.simulate.policies.trimtab import SETTINGS, Preferences
 from trimtab.cli.simulate.replay import Case
 from trimtab.cli.simulate.traces import read_demand, read_supply
@@ -48,6 +50,7 @@ REQUESTS = [
     "azure_llm_2023_conv",  # this and the next are of an hour, again and again
     "mooncake_conversation",
 ]
+HPA_TARGETS = [0.6, 0.5]
 SLOW = [180.0, 300.0, 600.0]
 
 
@@ -104,6 +107,8 @@ def measured(cell: Cell, offset: int, folders: tuple[Path, ...]) -> dict[str, ob
     made = policies(Preferences(on_demand_base=0, mode=cell.mode), SETTINGS.on_demand_hold_s)
     if cell.requests is None:  # without a demand to follow, what is on demand is the same
         del made["HPA, on demand"], made["KPA, on demand"]
+    else:  # HPA's overload is its target's: these tell what as little of it as ours costs there
+        made |= {f"HPA, on demand, at {target:.0%}": hpa(target) for target in HPA_TARGETS}
     started = time.process_time()
     results = compare([cases(cell, folders)[offset]], SEEDS, made, cell.peak)
     figures = {
@@ -119,6 +124,11 @@ def measured(cell: Cell, offset: int, folders: tuple[Path, ...]) -> dict[str, ob
         for result in results
     }
     return {"cell": asdict(cell), "offset": offset, "figures": figures, "cpuS": time.process_time() - started}
+
+
+def hpa(target: float) -> Make:
+    """Return HPA on demand with another share of a replica planned for than everybody's."""
+    return lambda case: Composed(Hpa(replace(case.service, utilisation=target)), OnDemandOnly())
 
 
 def run(path: Path, folders: tuple[Path, ...], seconds: float, workers: int) -> None:

@@ -1,0 +1,45 @@
+"""How far a load strays from its mean: as chance has it, and as it was seen to.
+
+Of independent arrivals the number in service is Poisson distributed, whatever the distribution of service times: its
+standard deviation is the root of its mean. That is little for a large fleet and much for a small one. Arrivals that
+come in bursts stray farther; how far is learnt from what the gateway counts some seconds apart, which a slow rise
+of the mean hardly changes.
+"""
+
+from __future__ import annotations
+
+import math
+
+from trimtab.planning.signals import WINDOW_S, SignalState
+
+DEVIATIONS = 3.2  # a load is higher for some seconds of an hour; tuned on traces, see docs/benchmarks.md
+LAG_S = 10.0  # samples nearer to each other see the same requests
+MEMORY_S = 900.0  # bursts of a quarter of an hour: a single jump of the load adds little
+_LEAST = 1.5  # requests: a smaller deviation is no burst
+_OF_DIFFERENCES = math.sqrt(math.pi) / 2  # two normal draws differ by 2 / sqrt(pi) deviations on average
+
+
+def highest(load: float) -> float:
+    """Return what Poisson draws around a mean load stay below; the last term is for their lopsidedness."""
+    return load + DEVIATIONS * math.sqrt(load) + (DEVIATIONS**2 - 1) / 6 * min(load, 1.0)
+
+
+def beyond(load: float, deviation: float) -> float:
+    """Return by how much more a load strays whose standard deviation was seen to be larger than Poisson's."""
+    return DEVIATIONS * max(0.0, deviation - max(math.sqrt(load), _LEAST)) if load > 0 else 0.0
+
+
+def deviation_seen(before: float, signal: SignalState, since_s: float) -> float:
+    """Return the standard deviation of the load with the newest sample counted, the older ones fading.
+
+    Args:
+        before: What was returned last.
+        signal: Samples of the last minute.
+        since_s: Seconds since then; infinite the first time.
+    """
+    last = signal.samples[-1]
+    earlier = next((one for one in reversed(signal.samples) if one.at <= last.at - LAG_S), None)
+    if earlier is None:
+        return before
+    weight = 1 - math.exp(-min(since_s, WINDOW_S) / MEMORY_S)
+    return before + weight * (_OF_DIFFERENCES * abs(last.total - earlier.total) - before)
