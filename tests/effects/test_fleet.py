@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trimtab.api.capacity import CapacityPool
 from trimtab.effects.fleetview import demands, nodes, overhead
 from trimtab.effects.gather import World
 from trimtab.effects.reserving import reserved, share
@@ -31,9 +32,18 @@ def daemon(**pod: Any) -> dict[str, Any]:
 
 
 def test_every_node_runs_the_daemons() -> None:
-    """Those for chosen nodes only are not counted: nothing says that these are chosen."""
-    found = overhead({"a": [daemon()], "b": [daemon(nodeSelector={"gpu": "yes"})]})
-    assert found == [Request(0.1, 2.0**30)]
+    """Those for chosen nodes, too, where a node of the pool is one; before there is any, its sure labels tell."""
+    fields: dict[str, Any] = {name: {} for name in World.__dataclass_fields__}
+    devices, linux = {"gpu": "yes"}, {"kubernetes.io/os": "linux"}
+    sets = {"a": [daemon()], "b": [daemon(nodeSelector=devices)], "c": [daemon(nodeSelector=linux)]}
+    nodes: dict[str, Any] = {}
+    world = World(**{**fields, "daemon_sets": sets, "nodes": nodes})
+    body = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": "spot"}}
+    pool = CapacityPool.model_validate({**body, "spec": {"capacityType": "Spot", "provider": {"embedded": {}}}})
+    assert overhead(world, pool) == [Request(0.1, 2.0**30)] * 2
+    nodes["n"] = [{"metadata": {"labels": {"trimtab.dev/pool": "spot", **devices, **linux}}}]
+    nodes["m"] = [{"metadata": {"labels": {"trimtab.dev/pool": "other"}}}]
+    assert overhead(world, pool) == [Request(0.1, 2.0**30)] * 3
 
 
 def gateway(name: str, node: str | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Each kind of decision is told in one sentence with its numbers, once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,10 @@ from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Reason
 from trimtab.api.status import DecisionStatus
 from trimtab.planning import zones
-from trimtab.planning.decisions import KEPT, decisions, unsaid
-from trimtab.planning.scaling import Wanted
+from trimtab.planning.decisions import KEPT, decisions, explained, unsaid
+from trimtab.planning.scaling import ScalingState, Wanted, scale
 from trimtab.planning.serving import Serving
-from trimtab.planning.snapshot import PodView, Snapshot
+from trimtab.planning.snapshot import DeploymentView, PodView, Snapshot
 from trimtab.planning.zones import Loss, Notice, Quota, Shortage, ZoneState
 
 NONE: frozenset[str] = frozenset()
@@ -136,3 +137,52 @@ def test_the_same_words_are_not_told_twice(world: Callable[..., Snapshot]) -> No
     assert [one.entry.kind for one in unsaid(made, [placement, scaling])] == ["Placement"]
     assert unsaid(made, [placement]) == made
     assert KEPT == 5
+
+
+@pytest.mark.parametrize("event", [Shortage("1", ("a",), "other"), Loss("m", "a", "m", "other"), Quota("1", "other")])
+def test_pools_that_a_model_may_not_use_are_nothing_to_it(
+    world: Callable[..., Snapshot], make: Any, event: Any
+) -> None:
+    """Though they have the same zones: nothing is told, and nothing cools down."""
+    snapshot = world(event)
+    snapshot = replace(
+        snapshot,
+        pools=(*snapshot.pools, pool("other", "Spot", ["a"])),
+        spec=make.spec(capacity={"pools": ["spot", "od"], "spotPercent": 100}),
+        doomed_nodes={},
+    )
+    assert snapshot.spec is not None
+    assert explained(event, snapshot, ZoneState()) is None
+    _, state = scale(snapshot, snapshot.spec, ScalingState(), 1)
+    assert (state.split.zones, state.split.zones.seen) == (ZoneState(), ())
+    everything = make.spec(capacity={"spotPercent": 100})
+    assert explained(event, replace(snapshot, spec=everything), ZoneState()) is not None
+    _, state = scale(snapshot, everything, ScalingState(), 1)
+    assert state.split.zones.has_seen(event)
+
+
+def test_a_shortage_on_demand_is_told_to_those_that_wait(world: Callable[..., Snapshot]) -> None:
+    """A model whose replicas are there has nothing of it; spot does not cool down."""
+    short, over = Shortage("1", ("od",), "od", spot=False), Quota("2", "od", spot=False)
+    snapshot = world(short, over)
+    assert [explained(event, snapshot, ZoneState()) for event in snapshot.events] == [None, None]
+    waiting = replace(snapshot, deployments=(DeploymentView("d", "r", CapacityType.ON_DEMAND, 2, 1),))
+    found = list(decisions(waiting, wanted(), wanted(), Serving(), NONE, ZoneState()))
+    assert [(one.entry.message, one.event) for one in found] == [
+        (
+            "pool od is at the account's quota; replicas that need a node of it wait until it is raised",
+            Reason.QUOTA_REACHED,
+        ),
+        ("the provider has no on-demand node in od; replicas that need one wait for it", Reason.SHORTAGE),
+    ]
+
+
+def test_a_new_operator_starts_from_what_the_pools_say(world: Callable[..., Snapshot], make: Any) -> None:
+    """Of those that the model may use; what it remembers itself it keeps."""
+    cooling = zones.with_event(ZoneState(), Loss("n", "a", pool="spot"), world().timestamp)
+    snapshot = replace(world(), zones={"spot": cooling, "other": cooling}, doomed_nodes={}, pods=())
+    spec = make.spec(capacity={"spotPercent": 100})
+    _, state = scale(snapshot, spec, ScalingState(), 1)
+    assert state.split.zones == cooling
+    _, later = scale(replace(snapshot, zones={"spot": ZoneState()}), spec, state, 1)
+    assert later.split.zones == cooling

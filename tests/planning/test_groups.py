@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trimtab.api.capacity import CapacityPool, Limits
 from trimtab.planning.groups import Failure, Group, GroupMemory, Instance, Trouble, bounded, news, steps
-from trimtab.planning.zones import Quota, Shortage
+from trimtab.planning.zones import Quota, Shortage, ZoneState, with_event
 
 ZONES = ["eu-west-1a", "eu-west-1b"]
 NO_SPOT = (
@@ -37,11 +37,15 @@ def short_group(message: str, at: float | None = 990.0, zone: str = "") -> Group
 @pytest.mark.parametrize(
     ("message", "zone", "events", "reason", "said"),
     [
-        pytest.param(NO_SPOT, "", (Shortage("p f", tuple(ZONES)),), "Shortage", "on-demand pools stand in", id="spot"),
         pytest.param(
-            NO_ZONE, "eu-west-1a", (Shortage("p f", ("eu-west-1a",)),), "Shortage", "in eu-west-1a", id="zone"
+            NO_SPOT, "", (Shortage("p f", tuple(ZONES), "p"),), "Shortage", "on-demand pools stand in", id="spot"
         ),
-        pytest.param(NO_ZONE, "eu-west-1z", (Shortage("p f", tuple(ZONES)),), "Shortage", "missing", id="another zone"),
+        pytest.param(
+            NO_ZONE, "eu-west-1a", (Shortage("p f", ("eu-west-1a",), "p"),), "Shortage", "in eu-west-1a", id="zone"
+        ),
+        pytest.param(
+            NO_ZONE, "eu-west-1z", (Shortage("p f", tuple(ZONES), "p"),), "Shortage", "missing", id="another zone"
+        ),
         pytest.param(TOO_MANY, "", (Quota("p f", "p"),), "QuotaReached", "have the quota raised", id="spot quota"),
         pytest.param(VCPUS, "", (Quota("p f", "p"),), "QuotaReached", "lower spec.limits.maxNodes", id="vCPUs"),
         pytest.param(BROKEN, "", (), "LaunchFailed", "correct the group's launch template", id="broken"),
@@ -70,7 +74,7 @@ def test_a_failure_is_no_trouble_once_every_node_is_there() -> None:
     """The zone still cools down; nobody waits."""
     group = Group(desired=1, instances=(Instance("i-1"),), failures=(Failure("f", NO_SPOT, 990.0),))
     found = news(pool(zones=[]), group, frozenset({"i-1"}), GroupMemory(), 1000.0)
-    assert (found.events, found.trouble) == ((Shortage("p f", ("p",)),), None)
+    assert (found.events, found.trouble) == ((Shortage("p f", ("p",), "p"),), None)
 
 
 def test_an_order_that_is_not_launched_is_a_shortage() -> None:
@@ -80,7 +84,7 @@ def test_an_order_that_is_not_launched_is_a_shortage() -> None:
     waiting = news(pool(), group, frozenset({"i-1"}), first.memory, 1059.0)
     late = news(pool(), group, frozenset({"i-1"}), waiting.memory, 1060.0)
     assert (first.events, waiting.events, waiting.trouble) == ((), (), None)
-    assert late.events == (Shortage("p launches 1000", tuple(ZONES)),)
+    assert late.events == (Shortage("p launches 1000", tuple(ZONES), "p"),)
     assert late.trouble == Trouble(
         "Shortage",
         "2 of 3 ordered nodes have not been launched in 60 s, and the provider does not say why; look at the group's "
@@ -168,3 +172,12 @@ def test_no_machine_but_victims_is_lost(desired: int, running: int, size: int, v
     after = desired - len(made.remove) if made.resize is None else made.resize
     assert set(made.remove) <= {f"i-{n}" for n in victims}
     assert made.resize is None or after >= left or after > desired - len(made.remove)
+
+
+@pytest.mark.parametrize("message", [NO_SPOT, TOO_MANY])
+def test_what_is_short_on_demand_is_an_event_too(message: str) -> None:
+    """One that no zone of spot cools down for."""
+    (event,) = news(pool("OnDemand"), short_group(message), frozenset(), GroupMemory(), 1000.0).events
+    assert (event.pool, event.spot) == ("p", False)
+    after = with_event(ZoneState(), event, 1000.0)
+    assert (after.zones, after.quota_until, after.has_seen(event)) == ({}, {}, True)

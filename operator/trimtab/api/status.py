@@ -309,6 +309,33 @@ class OptimizedModelStatus(ApiModel):
     """Strings for kubectl's columns."""
 
 
+class ZoneStatus(ApiModel):
+    """What happened in one zone of a pool: what a restarted operator goes on with."""
+
+    model_config = ConfigDict(json_schema_extra={"x-trimtab-list-key": "zone"})
+    zone: Annotated[str, Field(max_length=253)]
+    """The zone; of a pool that names none, the pool."""
+    since: str
+    """Since when it has been watched."""
+    updated_at: str
+    """When nodes were last lost, or were to be."""
+    losses: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]{6}$")]
+    """Blows until then, of which half are forgotten in six hours."""
+    cooling_until: str
+    """Until when nothing is ordered there."""
+    cool_down_seconds: Annotated[int, Field(ge=0)]
+    """How long the last cool-down was."""
+
+
+class HeardStatus(ApiModel):
+    """An event of capacity that was counted, and does not count again."""
+
+    id: Annotated[str, Field(max_length=512)]
+    """Whose it is and which."""
+    at: str
+    """When it was heard of."""
+
+
 class CapacityPoolStatus(ApiModel):
     """What a pool has."""
 
@@ -329,3 +356,9 @@ class CapacityPoolStatus(ApiModel):
     """What the nodes cost, from their order on, used or not."""
     decisions: Annotated[list[DecisionStatus], Field(max_length=5)] = Field(default_factory=list)
     """The last five orders, newest first, and why."""
+    zones: Annotated[list[ZoneStatus], Field(max_length=32)] = Field(default_factory=list)
+    """What happened to its zones."""
+    quota_until: str | None = None
+    """Until when nothing more is ordered, because the account's quota was reached."""
+    heard: Annotated[list[HeardStatus], Field(max_length=32)] = Field(default_factory=list)
+    """The last events of capacity."""

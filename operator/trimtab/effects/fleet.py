@@ -21,22 +21,21 @@ from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
 from trimtab.effects.leaving import Leaving
 from trimtab.effects.pools.orders import Orders
-from trimtab.planning import costing
-from trimtab.planning.decisions import KEPT
+from trimtab.planning import costing, decisions, zonememory
 from trimtab.planning.fleet import Held, Node, PoolMemory, assign, node_size, order
 from trimtab.planning.losses import lost_nodes
 from trimtab.planning.manifests.nodegroup import node_group
 from trimtab.planning.packing import Amounts
 from trimtab.planning.plan import Announce, Apply
 from trimtab.planning.settings import Settings
-from trimtab.planning.zones import CapacityEvent, Loss, Notice, ZoneState
+from trimtab.planning.zones import CapacityEvent, Loss, Notice, Quota, Shortage, ZoneState
 
 log = structlog.get_logger(__name__)
 
 Object = dict[str, Any]
 
 _LOOK_SECONDS = 2.0
-_KEPT = ("desired", "ready", "doomed", "interruptions", "cost")
+_KEPT = ("desired", "ready", "doomed", "interruptions", "cost", *zonememory.FIELDS)
 
 
 class Fleet:
@@ -64,7 +63,7 @@ class Fleet:
         self._noticed: dict[str, set[str]] = {}
         self._before: dict[str, Node] = {}
         self._given_back: set[str] = set()
-        self._decided: dict[str, DecisionStatus] = {}
+        self._decided: dict[str, list[DecisionStatus]] = {}
         self._said: dict[str, Object] = {}
         self._leaving = Leaving(world, cluster)
         self._consolidating = Consolidating(world, cluster, settings.node_hold_s)
@@ -80,17 +79,16 @@ class Fleet:
         await self._leaving.move_gateways(doomed)
         orders = any(pool.spec.provider.embedded is not None for pool in pools)
         left = await self._leaving.release(orders=orders)
-        await self._orders.look(pools, now)
+        for event in await self._orders.look(pools, now):
+            await self._tell_shortage(event, now)
         self._given_back |= self._orders.given_back()
         if not pools:
             return _LOOK_SECONDS if left else None
         nodes = fleetview.nodes(self._world, doomed.keys())
         self._hear(pools, nodes, doomed, now)
-        overhead = fleetview.overhead(self._world.daemon_sets)
         shapes = {pool.name: pool.spec.provider.embedded or self._orders.shape(pool) for pool in pools}
-        sizes = {
-            pool.name: size for pool in pools if (size := node_size(pool, overhead, shapes[pool.name])) is not None
-        }
+        found = {pool.name: node_size(pool, fleetview.overhead(self._world, pool), shapes[pool.name]) for pool in pools}
+        sizes = {name: size for name, size in found.items() if size is not None}
         held = assign(fleetview.demands(self._world), pools, nodes, sizes, short=self._orders.short())
         losses_matter = any(pool.spec.capacity_type is not CapacityType.SPOT for pool in pools)
         moved = await self._consolidating.look(pools, nodes, held, sizes, now.timestamp())
@@ -107,7 +105,9 @@ class Fleet:
             else:
                 size = sizes.get(pool.name, {})
                 ordered = await self._orders.order(pool, held[pool.name], own, size, known, now)
-                desired = len(own) if ordered is None else ordered
+                desired = len(own) if ordered is None else ordered.desired
+                if ordered is not None and ordered.decision is not None:
+                    await self._tell(pool.name, ordered.decision, now)
             noticed = {node.name for node in own if node.doomed} - self._world.retiring()
             fresh = noticed - self._noticed.setdefault(pool.name, set())
             self._noticed[pool.name] = noticed
@@ -119,6 +119,7 @@ class Fleet:
                 "ready": sum(1 for node in own if not node.doomed),
                 "doomed": sum(1 for node in own if node.doomed),
                 "interruptions": before + len(fresh),
+                **zonememory.written(self._events.by_pool.get(pool.name, ZoneState()), pool.name),
             }
             await self._say(pool.name, said, numbers, costing.pool_rate(pool, desired, pools))
         return _LOOK_SECONDS
@@ -131,11 +132,12 @@ class Fleet:
         here = {node.name: node for node in nodes if node.pool in spot}
         before = [node for node in self._before.values() if node.pool in spot]
         events: list[CapacityEvent] = [
-            Notice(f"{node.name} {doomed[node.name].timestamp():.0f}", node.domain, node.name)
+            Notice(f"{node.name} {doomed[node.name].timestamp():.0f}", node.domain, node.name, node.pool)
             for node in here.values()
             if node.doomed and node.name not in self._world.retiring()
         ]
-        events += [Loss(node.name, node.domain, node.name) for node in lost_nodes(before, here, self._given_back)]
+        lost = lost_nodes(before, here, self._given_back)
+        events += [Loss(node.name, node.domain, node.name, node.pool) for node in lost]
         self._before = here
         self._given_back &= here.keys()
         for event in events:
@@ -174,13 +176,23 @@ class Fleet:
             await self._tell(pool.name, f"{ordered} -> {made.desired} nodes: {made.reason}", now)
         return made.desired
 
-    async def _tell(self, pool: str, message: str, now: datetime) -> None:
+    async def _tell_shortage(self, event: Shortage | Quota, now: datetime) -> None:
+        """Say that a pool's provider has no more, when it is heard of; on demand as for spot."""
+        if isinstance(event, Quota):
+            told = Announce(Reason.QUOTA_REACHED, decisions.over_quota(event), dedupe=event.id, type="Warning")
+        else:
+            message = decisions.short_of(event, event.zones, self._events.known, now.timestamp())
+            told = Announce(Reason.SHORTAGE, message, dedupe=event.id, type="Warning")
+        await self._tell(event.pool, told.message, now, told)
+
+    async def _tell(self, pool: str, message: str, now: datetime, event: Announce | None = None) -> None:
         """Say what was decided about a pool: an event, and an entry of its status."""
         if (body := self._body(pool)) is None:
             return
-        event = Announce(Reason.NODES_ORDERED, message, dedupe=f"{now.timestamp():.0f} {message}")
+        event = event or Announce(Reason.NODES_ORDERED, message, dedupe=f"{now.timestamp():.0f} {message}")
         await self._executor.execute(body, [event])
-        self._decided[pool] = DecisionStatus(time=timestamp(now), kind="Scaling", message=message)
+        entry = DecisionStatus(time=timestamp(now), kind="Scaling", message=message)
+        self._decided.setdefault(pool, []).insert(0, entry)
 
     def _status(self, body: Object | None) -> Object:
         """Return what we last said of a pool, which a watch may show later; of an earlier operator, what it wrote."""
@@ -204,9 +216,7 @@ class Fleet:
             entries = c.without_condition(entries, kind)
         for entry in found:
             entries = c.with_condition(entries, entry)
-        decisions = before.get("decisions", [])
-        if (decided := self._decided.pop(name, None)) is not None:
-            decisions = [decided.wire(), *decisions][:KEPT]
+        decided = [*(entry.wire() for entry in self._decided.pop(name, ())), *before.get("decisions", ())]
 
         def made(cost: CostStatus | None) -> Object:
             return {
@@ -215,7 +225,7 @@ class Fleet:
                 **{field: before[field] for field in _KEPT if field in before},
                 **numbers,
                 **({"cost": cost.wire()} if cost is not None else {}),
-                **({"decisions": decisions} if decisions else {}),
+                **({"decisions": decided[: decisions.KEPT]} if decided else {}),
             }
 
         cost = _cost(before)  # goes on as it did where the pool cannot be read

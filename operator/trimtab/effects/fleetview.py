@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from trimtab.api.base import CapacityType
+from trimtab.api.capacity import CapacityPool
 from trimtab.api.names import CAPACITY_TYPE_LABEL, GATEWAY, POOL_LABEL, WORKLOAD_LABEL, ZONE_LABEL, Key
-from trimtab.effects.gather import Index, World
+from trimtab.effects.gather import World
 from trimtab.effects.reserving import reserved, together
+from trimtab.planning.daemons import is_for, sure_labels
 from trimtab.planning.fleet import Demand, Node
 from trimtab.planning.packing import Request
 
@@ -94,7 +96,14 @@ def booting(group: Object | None) -> dict[str, int]:
     return dict(Counter(str(machine.get("zone") or "") for machine in machines if machine["phase"] == "Booting"))
 
 
-def overhead(daemon_sets: Index) -> list[Request]:
-    """Return what the pods of DaemonSets take from every node; those for chosen nodes only are left out."""
-    pods = [body["spec"]["template"]["spec"] for name in daemon_sets for body in daemon_sets.get(name, ())]
-    return [reserved(pod) for pod in pods if not pod.get("nodeSelector") and not pod.get("affinity")]
+def overhead(world: World, pool: CapacityPool) -> list[Request]:
+    """Return what the pods of DaemonSets take from a node of a pool: of those that run on any node that it has.
+
+    Before there is a node, its labels are those that every node of the pool gets.
+    """
+    found = [world.node(name) for name in world.nodes]
+    known = [node["metadata"].get("labels") or {} for node in found if node is not None]
+    labels = [each for each in known if each.get(POOL_LABEL) == pool.name] or [sure_labels(pool)]
+    sets = (body for name in world.daemon_sets for body in world.daemon_sets.get(name, ()))
+    pods = [body["spec"]["template"]["spec"] for body in sets]
+    return [reserved(pod) for pod in pods if any(is_for(pod, each) for each in labels)]

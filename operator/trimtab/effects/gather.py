@@ -208,7 +208,8 @@ class Gatherer:
             doomed_nodes=self.doomed(now, pools),
             retiring=self._world.retiring(),
             bad_pools=bad_pools,
-            events=self.events.recent(),
+            events=self.events.recent(now.timestamp()),
+            zones=dict(self.events.by_pool),
         )
 
     def pools(self) -> tuple[tuple[CapacityPool, ...], dict[str, str]]:
@@ -224,6 +225,8 @@ class Gatherer:
             for (body, price), (before, paid) in zip(asked, self._asked, strict=True)
         ):
             self._asked, self._pools = asked, self._read(asked)
+            for body in found:
+                self.events.recall(body["metadata"]["name"], body.get("status") or {})
         return self._pools
 
     def _read(self, bodies: Iterable[tuple[Object, Price | None]]) -> tuple[tuple[CapacityPool, ...], dict[str, str]]:

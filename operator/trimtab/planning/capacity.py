@@ -111,7 +111,7 @@ def on_event(state: SplitState, event: CapacityEvent, now: float) -> SplitState:
     if state.zones.has_seen(event):
         return state
     known = zones.with_event(state.zones, event, now)
-    growing = () if isinstance(event, Shortage | Quota) else state.growing
+    growing = () if isinstance(event, Shortage | Quota) and event.spot else state.growing
     return replace(state, zones=known, growing=growing)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from trimtab.api.capacity import CapacityPool
+from trimtab.api.base import CapacityType
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.status import DecisionStatus
 from trimtab.errors import Stalled
@@ -92,10 +92,13 @@ def _scaling(before: Wanted, after: Wanted) -> Iterator[str]:
 
 
 def explained(event: CapacityEvent, snapshot: Snapshot, known: ZoneState) -> str | None:
-    """Return what an event of capacity means for a model; None where it has no pool or node there."""
-    pools = snapshot.pools
+    """Return what an event of capacity means for a model; None where it may not use that pool or has no node there."""
+    if snapshot.spec is None or not offers.concerns(event, offered := offers.views(snapshot.pools, snapshot.spec)):
+        return None
     now = snapshot.timestamp
     match event:
+        case Shortage(spot=False) | Quota(spot=False) if not _waits(snapshot):
+            return None
         case Notice():
             until = snapshot.doomed_nodes.get(event.node)
             hit = sum(1 for pod in snapshot.pods if pod.node == event.node and not pod.terminating)
@@ -107,24 +110,34 @@ def explained(event: CapacityEvent, snapshot: Snapshot, known: ZoneState) -> str
                 f"{_cooling(event.zone, known, now)}"
             )
         case Loss():
-            if not _uses(pools, event.zone):
-                return None
             return f"node {event.node} was lost without a notice{_cooling(event.zone, known, now)}"
         case Shortage():
-            short = [zone for zone in event.zones if _uses(pools, zone)]
-            if not short:
-                return None
-            details = "".join(_cooling(zone, known, now) for zone in short)
-            return f"the provider has no spot node in {', '.join(short)}{details}"
+            return short_of(event, [zone for zone in event.zones if offers.uses(offered, zone)], known, now)
         case Quota():
-            if all(pool.name != event.pool for pool in pools):
-                return None
-            minutes = zones.QUOTA_BACK_OFF_S / 60
-            return f"pool {event.pool} is at the account's quota: nothing more is ordered there for {minutes:.0f} min"
+            return over_quota(event)
 
 
-def _uses(pools: Sequence[CapacityPool], zone: str) -> bool:
-    return any(zone in offers.view(pool).domains for pool in pools)
+def _waits(snapshot: Snapshot) -> bool:
+    """Whether replicas on demand are missing: a shortage of nodes is nothing to others."""
+    return any(
+        view.capacity_type is not CapacityType.SPOT and view.ready < view.replicas for view in snapshot.deployments
+    )
+
+
+def short_of(event: Shortage, where: Sequence[str], known: ZoneState, now: float) -> str:
+    """Return a shortage in some zones and what follows, in words; to pools as to models."""
+    if not event.spot:
+        return f"the provider has no on-demand node in {', '.join(where)}; replicas that need one wait for it"
+    cooling = "".join(_cooling(zone, known, now) for zone in where)
+    return f"the provider has no spot node in {', '.join(where)}{cooling}"
+
+
+def over_quota(event: Quota) -> str:
+    """Return in words that an account may not have more of a pool."""
+    if not event.spot:
+        return f"pool {event.pool} is at the account's quota; replicas that need a node of it wait until it is raised"
+    minutes = zones.QUOTA_BACK_OFF_S / 60
+    return f"pool {event.pool} is at the account's quota: nothing more is ordered there for {minutes:.0f} min"
 
 
 def _cooling(name: str, known: ZoneState, now: float) -> str:

@@ -13,7 +13,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.quantities import seconds
 from trimtab.planning.capacity import LATE
 from trimtab.planning.windows import elapsed
-from trimtab.planning.zones import CapacityEvent, Quota, Shortage
+from trimtab.planning.zones import Quota, Shortage
 
 LAUNCH_S = 60.0
 """An order that the provider has not begun to launch by then is a shortage, whether it says so or not."""
@@ -115,7 +115,7 @@ class Trouble:
 class News:
     """What a look at a group tells the planner (`events`) and people (`trouble`)."""
 
-    events: tuple[CapacityEvent, ...] = ()
+    events: tuple[Shortage | Quota, ...] = ()
     trouble: Trouble | None = None
     memory: GroupMemory = field(default_factory=GroupMemory)
 
@@ -143,26 +143,30 @@ def news(pool: CapacityPool, group: Group, joined: frozenset[str], memory: Group
         now: Unix seconds.
     """
     recent = [failure for failure in group.failures if failure.at is None or elapsed(failure.at, now) < NEWS_S]
-    events: list[CapacityEvent] = [event for failure in recent if (event := _event(pool, failure)) is not None]
+    events: list[Shortage | Quota] = [event for failure in recent if (event := _event(pool, failure)) is not None]
     missing = max(0, group.desired - len(group.instances))
     grown = missing > memory.missing
     since = None if not missing else now if grown or memory.since is None else memory.since
     waited = elapsed(since, now) if since is not None else 0.0
     if missing and waited >= LAUNCH_S:
-        events.append(Shortage(f"{pool.name} launches {since:.0f}", _zones(pool)))
+        events.append(Shortage(f"{pool.name} launches {since:.0f}", _zones(pool), pool.name, _is_spot(pool)))
     seen = {instance.id: memory.seen.get(instance.id, now) for instance in group.instances}
     trouble = _failing(pool, recent, missing) or _unlaunched(group, missing, waited) or _late(pool, seen, joined, now)
     return News(tuple(events), trouble, GroupMemory(since, missing, seen))
 
 
-def _event(pool: CapacityPool, failure: Failure) -> CapacityEvent | None:
+def _event(pool: CapacityPool, failure: Failure) -> Shortage | Quota | None:
     match kind_of(failure):
         case FailureKind.QUOTA:
-            return Quota(f"{pool.name} {failure.id}", pool.name)
+            return Quota(f"{pool.name} {failure.id}", pool.name, _is_spot(pool))
         case FailureKind.SHORTAGE:
-            return Shortage(f"{pool.name} {failure.id}", _zones(pool, failure.zone))
+            return Shortage(f"{pool.name} {failure.id}", _zones(pool, failure.zone), pool.name, _is_spot(pool))
         case FailureKind.BROKEN:
             return None
+
+
+def _is_spot(pool: CapacityPool) -> bool:
+    return pool.spec.capacity_type is CapacityType.SPOT
 
 
 def _zones(pool: CapacityPool, zone: str = "") -> tuple[str, ...]:
@@ -187,8 +191,7 @@ def _failing(pool: CapacityPool, recent: Sequence[Failure], missing: int) -> Tro
             remedy = newest.remedy or "have the quota raised, or lower spec.limits.maxNodes"
             return Trouble(Reason.QUOTA_REACHED, f"{said}; {remedy}")
         case FailureKind.SHORTAGE:
-            spot = pool.spec.capacity_type is CapacityType.SPOT
-            covered = "on-demand pools stand in; " if spot else ""
+            covered = "on-demand pools stand in; " if _is_spot(pool) else ""
             return Trouble(Reason.SHORTAGE, f"{said}; {covered}more zones and instance types make this rarer")
         case FailureKind.BROKEN:
             remedy = newest.remedy or "correct the group's launch template or rights"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trimtab.api.capacity import CapacityPool
@@ -11,6 +11,7 @@ from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import seconds
 from trimtab.planning import accelerators
 from trimtab.planning.capacity import PoolView
+from trimtab.planning.zones import CapacityEvent, Quota, Shortage
 
 _Wish = tuple[tuple[str, ...], bool, tuple[str, int] | None]
 _WISHES = 4096  # different ones remembered; there are as many as lists of pools in specs
@@ -74,6 +75,14 @@ def view(pool: CapacityPool) -> PoolView:
     )
 
 
-def uses(pools: Sequence[PoolView], zone: str) -> bool:
+def uses(pools: Iterable[PoolView], zone: str) -> bool:
     """Whether any of the pools has nodes in a zone."""
     return any(zone in pool.domains for pool in pools)
+
+
+def concerns(event: CapacityEvent, pools: Iterable[PoolView]) -> bool:
+    """Whether an event is of one of these pools, or of one of their zones where nobody knows of which pool."""
+    if event.pool:
+        return any(pool.name == event.pool for pool in pools)
+    struck = event.zones if isinstance(event, Shortage) else () if isinstance(event, Quota) else (event.zone,)
+    return any(uses(pools, zone) for zone in struck)

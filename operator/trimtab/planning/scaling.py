@@ -13,7 +13,7 @@ from trimtab.api.gateway import EndpointState, ModelStats
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount, seconds
 from trimtab.api.serving import ScalingMetric
-from trimtab.planning import autoscale, capacity, loads, offers, signals, zones
+from trimtab.planning import autoscale, capacity, loads, offers, signals, zonememory, zones
 from trimtab.planning.loads import Counted, Load
 from trimtab.planning.manifests.serving import requests
 from trimtab.planning.settings import Settings
@@ -65,6 +65,9 @@ class _Terms:
     metric: ScalingMetric
     target: int | None
     cpu_request: float
+    events: tuple[zones.CapacityEvent, ...]
+    ours: tuple[zones.CapacityEvent, ...]
+    """Of the events, those that concern the pools."""
 
 
 def scale(
@@ -101,10 +104,16 @@ def _terms(snapshot: Snapshot, spec: OptimizedModelSpec, before: _Terms | None) 
         and before.spec is spec
         and before.pools is snapshot.pools
         and before.settings is snapshot.settings
+        and before.events is snapshot.events
         and before.config.capacity_per_replica == per_replica
     ):
         return before
     scaling, wishes, hold_s = spec.serving.scaling, spec.capacity, snapshot.settings.on_demand_hold_s
+    offered = offers.views(snapshot.pools, spec)
+    if before is not None and before.offered is offered and before.events is snapshot.events:
+        ours = before.ours
+    else:
+        ours = tuple(event for event in snapshot.events if offers.concerns(event, offered))
     return _Terms(
         spec=spec,
         pools=snapshot.pools,
@@ -117,10 +126,12 @@ def _terms(snapshot: Snapshot, spec: OptimizedModelSpec, before: _Terms | None) 
             scaling.idle_after,
         ),
         split=_split_config(wishes.on_demand_base, wishes.spot_percent, wishes.mode, wishes.fallback, hold_s),
-        offered=offers.views(snapshot.pools, spec),
+        offered=offered,
         metric=scaling.metric,
         target=scaling.target,
         cpu_request=amount(requests(spec).get("cpu", 1)),
+        events=snapshot.events,
+        ours=ours,
     )
 
 
@@ -184,8 +195,11 @@ def _split(
     snapshot: Snapshot, terms: _Terms, state: capacity.SplitState, replicas: int, now: float
 ) -> tuple[capacity.Split, capacity.SplitState]:
     leaving = snapshot.leaving_nodes
-    if leaving or snapshot.events:
-        state = _counted(state, (*_notices(snapshot, leaving), *snapshot.events), now)
+    if snapshot.zones and state.target is None and not state.zones.seen:
+        known = [snapshot.zones[pool.name] for pool in terms.offered if pool.name in snapshot.zones]
+        state = replace(state, zones=zonememory.merged(known))
+    if leaving or terms.ours:
+        state = _counted(state, (*_notices(snapshot, leaving), *terms.ours), now)
     ready = [p for p in snapshot.pods if p.capacity_type is _SPOT and p.ready and not p.terminating]
     return capacity.split(
         replicas,
@@ -215,7 +229,7 @@ def _notices(snapshot: Snapshot, leaving: Mapping[str, datetime]) -> Iterator[zo
         ours = [p for p in snapshot.pods if p.node == node and p.capacity_type is _SPOT]
         zone = next((p.zone or p.pool or node for p in ours), None)
         if zone is not None:
-            yield zones.Notice(id=f"{node} {until.timestamp():.0f}", zone=zone, node=node)
+            yield zones.Notice(f"{node} {until.timestamp():.0f}", zone, node, next(p.pool or "" for p in ours))
 
 
 def _ordered_on_demand(snapshot: Snapshot) -> int:

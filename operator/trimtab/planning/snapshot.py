@@ -19,7 +19,7 @@ from trimtab.api.runs import Progress, RunResult
 from trimtab.api.status import OptimizedModelStatus
 from trimtab.planning.loads import Load
 from trimtab.planning.settings import Settings
-from trimtab.planning.zones import CapacityEvent
+from trimtab.planning.zones import CapacityEvent, ZoneState
 
 
 class JobPhase(StrEnum):
@@ -137,6 +137,8 @@ class Snapshot:
     """Of them, those that we empty ourselves: they wait until their replicas are replaced."""
     events: tuple[CapacityEvent, ...] = ()
     """What happened to capacity in the last hour: notices, losses, shortages, quotas; the oldest first."""
+    zones: Mapping[str, ZoneState] = field(default_factory=dict)
+    """What is known of each pool's zones, where anything happened: what a model's first decision starts from."""
     bad_pools: Mapping[str, str] = field(default_factory=dict)
     """Pools whose spec could not be read, and why."""
 

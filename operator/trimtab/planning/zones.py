@@ -25,11 +25,15 @@ PRIOR_LOSSES, PRIOR_HOURS = 0.5, 10.0  # one loss per zone in 20 h, until the zo
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The provider will take a node back. `id` is the same each time the event is delivered."""
+    """The provider will take a node back. `id` is the same each time the event is delivered.
+
+    `pool` is the pool whose node, or capacity, it is; empty where nobody knows.
+    """
 
     id: str
     zone: str
     node: str = ""
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Loss:
     id: str
     zone: str
     node: str = ""
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,9 @@ class Shortage:
 
     id: str
     zones: tuple[str, ...]
+    pool: str = ""
+    spot: bool = True
+    """Whether it is one of spot; what is short on demand says nothing of the zone's spot capacity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class Quota:
 
     id: str
     pool: str
+    spot: bool = True
 
 
 CapacityEvent = Notice | Loss | Shortage | Quota
@@ -126,6 +135,8 @@ def with_event(state: ZoneState, event: CapacityEvent, now: float) -> ZoneState:
     recent = [entry for entry in state.seen if elapsed(entry[1], now) < MEMORY_S][-(MEMORY_EVENTS - 1) :]
     state = replace(state, seen=(*recent, (event.id, now)))
     match event:
+        case Shortage(spot=False) | Quota(spot=False):  # on demand is asked all the same: nothing stands in for it
+            return state
         case Quota():
             return replace(state, quota_until={**state.quota_until, event.pool: now + QUOTA_BACK_OFF_S})
         case Shortage():
@@ -154,11 +165,12 @@ def _cooled(zone: Zone, now: float) -> Zone:
 def _struck(zone: Zone, now: float) -> Zone:
     """Return the zone after a loss or a notice; what falls into a running cool-down is the same blow."""
     if now >= zone.cooling_until:
-        zone = replace(zone, losses=_remembered(zone, now) + 1, updated_at=now)
+        zone = replace(zone, losses=remembered(zone, now) + 1, updated_at=now)
     return _cooled(zone, now)
 
 
-def _remembered(zone: Zone, now: float) -> float:
+def remembered(zone: Zone, now: float) -> float:
+    """Return the losses of a zone that are not forgotten yet."""
     hours = max(0.0, now - zone.updated_at) / 3600
     return zone.losses * math.exp(-hours / TIME_CONSTANT_H)
 
@@ -170,7 +182,7 @@ def hazard(state: ZoneState, name: str, now: float) -> float:
         return PRIOR_LOSSES / PRIOR_HOURS
     watched = max(0.0, now - zone.since) / 3600
     hours = TIME_CONSTANT_H * (1 - math.exp(-watched / TIME_CONSTANT_H))
-    return (_remembered(zone, now) + PRIOR_LOSSES) / (hours + PRIOR_HOURS)
+    return (remembered(zone, now) + PRIOR_LOSSES) / (hours + PRIOR_HOURS)
 
 
 def is_cooling(state: ZoneState, name: str, now: float) -> bool:

@@ -18,7 +18,7 @@ from trimtab.effects.pools.queues import Queues
 from trimtab.planning.fleet import Held, Node, node_size
 from trimtab.planning.groups import Failure
 from trimtab.planning.packing import Request
-from trimtab.planning.zones import ZoneState
+from trimtab.planning.zones import Shortage, ZoneState
 
 from .conftest import REGION, client, scaling_group
 from .conftest import Nodes as FakeNodes
@@ -41,6 +41,8 @@ class Desk:
         self.changed = asyncio.Event()
         self.events = CapacityEvents()
         self.market: dict[str, Price] = {}
+        self.told: list[str] = []
+        self.heard: list[Any] = []
         self.cluster = cluster
         world, nodes = cluster.world(pools={"spot": [{}]}), Nodes(cluster.world(), cluster)  # type: ignore[arg-type]
         self.clouds = Clouds(cluster, aws, NOW.timestamp, self.changed.set)  # type: ignore[arg-type]
@@ -50,9 +52,12 @@ class Desk:
 
     async def look(self, held: Held, own: list[Node], after_s: float = 0.0) -> int | None:
         now = NOW + timedelta(seconds=after_s)
-        await self.orders.look([self.pool], now)
+        self.heard += await self.orders.look([self.pool], now)
         size = node_size(self.pool, (), self.orders.shape(self.pool)) or {}
-        return await self.orders.order(self.pool, held, own, size, ZoneState(), now)
+        ordered = await self.orders.order(self.pool, held, own, size, ZoneState(), now)
+        if ordered is not None and ordered.decision is not None:
+            self.told.append(ordered.decision)
+        return ordered.desired if ordered is not None else None
 
     async def until(self, desired: int) -> set[str]:
         """Wait until the keeper has a group of this size; return its machines."""
@@ -115,6 +120,7 @@ async def test_machines_come_for_replicas_and_go_empty_by_name(endpoint: str, de
     for after_s in (93, 124):
         await desk.look(held, own, after_s)
     assert await desk.until(1) == {machines[0]}
+    assert desk.told == ["0 -> 2 nodes: 3 replicas need 2 nodes", "2 -> 1 nodes: b stood empty for 30 s"]
 
 
 async def test_a_shortage_is_an_event_a_condition_and_a_reason_to_look_elsewhere(desk: Desk) -> None:
@@ -135,6 +141,7 @@ async def test_a_shortage_is_an_event_a_condition_and_a_reason_to_look_elsewhere
     await asyncio.wait_for(desk.changed.wait(), 60)
     for _ in range(2):
         await desk.look(Held(waiting=[REPLICA] * 3), [])
-    assert [event.id for event in desk.events.recent()] == ["spot f"]
+    assert [event.id for event in desk.events.recent(NOW.timestamp())] == ["spot f"]
+    assert desk.heard == [Shortage("spot f", ("spot",), "spot")]
     assert desk.orders.short() == {"spot"}
     assert desk.says() == {"Ready": ("True", "CapacityMet"), "CapacityMet": ("False", "Shortage")}

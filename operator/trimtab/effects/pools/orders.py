@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from trimtab.api import conditions as c
-from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool, NodeShape, Price
 from trimtab.api.conditions import Condition, ConditionStatus, Reason
 from trimtab.api.quantities import amount
@@ -25,7 +25,7 @@ from trimtab.planning import groups, zones
 from trimtab.planning.fleet import Held, Node, PoolMemory, order
 from trimtab.planning.groups import Trouble
 from trimtab.planning.packing import Amounts
-from trimtab.planning.zones import ZoneState
+from trimtab.planning.zones import Quota, Shortage, ZoneState
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,14 @@ log = structlog.get_logger(__name__)
 _UNKNOWN = NodeShape(cpu=1_000_000, memory=2**60, pods=110)
 _UNCERTAIN = {Reason.PROVIDER_THROTTLED, Reason.PROVIDER_UNREACHABLE}
 _SHORT = {Reason.SHORTAGE, Reason.QUOTA_REACHED, Reason.LAUNCH_FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """How many nodes a pool is to have; `decision` says why where that is new."""
+
+    desired: int
+    decision: str | None = None
 
 
 class Orders:
@@ -59,13 +67,14 @@ class Orders:
         self._memory: dict[str, float | None] = {}
         """Since when a pool has had a node too many, in seconds."""
         self._limits: dict[str, Trouble | None] = {}
+        self._ordered: dict[str, int] = {}
 
-    async def look(self, pools: Sequence[CapacityPool], now: datetime) -> None:
-        """Begin a look at all pools: keep them, label their nodes, note what their groups tell."""
+    async def look(self, pools: Sequence[CapacityPool], now: datetime) -> list[Shortage | Quota]:
+        """Begin a look at all pools: keep them, label their nodes, note what their groups tell; return what is new."""
         self._clouds.sync(pools)
         self._queues.sync(pools)
         self._memory = {name: kept for name, kept in self._memory.items() if self._clouds.keeper(name) is not None}
-        members = {}
+        members, heard = {}, []
         for pool in pools:
             keeper = self._clouds.keeper(pool.name)
             if keeper is None:
@@ -77,11 +86,12 @@ class Orders:
                 self._market.pop(pool.name, None)
             members[pool.name] = {instance.id for instance in group.instances} if group is not None else set()
             keeper.joined = frozenset(self._ready_instances())
-            if pool.spec.capacity_type is CapacityType.SPOT:
-                for event in keeper.report.news.events:
-                    if self._events.note(event, now.timestamp()):
-                        log.info("capacity.event_noted", kind=type(event).__name__, id=event.id)
+            for event in keeper.report.news.events:
+                if self._events.note(event, now.timestamp()):
+                    heard.append(event)
+                    log.info("capacity.event_noted", kind=type(event).__name__, id=event.id)
         await self._nodes.label(pools, members)
+        return heard
 
     def shape(self, pool: CapacityPool) -> NodeShape | None:
         """Return what a node of a cloud's pool offers: the least of its nodes, else what its types do."""
@@ -114,14 +124,14 @@ class Orders:
 
     async def order(
         self, pool: CapacityPool, held: Held, own: Sequence[Node], size: Amounts, known: ZoneState, now: datetime
-    ) -> int | None:
-        """Order a pool's nodes; return how many, None for a pool that takes no orders or was not seen yet."""
+    ) -> Ordered | None:
+        """Order a pool's nodes; return how many, None for a pool whose nodes nobody makes or that was not seen yet."""
         keeper = self._clouds.keeper(pool.name)
         group = keeper.report.group if keeper is not None else None
         if keeper is None or group is None:
             return None
         if not keeper.resizable or group.objections:
-            return group.desired
+            return Ordered(group.desired)
         at = now.timestamp()
         instances = {node.name: self._instance(node.name) for node in own}
         present = {instance.id: instance for instance in group.instances}
@@ -152,7 +162,10 @@ class Orders:
         if zones.is_over_quota(self._events.known, pool.name, at):
             size_wanted = min(size_wanted, max(len(group.instances), group.min_size))
         keeper.order(size_wanted, [instances[name] for name in left])
-        return size_wanted
+        # Until the group has that size, each look finds the same difference.
+        is_new = size_wanted not in {group.desired, self._ordered.get(pool.name)}
+        self._ordered[pool.name] = size_wanted
+        return Ordered(size_wanted, f"{group.desired} -> {size_wanted} nodes: {made.reason}" if is_new else None)
 
     async def _emptied(
         self, pool: CapacityPool, own: Sequence[Node], counted: Sequence[Node], victims: Sequence[str]
