@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -20,13 +21,13 @@ class FakeExchange:
     """A request for inference whose answer can be awaited."""
 
     arrived = 0.0
-    gone = False
     client = "c"
 
     def __init__(self, index, target=b"/v2/models/words/infer"):
         tensor = {"name": "i", "datatype": "INT64", "shape": [1], "data": [index]}
         self.body = json.dumps({"inputs": [tensor]}).encode()
         self.head = Head(b"POST", target)
+        self.connection = SimpleNamespace(lost=False)
         self.answered = asyncio.get_running_loop().create_future()
 
     def answer(self, status, body, headers=b""):
@@ -93,7 +94,7 @@ async def test_more_than_may_wait_are_sent_away_for_now(api):
 async def test_a_request_whose_client_left_is_forgotten(api):
     """It is neither run nor counted as in flight."""
     gone, here = FakeExchange(0), FakeExchange(1)
-    gone.gone = True
+    gone.connection.lost = True
     api.handle(gone)
     api.handle(here)
     await here.answered

@@ -144,7 +144,7 @@ class HttpInference:
 
     def _done(self, model: Model, exchange: Exchange, status: int, body: bytes, headers: bytes) -> None:
         model.metrics.in_flight -= 1
-        if exchange.gone:
+        if exchange.connection.lost:
             return  # nobody hears it; it is counted as abandoned, if it never ran
         now = self._clock()
         model.metrics.answered(status, now - exchange.arrived)
@@ -210,7 +210,7 @@ class _Question(Asked):
 
     @property
     def abandoned(self) -> bool:
-        return self.exchange.gone
+        return self.exchange.connection.lost
 
     def reply(self, outcome: list[Array] | Refused) -> None:
         if isinstance(outcome, Refused):

@@ -201,7 +201,7 @@ class Model:
         Raises:
             Refused: It takes nothing now.
         """
-        if self.spec is None or not self.takes_requests:
+        if self.spec is None or not (self.state is State.READY or self.takes_requests):
             if self.state is State.LOADING or self.spec is None:
                 raise Refused(503, LOADING, 1)
             raise Refused(503, f"model '{self.name}' is not loaded: {self.reason}", 1)

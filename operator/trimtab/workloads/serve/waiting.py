@@ -102,10 +102,11 @@ class Waiting:
             QueueFull: As many requests wait as may, or half of it and this client has its share already.
         """
         held = self._held.get(job.client, 0)
-        sharing = len(self._held) + (not held)
-        greedy = sharing > 1 and held >= self._capacity // sharing
-        if self._size >= self._capacity or (greedy and self._size >= self._capacity // 2):
-            raise QueueFull(greedy=greedy)
+        if self._size >= self._capacity // 2:
+            sharing = len(self._held) + (not held)
+            greedy = sharing > 1 and held >= self._capacity // sharing
+            if self._size >= self._capacity or greedy:
+                raise QueueFull(greedy=greedy)
         lane = self._lanes.get(job.group)
         if lane is None:
             lane = self._lanes[job.group] = _Lane()
