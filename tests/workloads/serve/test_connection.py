@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.workloads.serve.connection import Connection, Limits
+from trimtab.workloads.serve.connection import Connection
 from trimtab.workloads.serve.exchange import Heads
+from trimtab.workloads.serve.limits import Limits
 
 LIMITS = Limits(head_bytes=2000, body_bytes=1000, pipelined=4)
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"

@@ -16,8 +16,8 @@ from trimtab.api.compression import Device
 from trimtab.api.conditions import Reason
 from trimtab.errors import NotYet
 from trimtab.workloads.serve.api import InferenceApi, Phase, Status
-from trimtab.workloads.serve.connection import Limits
 from trimtab.workloads.serve.inference import HttpInference, Trace
+from trimtab.workloads.serve.limits import Limits
 from trimtab.workloads.serve.listener import Listener
 from trimtab.workloads.serve.model import ModelSettings
 from trimtab.workloads.serve.repository import Fetch, Repository

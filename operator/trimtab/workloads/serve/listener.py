@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Self
 
-from trimtab.workloads.serve.connection import Connection, Limits
+from trimtab.workloads.serve.connection import Connection
 from trimtab.workloads.serve.exchange import Exchange, Heads
+from trimtab.workloads.serve.limits import Limits
 
 _CHECK_S = 0.25
 
