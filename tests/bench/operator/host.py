@@ -82,7 +82,6 @@ class Readiness:
 
     def __init__(self, feed: Feed) -> None:
         self._ready: set[str] = set()
-        self._waiting: dict[str, asyncio.Event] = {}
         self.at = 0.0
         feed.subscribe(MODELS, self._changed)
 
