@@ -225,7 +225,8 @@ def _need(
     # given away either.
     risen = max(short - RISE_DEVIATIONS * max(math.sqrt(short), deviation), stable / (1 + TOLERANCE))
     at_once = burst if panicking or waiting else 0
-    here = math.ceil(short / config.capacity_per_replica - ROUNDING)
+    fresh = elapsed(state.raised_at, now) < config.panic_window  # what was just ordered is not taken back at once
+    here = burst if fresh else math.ceil(short / config.capacity_per_replica - ROUNDING)
     kept = min(max(config.replicas_for(stable, deviation), here), ordered)
     replicas = max(config.replicas_for(risen, deviation), at_once, kept)
     load = max(stable, short)
