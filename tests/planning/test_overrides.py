@@ -34,6 +34,10 @@ SETTINGS = Settings("trimtab/compress:1", "trimtab/serve:1", "trimtab/gateway:1"
             },
             Overrides(rollback="digits-b", rollback_to="digits-a", why="wrong digits"),
         ),
+        (
+            {"trimtab.dev/rollback": "digits-b", "trimtab.dev/rollback-reason": "\x1b[31mred\x07 " + 999 * "x"},
+            Overrides(rollback="digits-b", why="[31mred " + 248 * "x"),
+        ),
     ],
 )
 def test_annotations_are_read(annotations: Any, read: Overrides) -> None:

@@ -15,7 +15,9 @@ PROMOTE = f"{GROUP}/promote"
 ROLLBACK = f"{GROUP}/rollback"
 ROLLBACK_TO = f"{GROUP}/rollback-to"
 ROLLBACK_REASON = f"{GROUP}/rollback-reason"
-_REASON_CHARACTERS = 256
+_ALL = (PROMOTE, ROLLBACK, ROLLBACK_TO, ROLLBACK_REASON)
+# Names are shorter; what is said with them ends up in events and on terminals.
+_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,21 @@ class Overrides:
     @classmethod
     def read(cls, annotations: Mapping[str, str] | None) -> Overrides:
         """Return what a model's annotations ask for; what cannot be read stays a name that no revision has."""
-        told = annotations or {}
-        promote, mark, generation = told.get(PROMOTE, "").partition("@")
+        if not annotations:  # as nearly always
+            return cls()
+        told = {name: _text(annotations.get(name, "")) for name in _ALL}
+        promote, mark, generation = told[PROMOTE].partition("@")
         numbered = generation.isascii() and generation.isdigit()
         return cls(
             promote=(promote if numbered or not mark else told[PROMOTE]) or None,
             generation=int(generation) if numbered else None,
-            rollback=told.get(ROLLBACK) or None,
-            rollback_to=told.get(ROLLBACK_TO) or None,
-            why=" ".join(told.get(ROLLBACK_REASON, "").split())[:_REASON_CHARACTERS],
+            rollback=told[ROLLBACK] or None,
+            rollback_to=told[ROLLBACK_TO] or None,
+            why=told[ROLLBACK_REASON],
         )
+
+
+def _text(value: str) -> str:
+    """Return what a terminal may show of a value: one line, no control characters, not too much of it."""
+    line = " ".join(value[: 4 * _CHARACTERS].split())
+    return "".join(character for character in line if character.isprintable())[:_CHARACTERS]
