@@ -1,4 +1,4 @@
-"""A served model's traffic: canaries that are promoted and rolled back, and gateways that die."""
+"""A served model's traffic: canaries that are promoted and rolled back, also by people, and gateways that die."""
 
 import asyncio
 from pathlib import Path
@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from trimtab.api.names import Key
+from trimtab.cli.promote import promoted
+from trimtab.cli.rollback import turned
 from trimtab.effects import kinds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("nodes", "this-machine"), pytest.mark.timeout(420)]
@@ -15,6 +18,11 @@ CANARY = {"minSamples": 40, "steps": [{"weight": "20%", "hold": "4s"}, {"weight"
 
 def condition(status: dict[str, Any], kind: str) -> Any:
     return next((entry for entry in status.get("conditions") or () if entry["type"] == kind), {})
+
+
+def both_serve(status: dict[str, Any]) -> bool:
+    """Replicas may be healthy at a gateway that no Service leads to yet; Available says that one does."""
+    return status["replicas"]["ready"] == 2 and condition(status, "Available").get("status") == "True"
 
 
 def rolled_out(generation: int) -> Any:
@@ -38,7 +46,7 @@ async def test_canaries_under_load(world: Any, operator: Any, customer: Path, lo
     await world.cluster.apply(world.model(**spec))
     body = await world.until("the first revision", rolled_out(1))
     first = body["status"]["activeRevision"]["name"]
-    await world.until("both replicas", lambda s: s["replicas"]["ready"] == 2)
+    await world.until("both replicas behind a gateway", both_serve)
     async with loading(body["status"]["url"], clients=8) as load:
         slow = {**serving, "batching": {"maxSize": 8, "maxWait": "400ms"}}
         await world.cluster.apply(world.model(**{**spec, "serving": slow}))
@@ -58,4 +66,58 @@ async def test_canaries_under_load(world: Any, operator: Any, customer: Path, lo
         assert len(pods) == 2
         await world.cluster.delete(kinds.PODS, pods[0]["metadata"]["name"], world.namespace)
         await asyncio.sleep(3)
+    load.check()
+
+
+async def test_people_decide_under_load(
+    world: Any, operator: Any, customer: Path, loading: Any, kubeconfig: Path
+) -> None:
+    """A canary that would last an hour is ended, promoted, and what came of it rolled back; no request is lost."""
+    hours = {"minSamples": 40, "steps": [{"weight": "20%", "hold": "1h"}, {"weight": "60%", "hold": "1h"}]}
+    serving: dict[str, Any] = {
+        "minReplicas": 2,
+        "maxReplicas": 2,
+        "resources": {"requests": {"cpu": "100m"}},
+        "rollout": {"canary": hours},
+    }
+    spec: dict[str, Any] = {
+        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "compression": {"preset": "None"},
+        "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}, "mode": "Report"},
+    }
+
+    def batches(size: int) -> dict[str, Any]:
+        return {**spec, "serving": {**serving, "batching": {"maxSize": size}}}
+
+    key, patience = Key(world.namespace, "digits"), 120.0
+    await world.cluster.apply(world.model(**batches(16)))
+    body = await world.until("the first revision", rolled_out(1))
+    first = body["status"]["activeRevision"]["name"]
+    await world.until("both replicas behind a gateway", both_serve)
+    async with loading(body["status"]["url"], clients=4) as load:
+        await world.cluster.apply(world.model(**batches(8)))
+        body = await world.until("the canary", lambda s: s.get("rollout", {}).get("weight") == 20)
+        second = body["status"]["candidateRevision"]["name"]
+        ended = await turned(key, str(kubeconfig), reason="wrong digits", timeout=patience)
+        assert (ended["revision"], ended["to"]) == (second, first)
+        status = (await world.get())["status"]
+        assert condition(status, "Stalled")["reason"] == "RolledBack"
+        assert "(trimtab.dev/rollback: wrong digits)" in condition(status, "Ready")["message"]
+
+        await turned(key, str(kubeconfig), undo=True)
+        await world.until("the canary again", lambda s: s.get("rollout", {}).get("weight") == 20)
+        taken = await promoted(key, str(kubeconfig), patience)
+        assert taken["revision"] == second
+        done = await world.until("the promotion", rolled_out(2))
+        assert done["status"]["activeRevision"]["name"] == second
+        assert "canary steps 1 to 2 of 2 skipped" in " ".join(d["message"] for d in done["status"]["decisions"])
+
+        back = await turned(key, str(kubeconfig), timeout=patience)
+        assert (back["revision"], back["to"]) == (second, first)
+        held = await world.until("the way back", lambda s: condition(s, "Stalled").get("reason") == "RolledBack")
+        assert held["status"]["traffic"]["revisions"] == [{"revision": first, "weight": 100}]
+        assert held["spec"] == done["spec"], "the spec is the user's"
+        made = await world.cluster.list(kinds.DEPLOYMENTS, world.namespace, f"trimtab.dev/revision={first}")
+        (container,) = made[0]["spec"]["template"]["spec"]["containers"]
+        assert "--max-batch=16" in container["args"], "as it was, not as today's spec has it"
     load.check()
