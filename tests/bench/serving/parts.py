@@ -93,6 +93,7 @@ def _in_turns(
         servers = []
         for contender in contenders:
             servers.append(run.start(stack, contender, model))
+            time.sleep(_SETTLED_S)
             servers[-1].stop()
         for _ in range(run.rounds):
             for server in servers:
