@@ -87,6 +87,20 @@ def test_orphans() -> None:
     assert seen.orphans() == ["Job/a"]
 
 
+@pytest.mark.parametrize(("later", "found"), [(60.0, 0), (200.0, 1)])
+def test_children_of_models_that_are_gone(later: float, found: int) -> None:
+    """One that is made soon is counted: nobody could know. Later, somebody will never know."""
+    seen = Invariants()
+    seen.see("ADDED", model("m"), 0.0)
+    seen.see("ADDED", child("Job", "a"), 1.0)
+    seen.see("DELETED", model("m"), 10.0)
+    seen.see("DELETED", child("Job", "a"), 11.0)
+    assert seen.late == 0
+    seen.see("ADDED", child("Job", "b"), 10.0 + later)
+    assert seen.late == 1
+    assert len(seen.violations) == found, seen.violations
+
+
 def test_artifacts_that_nothing_lists(tmp_path: Any) -> None:
     """A visible folder has a manifest, and its files are as long as that says; a hidden one is being written."""
     for name in ("good", "bare", "short", ".partial"):

@@ -25,7 +25,7 @@ from faults.world import Outcome, chaotic, e2e, lacking, run  # noqa: E402
 
 HEAD = (
     "| seed | min | faults | deeds | requests | asked again | failed | p50 ms | p99 ms | operators that died | "
-    "Jobs repeated | settled after s | violations |\n|" + "---|" * 13
+    "Jobs repeated | children too late | settled after s | violations |\n|" + "---|" * 14
 )
 PATIENCE_S = 240.0
 
@@ -50,6 +50,7 @@ def row(seed: int, minutes: float, outcome: Outcome) -> str:
         f"{p99:.0f}",
         outcome.chaos.died,
         repeated,
+        outcome.chaos.invariants.late,
         "never" if outcome.unfulfilled else f"{outcome.converged_s:.0f}",
         len(outcome.problems()) - failed,
     ]

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -189,7 +190,7 @@ def _record(file: TextIO, change: Change) -> None:
         "metadata": {name: value for name, value in body["metadata"].items() if name != "managedFields"},
         **({"status": body.get("status") or {}} if body["kind"] in {"OptimizedModel", "Job", "Pod"} else {}),
     }
-    file.write(json.dumps([change.type, kept]) + "\n")
+    file.write(json.dumps([change.type, kept, time.monotonic()]) + "\n")
 
 
 async def _run(folder: Path, seed: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from trimtab.api.names import MODEL_LABEL, RUN_LABEL
 
 Object = dict[str, Any]
+# A watch that has fallen silent is given up after 90 s; then it is known what went meanwhile.
+_DEAF_SECONDS = 110.0
 
 
 @dataclass
@@ -22,11 +24,13 @@ class Invariants:
     """How many Jobs were made, by the uid of the model and the key of the run."""
     alive: dict[str, Object] = field(default_factory=dict)
     """Whatever exists, by uid."""
-    gone: set[str] = field(default_factory=set)
-    """uids of models that were deleted."""
+    gone: dict[str, float] = field(default_factory=dict)
+    """When models were deleted, by uid."""
+    late: int = 0
+    """How many children were made for models that were gone."""
 
-    def see(self, change: str, item: Object) -> None:
-        """`change` is ADDED, MODIFIED or DELETED; `item` the object as it is now, or was last."""
+    def see(self, change: str, item: Object, at: float = 0.0) -> None:
+        """`change` is ADDED, MODIFIED or DELETED; `item` the object as it is now, or was last; `at` in seconds."""
         uid = item["metadata"]["uid"]
         new = change != "DELETED" and uid not in self.alive
         if change == "DELETED":
@@ -35,11 +39,13 @@ class Invariants:
             self.alive[uid] = item
         match item["kind"]:
             case "OptimizedModel" if change == "DELETED":
-                self.gone.add(uid)
+                self.gone[uid] = at
             case "OptimizedModel":
                 self._model(item)
             case "Job" if new:
                 self._job(item)
+        if new:
+            self._born(item, at)
 
     def orphans(self) -> list[str]:
         """What exists although every model that owned it is gone."""
@@ -48,6 +54,16 @@ class Invariants:
             for item in self.alive.values()
             if (owners := _owners(item)) and not any(uid in self.alive for uid in owners)
         )
+
+    def _born(self, item: Object, at: float) -> None:
+        """Count a child of a model that is gone; whoever makes one so late will do so for ever."""
+        owners = _owners(item)
+        went = [self.gone[uid] for uid in owners if uid in self.gone]
+        if not went or any(uid in self.alive for uid in owners):
+            return
+        self.late += 1
+        if at - max(went) > _DEAF_SECONDS:
+            self._violated(f"{_called(item)} was made for a model that had been gone for {at - max(went):.0f} s")
 
     def _job(self, job: Object) -> None:
         run = job["metadata"].get("labels", {}).get(RUN_LABEL)
