@@ -112,10 +112,6 @@ class Cluster:
         items, _ = await self._list(kind, namespace, labels, fields)
         return items
 
-    async def uids(self, kind: Kind) -> set[str]:
-        """Return which objects of a kind there are, in all namespaces."""
-        return {item["metadata"]["uid"] async for items, _ in self._pages(kind, None, None) for item in items}
-
     async def apply(self, manifest: Object, *, manager: str = FIELD_MANAGER, subresource: str | None = None) -> Object:
         """Server-side apply; what we set is ours, whoever set it before."""
         meta = manifest["metadata"]
