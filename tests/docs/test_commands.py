@@ -28,6 +28,10 @@ FOLLOWED = {
 }
 # What a page shows is run in this form: asked of the API server, but not kept, or where the page's reader stands.
 AS_RUN = {
+    **{
+        f"{SET_ENV} {setting}": f"{SET_ENV} --dry-run=server {setting}"
+        for setting in ("TRIMTAB_ARTIFACTS_URI=s3://BUCKET/artifacts", "TRIMTAB_ALLOW_CODE_NAMESPACES=default,team-a")
+    },
     "kubectl apply --server-side -k manifests": (
         "kubectl apply --server-side --force-conflicts --dry-run=server -k manifests"
     ),
@@ -43,8 +47,6 @@ ELSEWHERE = {
     "helm install trimtab charts/trimtab --namespace trimtab-system --create-namespace": (
         "tests/test_chart.py::test_helm_and_kustomize_make_the_same_objects"
     ),
-    f"{SET_ENV} TRIMTAB_ARTIFACTS_URI=s3://BUCKET/artifacts": TUTORIAL,
-    f"{SET_ENV} TRIMTAB_ALLOW_CODE_NAMESPACES=default,team-a": TUTORIAL,
     "kubectl get om": TUTORIAL,
     "kubectl get nodes": TUTORIAL,
     "kubectl --context kind-trimtab -n models get optimizedmodels": KIND,
