@@ -143,7 +143,7 @@ async def test_a_failed_launch_is_heard() -> None:
     cloud.group = replace(cloud.group, desired=2, failures=(failure,))
     async with kept(cloud) as (keeper, until):
         await until(lambda: keeper.report.news.trouble is not None)
-    assert keeper.report.news.events == (Shortage("p f", ("p",)),)
+    assert keeper.report.news.events == (Shortage("p f", ("p",), "p"),)
     assert keeper.report.news.trouble is not None
     assert keeper.report.news.trouble.reason == "Shortage"
 
