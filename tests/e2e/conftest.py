@@ -195,11 +195,6 @@ class World:
         )
 
 
-def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Return a condition of a status; empty when it is absent."""
-    return next((entry for entry in status.get("conditions") or () if entry["type"] == kind), {})
-
-
 @pytest.fixture
 async def world(cluster: Cluster, operator: Operator, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A fresh namespace that goes with the test."""

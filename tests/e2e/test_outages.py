@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
 from clusters.outages import ClusterWithOutages, cluster_with_outages
+from statuses import both_serve, condition, rolled_out
 from steadyload import steady_load
 
 from trimtab.api.names import SERVE_GRPC_PORT
@@ -33,14 +34,6 @@ def outages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterWithOut
 @pytest.fixture(scope="module")
 def kubeconfig(outages: ClusterWithOutages) -> Path:
     return outages.kubeconfig
-
-
-def condition(status: dict[str, Any], kind: str) -> Any:
-    return next((entry for entry in status.get("conditions") or () if entry["type"] == kind), {})
-
-
-def rolled_out(generation: int) -> Callable[[dict[str, Any]], bool]:
-    return lambda s: s["observedGeneration"] == generation and condition(s, "RolledOut").get("status") == "True"
 
 
 def moving(generation: int) -> Callable[[dict[str, Any]], bool]:
@@ -107,7 +100,7 @@ async def test_nobody_notices(
 
     await world.cluster.apply(world.model(**spec))
     await world.until("the first revision", rolled_out(1))
-    body = await world.until("both replicas", lambda s: s["replicas"]["ready"] == 2)
+    body = await world.until("both replicas behind a gateway", both_serve)
     url = body["status"]["url"]
     asked = await question(url)
     host = url.removeprefix("http://").partition(":")[0]

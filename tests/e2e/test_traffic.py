@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from statuses import both_serve, condition, rolled_out
 
 from trimtab.api.names import Key
 from trimtab.cli.promote import promoted
@@ -14,19 +15,6 @@ from trimtab.effects import kinds
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("nodes", "this-machine"), pytest.mark.timeout(420)]
 
 CANARY = {"minSamples": 40, "steps": [{"weight": "20%", "hold": "4s"}, {"weight": "60%", "hold": "2s"}]}
-
-
-def condition(status: dict[str, Any], kind: str) -> Any:
-    return next((entry for entry in status.get("conditions") or () if entry["type"] == kind), {})
-
-
-def both_serve(status: dict[str, Any]) -> bool:
-    """Replicas may be healthy at a gateway that no Service leads to yet; Available says that one does."""
-    return status["replicas"]["ready"] == 2 and condition(status, "Available").get("status") == "True"
-
-
-def rolled_out(generation: int) -> Any:
-    return lambda s: s["observedGeneration"] == generation and condition(s, "RolledOut").get("status") == "True"
 
 
 async def test_canaries_under_load(world: Any, operator: Any, customer: Path, loading: Any) -> None:
