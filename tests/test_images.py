@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ciscripts import script
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+closure = script("sbom").closure
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 INSTALLS = dict(
     re.findall(r"^FROM build AS build-([\w-]+)\nRUN /opt/trimtab/bin/pip install (.+?) && ", DOCKERFILE, re.MULTILINE)
@@ -29,18 +31,6 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 def extras(target: str) -> set[str]:
     (found,) = re.findall(r"'\.\[(.+)\]'", INSTALLS[target])
     return set(found.split(","))
-
-
-def closure(requirement: Requirement, seen: dict[str, set[str]]) -> None:
-    """Note in `seen` everything that a requirement brings here, with the extras of each."""
-    name = canonicalize_name(requirement.name)
-    if name in seen and requirement.extras <= seen[name]:
-        return
-    seen.setdefault(name, set()).update(requirement.extras)
-    for text in distribution(name).requires or ():
-        inner = Requirement(text)
-        if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in (*requirement.extras, "")):
-            closure(inner, seen)
 
 
 def test_each_role_has_an_image() -> None:

@@ -8,36 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from modelparts import VERDICT, a_condition
 
 SPEC: dict[str, Any] = {
     "source": {"uri": "file:///m"},
     "compression": {"preset": "Fast"},
     "guardrail": {"dataset": {"uri": "file:///d"}},
 }
-VERDICT = {
-    "verdict": "Passed",
-    "metric": "Accuracy",
-    "baseline": "0.99",
-    "candidate": "0.98",
-    "drop": "0.01",
-    "lower": "0",
-    "upper": "0.015",
-    "limit": "0.02",
-    "confidence": "95%",
-    "samples": 800,
-}
 ASKS = ("status", "explain", "diff", "report", "promote", "rollback", "interrupt")
-
-
-def a_condition(kind: str, status: str = "True", reason: str = "Serving", message: str = "all is well") -> Any:
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "observedGeneration": 2,
-        "lastTransitionTime": "2026-01-01T23:00:00Z",
-    }
 
 
 def a_revision(name: str, **more: Any) -> dict[str, Any]:

@@ -5,36 +5,14 @@ from datetime import UTC, datetime
 import click
 import pytest
 from click.testing import CliRunner
+from modelparts import VERDICT, a_condition
 
 from trimtab.cli import main
 from trimtab.cli.explain import as_text, explained
 from trimtab.cli.status import lines, overview, told_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-GUARDRAIL = {
-    "verdict": "Passed",
-    "metric": "Accuracy",
-    "baseline": "0.99",
-    "candidate": "0.98",
-    "drop": "0.01",
-    "lower": "0",
-    "upper": "0.015",
-    "limit": "0.02",
-    "confidence": "95%",
-    "samples": 800,
-    "message": "accuracy fell 1.0pp",
-}
-
-
-def a_condition(kind, status="True", reason="Serving", message="all is well"):
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "observedGeneration": 2,
-        "lastTransitionTime": "2026-01-01T23:00:00Z",
-    }
+GUARDRAIL = {**VERDICT, "message": "accuracy fell 1.0pp"}
 
 
 def a_revision(name, **more):

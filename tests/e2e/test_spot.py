@@ -6,29 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samplepools import NOTICE, pool
 
 from trimtab.api.names import POOL_LABEL
 from trimtab.effects import kinds
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("nodes", "this-machine"), pytest.mark.timeout(240)]
-
-NOTICE = {"key": "local.trimtab.dev/interruption", "effect": "NoSchedule"}
-
-
-def pool(name: str, kind: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "trimtab.dev/v1alpha1",
-        "kind": "CapacityPool",
-        "metadata": {"name": name},
-        "spec": {
-            "capacityType": kind,
-            "provider": {"embedded": {"cpu": "1", "memory": "4Gi", "pods": 16, "bootDelay": "1s"}},
-            "zones": ["zone-a", "zone-b", "zone-c"],
-            "limits": {"maxNodes": 8},
-            "startup": {"expected": "5s"},
-            **({"interruption": {"notice": "9s", "taints": [NOTICE["key"]]}} if kind == "Spot" else {}),
-        },
-    }
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,9 +35,10 @@ class SteadyLoad:
 @contextlib.asynccontextmanager
 async def steady_load(url: str, body: dict[str, Any], rate: float) -> AsyncIterator[SteadyLoad]:
     """Send `rate` requests per second inside the block; at its end all are answered."""
-    load, ending, running = SteadyLoad(), asyncio.Event(), set[asyncio.Task[None]]()
+    load = SteadyLoad()
 
-    async def one(session: aiohttp.ClientSession, due: float) -> None:
+    async def one(due: float) -> None:
+        load.sent += 1
         try:
             async with session.post(url, json=body) as response:
                 answer = await response.json(content_type=None)
@@ -48,21 +49,35 @@ async def steady_load(url: str, body: dict[str, Any], rate: float) -> AsyncItera
         load.outcomes[outcome] += 1
         load.seconds.append(time.perf_counter() - due)
 
-    async def drive(session: aiohttp.ClientSession) -> None:
-        began = time.perf_counter()
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        constant_rate(rate, one),
+    ):
+        yield load
+
+
+@contextlib.asynccontextmanager
+async def constant_rate(rate: float, one: Callable[[float], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Begin `one` `rate` times per second inside the block, however long it takes; at its end all have come to theirs.
+
+    `one` gets the moment when it was due, by `time.perf_counter`.
+    """
+    ending, running = asyncio.Event(), set[asyncio.Task[None]]()
+
+    async def drive() -> None:
+        began, begun = time.perf_counter(), 0
         while not ending.is_set():
-            while (due := began + load.sent / rate) <= time.perf_counter():
-                load.sent += 1
-                task = asyncio.create_task(one(session, due))
+            while (due := began + begun / rate) <= time.perf_counter():
+                begun += 1
+                task = asyncio.create_task(one(due))
                 running.add(task)
                 task.add_done_callback(running.discard)
             await asyncio.sleep(0.002)
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        driving = asyncio.create_task(drive(session))
-        try:
-            yield load
-        finally:
-            ending.set()
-            await driving
-            await asyncio.gather(*running)
+    driving = asyncio.create_task(drive())
+    try:
+        yield
+    finally:
+        ending.set()
+        await driving
+        await asyncio.gather(*running)

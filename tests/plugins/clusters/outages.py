@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from clusters.ownprocess import own_process
 
 from trimtab.cli import logs
 from trimtab.cli.images import local_images
@@ -52,26 +53,10 @@ class ClusterWithOutages:
 @contextlib.contextmanager
 def cluster_with_outages(folder: Path) -> Iterator[ClusterWithOutages]:
     """Run one in a process of its own."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    with (folder / "cluster.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, __file__, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-    try:
+    with own_process([__file__, str(folder)], folder / "cluster.log", ends_within_s=30) as process:
         cluster = ClusterWithOutages(process, folder)
         cluster.until("ready")
         yield cluster
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
 
 
 async def _run(folder: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from steadyload import constant_rate
 
 _PATIENCE_S = 90.0
 _SLOW_S = 10.0
@@ -44,10 +45,10 @@ async def asking(
 
     `say` is told of each that failed, when it does.
     """
-    asked, ending, running = Asked(), asyncio.Event(), set[asyncio.Task[None]]()
+    asked = Asked()
     began = time.perf_counter()
 
-    async def once(session: aiohttp.ClientSession) -> str | None:
+    async def once() -> str | None:
         """Return why it failed, or None; raises ClientError or OSError where there was no answer."""
         async with session.post(url, json=body, timeout=_TIMEOUT) as response:
             if response.status != 200:
@@ -56,11 +57,12 @@ async def asking(
             asked.revisions[answer["model_version"]] += 1
             return None if answer["outputs"][0]["shape"] == [1, 10] else f"wrong answer: {answer}"
 
-    async def one(session: aiohttp.ClientSession, due: float) -> None:
+    async def one(due: float) -> None:
+        asked.sent += 1
         failed, broken, trouble = None, 0, ""
         while True:
             try:
-                failed = await once(session)
+                failed = await once()
                 break
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 broken += 1
@@ -80,20 +82,8 @@ async def asking(
             asked.failures.append(f"{due - began:.1f} s: {failed}")
             say(f"asked at {asked.failures[-1]}")
 
-    async def drive(session: aiohttp.ClientSession) -> None:
-        while not ending.is_set():
-            while (due := began + asked.sent / rate) <= time.perf_counter():
-                asked.sent += 1
-                task = asyncio.create_task(one(session, due))
-                running.add(task)
-                task.add_done_callback(running.discard)
-            await asyncio.sleep(0.005)
-
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        driving = asyncio.create_task(drive(session))
-        try:
-            yield asked
-        finally:
-            ending.set()
-            await driving
-            await asyncio.gather(*running)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        constant_rate(rate, one),
+    ):
+        yield asked

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from clusters.ownprocess import own_process
 from faults.wire import FaultyWire
 
 from trimtab.cli import logs
@@ -77,26 +77,11 @@ class FaultyCluster:
 @contextlib.contextmanager
 def faulty_cluster(folder: Path, seed: int) -> Iterator[FaultyCluster]:
     """Run one in a process of its own; `seed` draws which answers fail."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    with (folder / "cluster.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "faults.cluster", str(folder), str(seed)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-    try:
+    arguments = ["-m", "faults.cluster", str(folder), str(seed)]
+    with own_process(arguments, folder / "cluster.log", _STARTS_WITHIN_S) as process:
         cluster = FaultyCluster(process, folder)
         cluster.url = cluster.heard()
         yield cluster
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.communicate(timeout=_STARTS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
 
 
 class _Faults:

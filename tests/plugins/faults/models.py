@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from samplepools import pool
+
 Object = dict[str, Any]
 GUESTS = 3
 RUIN = {"steps": [{"prune": {"sparsity": "90%"}}, {"quantize": {"scheme": "INT8"}}]}
@@ -134,26 +136,7 @@ class Wishes:
 
 def pools() -> list[Object]:
     """An on-demand and a spot pool of small nodes."""
-    return [
-        {
-            "apiVersion": "trimtab.dev/v1alpha1",
-            "kind": "CapacityPool",
-            "metadata": {"name": name},
-            "spec": {
-                "capacityType": kind,
-                "provider": {"embedded": {"cpu": "1", "memory": "4Gi", "pods": 16, "bootDelay": "1s"}},
-                "zones": ["zone-a", "zone-b", "zone-c"],
-                "limits": {"maxNodes": 8},
-                "startup": {"expected": "5s"},
-                **(
-                    {"interruption": {"notice": "9s", "taints": ["local.trimtab.dev/interruption"]}}
-                    if kind == "Spot"
-                    else {}
-                ),
-            },
-        }
-        for name, kind in (("steady", "OnDemand"), ("spot", "Spot"))
-    ]
+    return [pool("steady", "OnDemand"), pool("spot", "Spot")]
 
 
 def shuffled(names: list[str], draw: float) -> list[str]:

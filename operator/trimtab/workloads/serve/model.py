@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
@@ -48,7 +49,7 @@ class State(Enum):
     UNLOADING = "UNLOADING"
 
 
-class Asked:
+class Asked(ABC):
     """A checked request on its way through a model; whoever asks says in a subclass how it gets back."""
 
     __slots__ = ("_model", "arrived", "client", "deadline", "feeds", "group", "rows")
@@ -68,13 +69,13 @@ class Asked:
         self._model: Model | None = None
 
     @property
+    @abstractmethod
     def abandoned(self) -> bool:
         """Whether nobody waits for the answer any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reply(self, outcome: list[Array] | Refused) -> None:
         """Take the answer; called once."""
-        raise NotImplementedError
 
     def drop(self) -> None:
         if self._model is not None:
