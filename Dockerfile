@@ -1,14 +1,13 @@
-# syntax=docker/dockerfile:1
 # One image per role, each with its own dependencies: a serving pod carries no torch, the operator no engine.
 #   docker build --target operator -t trimtab/operator:0.1.0 .
 #   docker build --target compress -t trimtab/compress:0.1.0 .
 #   docker build --target serve    -t trimtab/serve:0.1.0 .
 #   docker build --target serve-torch -t trimtab/serve-torch:0.1.0 .   (for models compiled by AotInductor)
 #   docker build --target gateway  -t trimtab/gateway:0.1.0 .
-# Every Python package is pinned by constraints.txt; pin the base image, too, by what your registry says it is:
-#   --build-arg PYTHON=3.11.13-slim-bookworm@sha256:...
+# Every Python package is pinned by constraints.txt, and the base image by the digest of its index, for all platforms.
+# Another one, as step 5 of docs/releasing.md finds it: --build-arg PYTHON=3.11.x-slim-bookworm@sha256:...
 # With --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) two builds of one commit differ in no date.
-ARG PYTHON=3.11.13-slim-bookworm
+ARG PYTHON=3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1
 
 FROM python:${PYTHON} AS build
 # Passed to pip: for compress, an index with CPU builds of torch makes the image several gigabytes smaller.

@@ -56,6 +56,16 @@ def test_everything_in_an_image_is_pinned(target: str) -> None:
     assert {name: version for name, version in there.items() if PINS.get(name) != version} == {}
 
 
+def test_images_of_others_are_pinned_by_digest() -> None:
+    """The base image and MinIO, whose tags could be moved; what builds a Dockerfile is Docker's own."""
+    (base,) = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S*[/:]\S+)", DOCKERFILE, re.MULTILINE)) == {"python:${PYTHON}"}
+    store = (ROOT / "manifests" / "kind" / "store.yaml").read_text()
+    for image in (base, *re.findall(r"image: (\S+)", store)):
+        assert re.fullmatch(r"\S*[.\dZm-]+@sha256:[0-9a-f]{64}", image), image
+    assert "syntax=" not in DOCKERFILE
+
+
 def test_images_run_as_nobody() -> None:
     """The last user of every image is the one that the pods ask for."""
     stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
