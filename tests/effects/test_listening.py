@@ -114,10 +114,12 @@ async def test_what_changed_during_a_look_is_not_missed(heard: Heard) -> None:
 async def test_nobody_is_asked_for_models_that_are_awake(heard: Heard) -> None:
     """Looks ask for themselves; a gateway without models at rest is left alone, too."""
     assert heard.look(A)
+    (following,) = heard.listening._following.values()
     await heard.gateways.tell(a=ModelStats(queued=1))
     assert await heard.next() == A
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        await following
+    assert not heard.listening._following, "there is nobody left who would ask"
     asked = heard.gateways.asked
     await heard.gateways.tell(a=ModelStats(queued=2))
-    await asyncio.sleep(0.05)
     assert heard.gateways.asked == asked

@@ -18,8 +18,8 @@ _LONGEST_WAIT_S = 60
 
 
 @asynccontextmanager
-async def stats_server(agent: Agent, host: str, port: int) -> AsyncIterator[None]:
-    """Answer on `host`:`port` while the context is open."""
+async def stats_server(agent: Agent, host: str, port: int) -> AsyncIterator[int]:
+    """Answer on `host`:`port` while the context is open; lends the port, which the kernel chooses where it is 0."""
 
     async def stats(request: web.Request) -> web.Response:
         """Report; who names the report that it knows and says `Prefer: wait=N` hears of another one, or after N s."""
@@ -50,7 +50,7 @@ async def stats_server(agent: Agent, host: str, port: int) -> AsyncIterator[None
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-        yield
+        yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 
