@@ -93,8 +93,10 @@ def test_a_folder_of_transformers(a_bert, texts, execute, request_for, tmp_path)
     result = execute(spec)
     assert float(result.guardrail.baseline) == 1
     open_artifact(result.artifact.uri, result.artifact.digest, tmp_path / "artifact")
-    shapes = {tensor.name: tensor.shape for tensor in read_spec(tmp_path / "artifact").inputs}
-    assert shapes == {"input_ids": (-1, -1), "attention_mask": (-1, -1)}
+    served = read_spec(tmp_path / "artifact")
+    forms = {tensor.name: (tensor.shape, tensor.axes, tensor.pad) for tensor in served.inputs}
+    assert forms == dict.fromkeys(("input_ids", "attention_mask"), ((-1, -1), (None, "length"), 0))
+    assert served.pads
 
 
 @pytest.mark.parametrize("pooling", ["pooling_mode_mean_tokens", "pooling_mode_cls_token"])

@@ -325,6 +325,8 @@ class Run:
 
         from trimtab.workloads.compress import graph
         from trimtab.workloads.compress.compiled import engine_of, required_of, size_of
+        from trimtab.workloads.compress.evaluate import reference_device
+        from trimtab.workloads.compress.filling import with_filling
         from trimtab.workloads.compress.judging import judge
         from trimtab.workloads.compress.report import Outcome, result_of
 
@@ -356,7 +358,10 @@ class Run:
         # No step changes what goes in and out, and other engines' files do not tell it in ONNX's terms.
         described = made.candidate if made.candidate.suffix == ".onnx" else made.baseline
         tensors = graph.tensors(onnx.load(described))
-        config = {"engine": engine_of(made.candidate).value, **tensors, "classes": finding.classes}
+        device = reference_device(self.spec.compression.target.device)
+        threads = self.machine.threads
+        texts = with_filling(tensors, made.candidate, data.evaluation, threads, device)
+        config = {"engine": engine_of(made.candidate).value, **texts, "classes": finding.classes}
         config |= required_of(made.candidate)
         (folder / "config.json").write_text(json.dumps(config, indent=1))
         (apart / REPORT).write_text(json.dumps(report, indent=1))
