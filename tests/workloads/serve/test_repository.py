@@ -125,7 +125,7 @@ async def test_a_large_model_answers_before_anything_else_takes_the_cpu(opened, 
     for double in (load_mapped, load_fetched):
         monkeypatch.setattr(module, double.__name__, double)
     monkeypatch.setattr(module, "prepare", lambda *_: mapped)
-    repository = await opened(settings("a", lazy=True), settings("b", lazy=True), memory_bytes=1000)
+    repository = await opened(settings("a", lazy=True), settings("b", lazy=True), memory_bytes=300)
     for name in "ab":
         model = repository.find(name)
         answers.append(ask(model, [1, 2, 3]))
@@ -230,6 +230,12 @@ async def test_a_model_that_cannot_be_served_ends_the_start(opened, tmp_path):
     """As with one model: the pod says why and does not pretend."""
     with pytest.raises(Stalled, match=r"config\.json is missing"):
         await opened(settings(), fetch=lambda _: tmp_path)
+
+
+async def test_models_that_have_to_be_there_have_to_fit(opened):
+    """With the option and the way out; a pod that starts again and again would say nothing."""
+    with pytest.raises(Stalled, match=r"model 'other' cannot be loaded: .* raise --memory-budget, or make models Lazy"):
+        await opened(settings(), settings("other"), memory_bytes=300)
 
 
 async def test_clients_load_nothing_unless_they_may(artifact):

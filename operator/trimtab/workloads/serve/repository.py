@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 
 from trimtab.api.compression import Device
-from trimtab.errors import TrimtabError
+from trimtab.api.conditions import Reason
+from trimtab.errors import Stalled, TrimtabError
 from trimtab.workloads.serve.datatypes import Run
 from trimtab.workloads.serve.loading import Fetched, fetched, load_fetched, load_mapped, prepare
 from trimtab.workloads.serve.model import LOADING, Model, ModelSettings, State
@@ -113,7 +114,12 @@ class Repository:
             self._settling.append(task)
             await asyncio.wait({task, answered}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                task.result()
+                try:
+                    task.result()
+                except Refused as refused:
+                    remedy = "raise --memory-budget, or make models Lazy that need not be there all the time"
+                    message = f"model '{model.name}' cannot be loaded: {refused.message}; {remedy}"
+                    raise Stalled(Reason.INVALID_SPEC, message) from None
 
     async def settle(self) -> None:
         """Wait until every model that answers is loaded for speed, too.
