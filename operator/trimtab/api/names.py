@@ -38,7 +38,11 @@ GATEWAY = "trimtab-gateway"
 SERVE_PORT = 8080
 SERVE_GRPC_PORT = 8001
 GATEWAY_PORT = 8080
+GATEWAY_TLS_PORT = 8443
 GATEWAY_STATS_PORT = 8090
+# Who makes a Secret of this name, of type kubernetes.io/tls, in a namespace with models has its gateway speak TLS, too.
+GATEWAY_TLS_SECRET = "trimtab-gateway-tls"  # noqa: S105 - its name, not what is in it
+TLS_CERTIFICATE, TLS_KEY = "tls.crt", "tls.key"
 
 # A DNS label is at most 63 characters; the longest suffix we add is `-<8 hex>-spot-<10>-<5>` on pods.
 MODEL_NAME_MAX = 40

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from trimtab.api.names import GATEWAY_TLS_PORT
 from trimtab.planning.traffic import GRPC, HOLD_SERVER, ModelTraffic, route_of
 from trimtab.workloads.gateway import latency
 from trimtab.workloads.gateway.difference import DEFAULT_LIMIT, MAP_FILE, routes_of, server_definition
@@ -34,6 +36,13 @@ global
     close-spread-time 5s
     tune.bufsize 131072
     log stderr format short daemon warning
+"""
+
+# The key of tls.crt is tls.key beside it, as in a Secret; without the second line it would be tls.crt.key.
+_GLOBAL_WITH_TLS = f"""\
+{_GLOBAL}\
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+    ssl-load-extra-del-ext
 """
 
 # srvtcpka: a node that vanishes closes nothing; probes find out in 8 s, and the request is sent again elsewhere.
@@ -93,10 +102,20 @@ class Listener:
     namespace: str
     gateways: int = 1
     """Pods of this gateway, all of which send requests to the same replicas."""
+    tls_port: int = GATEWAY_TLS_PORT
+    certificates: Path | None = None
+    """The folder in which a certificate for that port may lie."""
 
     @property
     def bind(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self._at(self.port)
+
+    def secured(self, certificate: Path) -> str:
+        """Return the line for TLS. HTTP/2 has to be offered in its handshake: gRPC speaks nothing else."""
+        return f"    bind {self._at(self.tls_port)} ssl crt {certificate} alpn h2,http/1.1\n"
+
+    def _at(self, port: int) -> str:
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
 def map_text(slots: Mapping[str, str]) -> str:
@@ -126,17 +145,21 @@ def configuration(
     prepared: Iterable[str],
     limits: Mapping[str, int],
     backends: Backends,
+    certificate: Path | None = None,
 ) -> str:
     """Return the configuration: every prepared slot, with the servers of the model that has it.
 
     `slots` is route → slot, `limits` address → requests that the replica takes at once. Endpoints that get no new
     requests are left out: a HAProxy that starts has none of their old ones. `backends` remembers what did not change.
+    With a `certificate` it listens for TLS, too.
     """
     by_slot = {slots[item.route]: item for item in traffic if item.route in slots}
     names = sorted(prepared)
     texts = (backends.text(slot, by_slot.get(slot), limits) for slot in names)
     headers = sorted({profile.header for name in names if (profile := profile_of(name)) and profile.header})
-    return "\n".join([_GLOBAL, _DEFAULTS + _errors(), latency.BACKEND, _frontend(listener, headers), *texts])
+    frontend = _frontend(listener, headers, certificate)
+    everywhere = _GLOBAL_WITH_TLS if certificate else _GLOBAL
+    return "\n".join([everywhere, _DEFAULTS + _errors(), latency.BACKEND, frontend, *texts])
 
 
 def _errors() -> str:
@@ -160,7 +183,8 @@ def _answer(code: int, message: str) -> str:
     return f'hdr grpc-status {code} hdr grpc-message "{message}"'
 
 
-def _frontend(listener: Listener, headers: Iterable[str]) -> str:
+def _frontend(listener: Listener, headers: Iterable[str], certificate: Path | None) -> str:
+    secured = listener.secured(certificate) if certificate else ""
     local = rf"^[^.]+(\.{re.escape(listener.namespace)}(\..*)?)?$"
     lookup = f"map_str({MAP_FILE})"
     sessions = "".join(_session_rules(header, lookup) for header in headers)
@@ -170,7 +194,7 @@ def _frontend(listener: Listener, headers: Iterable[str]) -> str:
     return rf"""
 frontend traffic
     bind {listener.bind}
-    http-request return status 200 content-type text/plain string ready if {{ path {READY_PATH} }}
+{secured}    http-request return status 200 content-type text/plain string ready if {{ path {READY_PATH} }}
 {latency.REQUEST_RULES.rstrip()}
     # What was never sent may always be; what a replica may have begun is the caller's to decide.
     http-request disable-l7-retry if {{ req.hdr({RETRY_HEADER}) -m str -i never }}

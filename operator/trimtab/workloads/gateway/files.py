@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from trimtab.planning.traffic import ModelTraffic
+from trimtab.workloads.gateway.certificates import Certificates
 from trimtab.workloads.gateway.configuration import Backends, Listener, configuration, map_text
 from trimtab.workloads.gateway.runtime import Proxy
 
@@ -16,6 +17,7 @@ class Files:
     def __init__(self, proxy: Proxy, listener: Listener) -> None:
         self._proxy = proxy
         self._listener = listener
+        self.certificates = Certificates(listener.certificates)
         self._backends = Backends()
         self._lock = asyncio.Lock()
 
@@ -30,7 +32,8 @@ class Files:
         routes, names = dict(slots), tuple(prepared)
 
         def work() -> None:
-            text = configuration(self._listener, traffic, routes, names, limits, self._backends)
+            certificate = self.certificates.path
+            text = configuration(self._listener, traffic, routes, names, limits, self._backends, certificate)
             self._proxy.store(text, map_text(routes))
 
         async with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -91,6 +92,17 @@ class Proxy:
             ProxyUnavailable: It does not answer.
         """
         return answers(await self._ask(ADMIN_SOCKET, f"show table {TABLE}"))
+
+    async def certificate(self, path: Path) -> str | None:
+        """Return the SHA-1 of the certificate in a file as it was when HAProxy read it; None where it uses none.
+
+        Raises:
+            ProxyUnavailable: It does not answer.
+        """
+        found = re.search(
+            r"^SHA1 FingerPrint: (\w+)$", await self._ask(ADMIN_SOCKET, f"show ssl cert {path}"), re.MULTILINE
+        )
+        return found.group(1) if found else None
 
     async def change(self, commands: Iterable[str]) -> bool:
         """Run runtime commands in order; return whether each was carried out.
