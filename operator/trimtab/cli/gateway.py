@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from pathlib import Path
 
 import click
@@ -64,5 +66,9 @@ def agent(
     from trimtab.workloads.gateway.service import serve
 
     logs.configure()
+    # What the API server told has no cycles, but a full collection visits all of it, and changes wait.
+    gc.set_threshold(10_000, 5, 1_000)
+    # Neither shall a change wait for the threads that read HAProxy's lists and write its files.
+    sys.setswitchinterval(0.0005)
     listener = Listener(host, port, namespace, gateways)
     asyncio.run(serve(directory, listener, stats_port, str(kubeconfig) if kubeconfig else None))

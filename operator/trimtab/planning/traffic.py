@@ -302,5 +302,13 @@ def server_weights(shares: Mapping[str, int], replicas: Mapping[str, int]) -> di
         sum_ = sum(weights[name] * replicas[name] for name in weights)
         return max(abs(weights[name] * replicas[name] / sum_ - shares[name] / total) for name in weights)
 
-    # Differences below a billionth are rounding noise; the smaller scale wins there.
-    return min((scaled(scale) for scale in range(1, WEIGHT_MAX + 1)), key=lambda weights: round(miss(weights), 9))
+    # Differences below a billionth are rounding noise; the smaller scale wins there, and an exact one ends the search.
+    best, least = scaled(1), 1.0
+    for scale in range(1, WEIGHT_MAX + 1):
+        weights = scaled(scale)
+        missed = round(miss(weights), 9)
+        if missed < least:
+            best, least = weights, missed
+        if missed == 0:
+            break
+    return best

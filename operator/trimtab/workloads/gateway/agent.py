@@ -75,7 +75,6 @@ class Agent:
         self._concurrency = concurrency(self.wake)
         # None before the first round: until then there are no numbers to report, and none is not zero.
         self._traffic: tuple[ModelTraffic, ...] | None = None
-        self._limits: dict[str, int] = {}
         self._routes: dict[str, str] = {}
         self._prepared: tuple[str, ...] = ()
         self._files = Files(proxy, listener)
@@ -119,20 +118,21 @@ class Agent:
             if self._everything or self._traffic is None:
                 self._everything = False
                 self._traffic = desired_traffic(self._models.values(), self._slices.values())
-                self._limits = self._concurrency.limits(self._traffic)
                 await self._holder.follow(self._traffic)
                 self._due.set()
             elif touched:
                 self._traffic = retouched(self._traffic, touched, self._models, self._slices)
-                self._limits = self._concurrency.limits(self._traffic)
-                await self._holder.follow(self._traffic)
+                items = tuple(item for item in self._traffic if item.model in touched)
+                await self._holder.follow(items, touched)
                 async with self._lock:
-                    if not await self._shift(touched):
+                    if not await self._shift(touched, items):
                         self._due.set()
 
-    async def _shift(self, touched: set[str]) -> bool:
-        """Bring the slots of some models in step; return False where that takes more than their servers."""
-        items = tuple(item for item in self._traffic or () if item.model in touched)
+    async def _shift(self, touched: set[str], items: tuple[ModelTraffic, ...]) -> bool:
+        """Bring the slots of some models in step; return False where that takes more than their servers.
+
+        What it costs must not grow with the number of models: others' changes wait behind it.
+        """
         slots = {item.route: self._routes.get(item.route, "") for item in items}
         gone = any(model_of(route) in touched for route in self._routes.keys() - slots.keys())
         if not items or gone or any(profile_of(slots[item.route]) != Profile.of(item) for item in items):
@@ -141,7 +141,7 @@ class Agent:
             seen = await self._proxy.read_slots(slots.values(), routes_of(slots))
             self._failures.seen(seen)
             self._since |= touched
-            step = difference(items, slots, seen, self._shares())
+            step = difference(items, slots, seen, self._shares(self._concurrency.known(items)))
             self._look_again(step.leaving if await self._apply(step) else touched)
         except ProxyUnavailable:
             return False
@@ -190,16 +190,23 @@ class Agent:
         # Nobody compares a revision with itself: where each model has one, the table is not even asked for.
         rolling = any(len(item.revisions) > 1 for item in self._traffic or ())
         revisions = await self._revisions() if seen and rolling else None
-        return await asyncio.to_thread(self._report, seen, revisions, now)
+        return await asyncio.to_thread(self._report, seen, revisions, self._limits(), now)
 
     async def metrics(self, now: float) -> str:
         """Return the report in Prometheus' text format."""
         seen = await self._seen()
         revisions = await self._revisions() if seen else None
-        return await asyncio.to_thread(lambda: prometheus(self._report(seen, revisions, now), seen))
+        limits = self._limits()
+        return await asyncio.to_thread(lambda: prometheus(self._report(seen, revisions, limits, now), seen))
 
-    def _report(self, seen: Observed | None, revisions: Mapping[str, RevisionStats] | None, now: float) -> GatewayStats:
-        return report(self._traffic or (), seen, self._limits, self._former, now, revisions, dict(self._holder.wakes))
+    def _report(
+        self,
+        seen: Observed | None,
+        revisions: Mapping[str, RevisionStats] | None,
+        limits: Mapping[str, int],
+        now: float,
+    ) -> GatewayStats:
+        return report(self._traffic or (), seen, limits, self._former, now, revisions, dict(self._holder.wakes))
 
     async def _revisions(self) -> dict[str, RevisionStats] | None:
         names = {name for item in self._traffic or () for name in item.revisions}
@@ -225,6 +232,7 @@ class Agent:
         """Take one step; return after how many seconds to look again unless something changes first."""
         async with self._lock:  # what is under way would be seen half done
             self._since.clear()
+        await asyncio.to_thread(self._files.certificates.look)
         try:
             seen = await self._read()
             self._say(up=True)
@@ -252,6 +260,7 @@ class Agent:
             slots |= kept
             if missing:
                 log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
+            if missing or await self._shows_another_certificate():
                 self._routes, self._prepared = layout(traffic, routes)
                 await self._store()
                 self._former.clear()  # the new worker's slots are new; the old one's requests end with it
@@ -259,12 +268,17 @@ class Agent:
                 log.info("proxy.reloaded", slots=len(self._prepared))
                 return _LEAVING_SECONDS
             self._remember(seen, slots)
-            step = difference(fresh, slots, seen, self._shares())
+            step = difference(fresh, slots, seen, self._shares(self._limits()))
             complete = await self._apply(step)
             self._routes, self._prepared = slots, tuple(seen.slots)
         self._look_again(step.leaving)
         await self._store()
         return _LOOK_SECONDS if complete and not step.retiring else _LEAVING_SECONDS
+
+    async def _shows_another_certificate(self) -> bool:
+        certificates = self._files.certificates
+        shown = await self._proxy.certificate(certificates.file) if certificates.file else None
+        return certificates.asks_for_reload(shown)
 
     async def _apply(self, step: Difference) -> bool:
         """Run commands; return whether each was carried out."""
@@ -287,10 +301,13 @@ class Agent:
         }
 
     async def _store(self) -> None:
-        await self._files.write(self._traffic or (), self._routes, self._prepared, self._shares())
+        await self._files.write(self._traffic or (), self._routes, self._prepared, self._shares(self._limits()))
 
-    def _shares(self) -> dict[str, int]:
-        return shares(self._limits, self._listener.gateways)
+    def _limits(self) -> dict[str, int]:
+        return self._concurrency.limits(self._traffic or ())
+
+    def _shares(self, limits: Mapping[str, int]) -> dict[str, int]:
+        return shares(limits, self._listener.gateways)
 
     def _say(self, *, up: bool, error: str = "") -> None:
         if up != self._up:

@@ -30,21 +30,28 @@ class Concurrency:
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def limits(self, traffic: Iterable[ModelTraffic]) -> dict[str, int]:
-        """Return address → requests at once, for the replicas that have answered; start asking the others."""
-        known: dict[str, int] = {}
-        wanted: set[tuple[str, str]] = set()
-        for item in traffic:
-            for endpoint in item.endpoints:
-                key = (endpoint.address, endpoint.pod)  # an address may get another pod later
-                wanted.add(key)
-                if key in self._limits:
-                    known[endpoint.address] = self._limits[key]
-                elif endpoint.admitted and endpoint.pod and key not in self._asking:
-                    self._asking[key] = asyncio.create_task(self._ask(key, item.model))
+        """Return address → requests at once, for all replicas that have answered; start asking the others.
+
+        What is known of replicas that are not in `traffic` is forgotten.
+        """
+        items = tuple(traffic)
+        wanted = {(endpoint.address, endpoint.pod) for item in items for endpoint in item.endpoints}
         for key in self._limits.keys() - wanted:
             del self._limits[key]
         for key in self._asking.keys() - wanted:
             self._asking.pop(key).cancel()
+        return self.known(items)
+
+    def known(self, traffic: Iterable[ModelTraffic]) -> dict[str, int]:
+        """Return the same for the replicas of some models, and forget nothing."""
+        known: dict[str, int] = {}
+        for item in traffic:
+            for endpoint in item.endpoints:
+                key = (endpoint.address, endpoint.pod)  # an address may get another pod later
+                if key in self._limits:
+                    known[endpoint.address] = self._limits[key]
+                elif endpoint.admitted and endpoint.pod and key not in self._asking:
+                    self._asking[key] = asyncio.create_task(self._ask(key, item.model))
         return known
 
     async def close(self) -> None:

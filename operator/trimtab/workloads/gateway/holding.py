@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -45,19 +45,24 @@ class Holder:
         """Return model → seconds from the request that woke it to its answer's first byte, of the last time."""
         return self._wakes
 
-    async def follow(self, traffic: Iterable[ModelTraffic]) -> None:
-        """Listen for the models that may sleep, and let go what waits for those that have a replica now."""
+    async def follow(self, traffic: Iterable[ModelTraffic], models: Collection[str] | None = None) -> None:
+        """Listen for the models that may sleep, and let go what waits for those that have a replica now.
+
+        With `models`, `traffic` is that of these alone, and nothing changes for others.
+        """
         items = {item.model: item for item in traffic if item.plain}
+        about = items.keys() | self._servers.keys() if models is None else set(models)
         sleepers = {name for name, item in items.items() if item.sleeps}
         for model in sleepers - self._servers.keys():
             self._servers[model] = await self._listen(model)
-        for model in self._servers.keys() - sleepers:
+        for model in (about & self._servers.keys()) - sleepers:
             self._servers.pop(model).close()
         active = {
             name: next((e.address for e in items[name].endpoints if e.weight > 0 and e.pod), None) for name in sleepers
         }
         async with self._changed:
-            self._targets = {name: address for name, address in active.items() if address is not None}
+            others = {name: address for name, address in self._targets.items() if name not in about}
+            self._targets = others | {name: address for name, address in active.items() if address is not None}
             self._changed.notify_all()
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ class Profile(NamedTuple):
         return f"{_GRPC if self.grpc else ''}{self.algorithm}-r{self.retries}-{header}{number:02d}"
 
 
+@lru_cache(maxsize=1 << 14)  # asked of every backend at each look
 def profile_of(slot: str) -> Profile | None:
     """Return what a slot's name says, or None for a name that is no slot's."""
     match = _SLOT.fullmatch(slot)
