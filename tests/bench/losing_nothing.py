@@ -30,10 +30,12 @@ from faults.models import Wishes, pools  # noqa: E402
 from faults.processes import processes, send  # noqa: E402
 from faults.running import NOTICE  # noqa: E402
 from faults.world import e2e, question  # noqa: E402
+from statuses import condition  # noqa: E402
 
 from trimtab.api.crds import crds  # noqa: E402
 from trimtab.effects import kinds  # noqa: E402
 from trimtab.effects.kubernetes import Cluster  # noqa: E402
+from trimtab.workloads.gateway.configuration import CONFIG_FILE  # noqa: E402
 
 NAMESPACE = "models"
 PATIENCE_S = 200.0
@@ -63,7 +65,7 @@ class Bench:
         """Wait until a generation is rolled out, with so many replicas and no more."""
 
         def holds(status: dict[str, Any]) -> bool:
-            good = all(e2e().condition(status, name).get("status") == "True" for name in ("RolledOut", "Ready"))
+            good = all(condition(status, name).get("status") == "True" for name in ("RolledOut", "Ready"))
             return bool(status["observedGeneration"] == generation and good)
 
         await self.world.until("the revision", holds, timeout=PATIENCE_S)
@@ -100,7 +102,7 @@ class Bench:
         before = self._spec["serving"]["batching"]
         await self.change(batching={"maxSize": 8, "maxWait": "400ms"})
         await self.world.until(
-            "CanaryFailed", lambda s: e2e().condition(s, "Stalled").get("reason") == "CanaryFailed", timeout=PATIENCE_S
+            "CanaryFailed", lambda s: condition(s, "Stalled").get("reason") == "CanaryFailed", timeout=PATIENCE_S
         )
         await self.done(await self.change(batching=before))
         await self.done(await self.change(rollout={}))
@@ -152,15 +154,14 @@ class Bench:
 
     async def gateway_killed(self) -> None:
         pod = (await self._ready("gateway"))[0]
-        send(processes(pod["metadata"]["uid"], "haproxy"), signal.SIGKILL)
+        send(processes(pod["metadata"]["uid"], "gateway", CONFIG_FILE), signal.SIGKILL)
 
     async def agents_killed(self) -> None:
-        """One agent, the other one when that is back, and a rolling update right after."""
-        for pod in await self._ready("gateway"):
-            while len(await self._ready("gateway")) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
-            send(processes(pod["metadata"]["uid"], "agent")[:1], signal.SIGKILL)
-            await asyncio.sleep(1)  # until it is noticed
+        """All at once, and a rolling update right after."""
+        pods = await self._ready("gateway")
+        send(
+            [number for pod in pods for number in processes(pod["metadata"]["uid"], "gateway", "agent")], signal.SIGKILL
+        )
         await self.rolling_update()
 
     async def api_server_away(self) -> None:
@@ -198,7 +199,7 @@ CASES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "spot node lost with a notice of 9 s": Bench.node_noticed,
     "gateway pod deleted": Bench.gateway_deleted,
     "gateway killed -9": Bench.gateway_killed,
-    "agents killed -9 one after the other, rolling update": Bench.agents_killed,
+    "both agents killed -9 at once, rolling update": Bench.agents_killed,
     "operator killed -9 in a rolling update": Bench.operator_killed,
     "API server away in a rolling update, replica killed -9": Bench.api_server_away,
 }

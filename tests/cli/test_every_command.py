@@ -26,6 +26,7 @@ from trimtab.store import publish_artifact, write_manifest
 WITHOUT_JSON = {
     "operator": "works until it is told to end; its log is JSON where nobody looks",
     "serve": "as the operator",
+    "gateway run": "as the operator",
     "gateway proxy": "as the operator",
     "gateway agent": "as the operator",
     "gateway stop": "prints nothing; its log is JSON",

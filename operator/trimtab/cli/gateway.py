@@ -1,4 +1,4 @@
-"""`trimtab gateway proxy | agent | stop`: the two containers of a gateway's pod, and how the first one ends."""
+"""`trimtab gateway run | proxy | agent | stop`: a gateway's container, its two parts alone, and how it ends."""
 
 from __future__ import annotations
 
@@ -15,18 +15,35 @@ _DIRECTORY = click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder that both containers share.",
+    help="Folder that HAProxy and agent share.",
+)
+_PATIENCE = click.option(
+    "--patience", type=float, default=600.0, show_default=True, help="Seconds to wait for the agent."
 )
 
 
 @click.group()
 def gateway() -> None:
-    """Run HAProxy, or the agent that drives it."""
+    """Run HAProxy, and the agent that drives it."""
+
+
+@gateway.command(context_settings={"ignore_unknown_options": True})
+@_DIRECTORY
+@_PATIENCE
+@click.argument("agents_options", nargs=-1, type=click.UNPROCESSED)
+def run(directory: Path, patience: float, agents_options: tuple[str, ...]) -> None:
+    """Run both: HAProxy until it ends, and the agent with these options, anew whenever it does."""
+    from trimtab.cli import logs
+    from trimtab.workloads.gateway.together import run_together
+
+    logs.configure()
+    agent = [sys.executable, "-m", "trimtab", "gateway", "agent", f"--directory={directory}", *agents_options]
+    sys.exit(asyncio.run(run_together(directory, agent, patience)))
 
 
 @gateway.command()
 @_DIRECTORY
-@click.option("--patience", type=float, default=600.0, show_default=True, help="Seconds to wait for the agent.")
+@_PATIENCE
 def proxy(directory: Path, patience: float) -> None:
     """Become HAProxy as soon as the agent has written its configuration."""
     from trimtab.cli import logs

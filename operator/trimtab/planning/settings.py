@@ -16,7 +16,7 @@ class Settings:
     serve_image: str
     """Image of serving pods, unless a model names its own."""
     gateway_image: str
-    """Image of the gateway's two containers."""
+    """Image of the gateway: HAProxy and its agent."""
     gateway_replicas: int = 2
     """Pods of each gateway: one may go without a request failing."""
     artifacts_uri: str | None = None

@@ -9,17 +9,19 @@ from pathlib import Path
 from trimtab.local.agent.processes import MARKER
 
 
-def processes(pod_uid: str, container: str) -> list[int]:
-    """Return the processes of a container, its first one first."""
+def processes(pod_uid: str, container: str, word: str = "") -> list[int]:
+    """Return the processes of a container, its first one first; those with a `word` among their arguments."""
     mark = f"/{pod_uid}/{container}/".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 variables = (entry / "environ").read_bytes().split(b"\0")
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:  # it ended meanwhile
                 continue
-            if any(text.startswith(f"{MARKER}=".encode()) and mark in text for text in variables):
+            ours = any(text.startswith(f"{MARKER}=".encode()) and mark in text for text in variables)
+            if ours and (not word or word.encode() in arguments):
                 found.append(int(entry.name))
     return sorted(found)
 

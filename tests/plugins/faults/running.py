@@ -25,6 +25,7 @@ from faults.storage import FaultyS3, SmallDisk
 from trimtab.effects import kinds
 from trimtab.effects.kubernetes import Cluster
 from trimtab.errors import NotYet
+from trimtab.workloads.gateway.configuration import CONFIG_FILE
 
 Object = dict[str, Any]
 NOTICE = {"key": "local.trimtab.dev/interruption", "effect": "NoSchedule"}
@@ -198,18 +199,19 @@ class Chaos:
                 return False
             pod = found[int(event.draw * len(found))]
             uid = pod["metadata"]["uid"]
-            container = {"replica": pod["spec"]["containers"][0]["name"], "gateway": "haproxy", "agent": "agent"}[part]
+            container = pod["spec"]["containers"][0]["name"]
+            word = {"gateway": CONFIG_FILE, "agent": "agent"}.get(part, "")
             self._impaired.add(uid)
             if how == "deleted":
                 with suppress(NotYet):
                     await self.client.delete(kinds.PODS, pod["metadata"]["name"], self.namespace)
             elif how == "killed":
-                send(processes(uid, container)[:1], signal.SIGKILL)
+                send(processes(uid, container, word)[:1], signal.SIGKILL)
             else:
-                send(processes(uid, container), signal.SIGSTOP)
+                send(processes(uid, container, word), signal.SIGSTOP)
         await asyncio.sleep(max(3.0, event.seconds))
         if how == "paused":
-            send(processes(uid, container), signal.SIGCONT)
+            send(processes(uid, container, word), signal.SIGCONT)
         self._impaired.discard(uid)
         return True
 

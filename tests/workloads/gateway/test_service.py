@@ -1,4 +1,4 @@
-"""The two containers as they run in a pod, against a real API server."""
+"""HAProxy and its agent as they run in a pod, against a real API server."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from trimtab.effects.kinds import MODELS
 from trimtab.effects.kubernetes import Cluster
 from trimtab.local.apiserver.server import ApiServer
 from trimtab.local.registry import Registry
+from trimtab.workloads.gateway.configuration import CONFIG_FILE
 
 pytestmark = pytest.mark.integration
 
@@ -61,10 +62,11 @@ async def api(quiet_world, tmp_path):
     return api, cluster
 
 
-async def start_agent(world, tmp_path):
+async def start_agent(world, tmp_path, command="agent"):
+    """Start the agent alone, or with `run` HAProxy and the agent."""
     log = (tmp_path / "agent.log").open("ab")
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "trimtab", "gateway", "agent"],
+        *[sys.executable, "-m", "trimtab", "gateway", command],
         f"--directory={world.directory}",
         f"--namespace={NAMESPACE}",
         f"--kubeconfig={tmp_path / 'kubeconfig'}",
@@ -76,7 +78,7 @@ async def start_agent(world, tmp_path):
 
     async def stop():
         if process.returncode is None:
-            process.kill()
+            process.terminate()
             await process.wait()
 
     world.stack.push_async_callback(stop)
@@ -201,3 +203,60 @@ async def test_the_api_server_goes_away_and_comes_back(quiet_world, api, tmp_pat
 
     await world.until(moved)
     assert agent.returncode is None
+
+
+def children(process, word):
+    """Return the processes that a process started and that have a word among their arguments."""
+    found = []
+    for number in (Path("/proc") / f"{process.pid}" / "task" / f"{process.pid}" / "children").read_text().split():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if word in Path("/proc", number, "cmdline").read_text().split("\0"):
+                found.append(int(number))
+    return found
+
+
+@pytest.fixture
+async def both(quiet_world, api, tmp_path):
+    """Return the process that runs both, whose model is served by one replica, and what asks the model."""
+    world, (_, cluster) = quiet_world, api
+    replica = await world.replica()
+    await serve(cluster, "digits", replica)
+    process = await start_agent(world, tmp_path, "run")
+
+    async def serving():
+        return await answered_by(world, "digits") == replica.address
+
+    await world.until(serving)
+    return process, serving
+
+
+async def test_an_agent_that_dies_takes_nothing_along(quiet_world, both):
+    """HAProxy answers and is ready all the time, and another agent reports, which SIGTERM ends with HAProxy."""
+    world, (process, serving) = quiet_world, both
+    (first,) = children(process, "agent")
+    (proxy,) = children(process, CONFIG_FILE)
+    ready = f"http://{world.listener.bind}/gateway/ready"
+
+    async def another():
+        assert await serving()
+        async with world.session.get(ready) as response:
+            assert response.status == 200
+        with contextlib.suppress(aiohttp.ClientError):
+            return first not in children(process, "agent") and (await scraped(world))["proxyUp"]
+
+    os.kill(first, signal.SIGKILL)
+    await world.until(another)
+    (second,) = children(process, "agent")
+    assert children(process, CONFIG_FILE) == [proxy]
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert not any(Path("/proc", f"{number}").exists() for number in (second, proxy))
+
+
+async def test_haproxys_end_is_the_containers(both):
+    """The exit code tells how it ended, and no agent is left to drive nothing."""
+    process, _ = both
+    (agent,) = children(process, "agent")
+    os.kill(children(process, CONFIG_FILE)[0], signal.SIGKILL)
+    assert await asyncio.wait_for(process.wait(), 30) == 128 + signal.SIGKILL
+    assert not Path("/proc", f"{agent}").exists()

@@ -1,4 +1,4 @@
-"""What the two containers need before they run, and what they say when it is not there."""
+"""What HAProxy and its agent need before they run, and what they say when it is not there."""
 
 import contextlib
 import subprocess
@@ -13,7 +13,7 @@ from trimtab.api.serving import Policy
 from trimtab.cli import main
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning.traffic import Duty, Endpoint, ModelTraffic
-from trimtab.workloads.gateway import proxy
+from trimtab.workloads.gateway import proxy, together
 from trimtab.workloads.gateway.concurrency import max_concurrency, shares
 from trimtab.workloads.gateway.configuration import Backends, Listener, configuration, map_text
 from trimtab.workloads.gateway.latency import buckets_text
@@ -98,18 +98,20 @@ def test_haproxy_on_the_path_comes_first(monkeypatch, tmp_path):
     assert haproxy_binary() == str(tmp_path / "haproxy")
 
 
-def test_no_configuration(tmp_path):
+async def test_no_configuration(tmp_path):
     """A proxy whose agent never writes gives up, names the file and says where to look."""
-    with pytest.raises(NotYet, match=r"haproxy\.cfg was not written within 0 s; look at the log of .*agent"):
-        await_configuration(tmp_path, 0)
+    with pytest.raises(NotYet, match=r"haproxy\.cfg was not written within 0 s; look at the agent's log"):
+        await await_configuration(tmp_path, 0)
     (tmp_path / "haproxy.cfg").touch()
-    await_configuration(tmp_path, 0)
+    await await_configuration(tmp_path, 0)
 
 
-def test_the_command_line_fails_in_words(monkeypatch, tmp_path):
+@pytest.mark.parametrize("command", ["proxy", "run"])
+def test_the_command_line_fails_in_words(monkeypatch, tmp_path, command):
     """The user sees a sentence, no traceback."""
-    monkeypatch.setattr(proxy, "haproxy_binary", lambda: "/bin/true")
-    result = CliRunner().invoke(main, ["gateway", "proxy", f"--directory={tmp_path}", "--patience=0"])
+    for module in (proxy, together):
+        monkeypatch.setattr(module, "haproxy_binary", lambda: "/bin/true")
+    result = CliRunner().invoke(main, ["gateway", command, f"--directory={tmp_path}", "--patience=0"])
     assert result.exit_code == 1
     assert "NoConfiguration: " in result.output
     assert "Traceback" not in result.output

@@ -109,7 +109,6 @@ def _metadata(namespace: str, owners: Sequence[Owner]) -> Manifest:
 
 def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
     marks = labels("gateway", GATEWAY)
-    common = {"image": settings.gateway_image, "securityContext": pods.CONTAINER_SECURITY}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -129,41 +128,7 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                         "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_NOT_SPOT]},
                         "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_APART]},
                     },
-                    "containers": [
-                        {
-                            "name": "haproxy",
-                            **common,
-                            "args": ["gateway", "proxy", _DIRECTORY_OPTION],
-                            "env": list(pods.SCRATCH_ENV),
-                            "ports": [{"name": "http", "containerPort": GATEWAY_PORT}],
-                            "resources": {"requests": {"cpu": "250m", "memory": "128Mi"}},
-                            "readinessProbe": _probe("/gateway/ready", GATEWAY_PORT),
-                            # At SIGTERM HAProxy cuts what is in flight; this lets it finish first.
-                            "lifecycle": {
-                                "preStop": {"exec": {"command": ["trimtab", "gateway", "stop", _DIRECTORY_OPTION]}}
-                            },
-                            "volumeMounts": [_SHARED_MOUNT, pods.SCRATCH_MOUNT],
-                        },
-                        {
-                            "name": "agent",
-                            **common,
-                            "args": [
-                                "gateway",
-                                "agent",
-                                _DIRECTORY_OPTION,
-                                f"--namespace={namespace}",
-                                "--host=$(POD_IP)",
-                                f"--port={GATEWAY_PORT}",
-                                f"--stats-port={GATEWAY_STATS_PORT}",
-                                f"--gateways={settings.gateway_replicas}",
-                            ],
-                            "env": [pods.POD_IP, *pods.SCRATCH_ENV],
-                            "ports": [{"name": "stats", "containerPort": GATEWAY_STATS_PORT}],
-                            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
-                            "readinessProbe": _probe("/healthz", GATEWAY_STATS_PORT),
-                            "volumeMounts": [_SHARED_MOUNT, pods.SCRATCH_MOUNT],
-                        },
-                    ],
+                    "containers": [_container(namespace, settings)],
                     "volumes": [{"name": "gateway", "emptyDir": {}}, pods.SCRATCH_VOLUME],
                 },
             },
@@ -171,5 +136,35 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
     }
 
 
-def _probe(path: str, port: int) -> Manifest:
-    return {"httpGet": {"path": path, "port": port}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3}
+def _container(namespace: str, settings: Settings) -> Manifest:
+    """Return HAProxy and its agent in one container: two would make the pod depend on both."""
+    return {
+        "name": "gateway",
+        "image": settings.gateway_image,
+        "securityContext": pods.CONTAINER_SECURITY,
+        "args": [
+            "gateway",
+            "run",
+            _DIRECTORY_OPTION,
+            f"--namespace={namespace}",
+            "--host=$(POD_IP)",
+            f"--port={GATEWAY_PORT}",
+            f"--stats-port={GATEWAY_STATS_PORT}",
+            f"--gateways={settings.gateway_replicas}",
+        ],
+        "env": [pods.POD_IP, *pods.SCRATCH_ENV],
+        "ports": [
+            {"name": "http", "containerPort": GATEWAY_PORT},
+            {"name": "stats", "containerPort": GATEWAY_STATS_PORT},
+        ],
+        "resources": {"requests": {"cpu": "350m", "memory": "256Mi"}},
+        "readinessProbe": {
+            "httpGet": {"path": "/gateway/ready", "port": GATEWAY_PORT},  # HAProxy's own
+            "periodSeconds": 2,
+            "timeoutSeconds": 2,
+            "failureThreshold": 3,
+        },
+        # At SIGTERM HAProxy cuts what is in flight; this lets it finish first.
+        "lifecycle": {"preStop": {"exec": {"command": ["trimtab", "gateway", "stop", _DIRECTORY_OPTION]}}},
+        "volumeMounts": [_SHARED_MOUNT, pods.SCRATCH_MOUNT],
+    }

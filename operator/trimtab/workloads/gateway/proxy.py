@@ -1,10 +1,10 @@
-"""HAProxy's container: find the binary, wait for the agent's configuration, become HAProxy."""
+"""HAProxy's start: find the binary, wait for the agent's configuration, become HAProxy."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,22 +38,23 @@ def haproxy_binary() -> str:
         ) from error
 
 
-def await_configuration(directory: Path, patience_seconds: float) -> None:
+async def await_configuration(directory: Path, patience_seconds: float) -> None:
     """Return when the agent has written HAProxy's configuration.
 
     Raises:
         NotYet: It has not, for `patience_seconds`.
     """
     path = directory / CONFIG_FILE
-    deadline = time.monotonic() + patience_seconds
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_seconds
     while not path.exists():
-        if time.monotonic() >= deadline:
+        if loop.time() >= deadline:
             raise NotYet(
                 "NoConfiguration",
                 f"{path} was not written within {patience_seconds:.0f} s; "
-                "look at the log of the container `agent`: it writes the file once it has read models and endpoints",
+                "look at the agent's log: it writes the file once it has read models and endpoints",
             )
-        time.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_LOOK_SECONDS)  # nothing tells us: the agent is a process of its own
 
 
 def command(binary: str) -> list[str]:
@@ -64,7 +65,7 @@ def command(binary: str) -> list[str]:
 def become_haproxy(directory: Path, patience_seconds: float) -> NoReturn:
     """Replace this process by HAProxy as soon as there is a configuration."""
     binary = haproxy_binary()
-    await_configuration(directory, patience_seconds)
+    asyncio.run(await_configuration(directory, patience_seconds))
     log.info("haproxy.starting", binary=binary, directory=str(directory))
     os.chdir(directory)
     arguments = command(binary)
