@@ -68,6 +68,7 @@ def test_a_request_wakes_it_and_quiet_lets_it_sleep(sleeper: Any, after: Any, ma
     assert replicas(woken) == {f"{name}-od": 1}
     assert woken.status["traffic"]["revisions"] == [{"revision": name, "weight": 100}]
     assert any("-> 1 replicas" in entry["message"] for entry in woken.status["decisions"])
+    assert available(woken) == ("True", "Waking"), "its requests are held, so nobody is alarmed"
     pod = PodView("p1", name, CapacityType.ON_DEMAND, "node-a", "a", True, False, 1)
     world = after(
         world,
@@ -84,6 +85,36 @@ def test_a_request_wakes_it_and_quiet_lets_it_sleep(sleeper: Any, after: Any, ma
         world = after(world, found.status)
     assert states[:8] == [1] * 8, "not before the quiet lasted"
     assert states[-1] == 0
+
+
+def available(found: Any) -> tuple[str, str]:
+    """Return status and reason of Available, which Ready has as well."""
+    (one, other) = [
+        (entry["status"], entry["reason"])
+        for entry in found.status["conditions"]
+        if entry["type"] in {"Available", "Ready"}
+    ]
+    assert one == other
+    return one
+
+
+def test_waking_ends(sleeper: Any, after: Any) -> None:
+    """What takes longer than requests are held, or cannot start, is amiss: an alert may tell."""
+    world, memory, _ = sleeper
+    asked = ModelStats(in_flight=1)
+    found, memory = plan(replace(world, traffic=asked), memory)
+    assert available(found) == ("True", "Waking")
+    world = after(world, found.status, traffic=asked)
+    starting = PodView("p1", "r", CapacityType.ON_DEMAND, "node-a", "a", ready=False, terminating=False, age_s=1)
+    broken = replace(starting, trouble="pod p1: ImagePullBackOff")
+    for seconds, pod, wanted in (
+        (1, starting, ("True", "Waking")),
+        (29, starting, ("True", "Waking")),
+        (29, broken, ("False", "NoEndpoints")),
+        (31, starting, ("False", "NoEndpoints")),
+    ):
+        later = replace(world, now=world.now + timedelta(seconds=seconds), pods=(pod,))
+        assert available(plan(later, memory)[0]) == wanted, (seconds, pod)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ class Reason:
     SERVING = "Serving"
     SERVING_ORIGINAL = "ServingOriginal"  # onFail ServeOriginal: the guardrail was missed, the original serves
     ASLEEP = "Asleep"  # scaled to zero: the next request starts a replica
+    WAKING = "Waking"  # its first replica starts, and requests wait for it
     NO_REVISION = "NoRevision"  # nothing has been rolled out yet
     NO_ENDPOINTS = "NoEndpoints"  # the gateway has no healthy replica, or is not Ready itself
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"

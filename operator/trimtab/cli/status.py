@@ -195,7 +195,7 @@ def overview(models: list[dict[str, Any]]) -> list[str]:
 def _coloured(label: str, text: str) -> str:
     """Colour what tells good from bad; click takes colours out where nobody sees them."""
     if label == "status":
-        return click.style(text, fg="green" if text in {"Serving", "ServingOriginal", "Asleep"} else "yellow")
+        return click.style(text, fg="green" if text in {"Serving", "ServingOriginal", "Asleep", "Waking"} else "yellow")
     if label == "guardrail":
         return click.style(text, fg="green" if text.startswith("Passed") else "red")
     return text

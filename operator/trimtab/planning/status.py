@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
-from trimtab.api.conditions import Condition, ConditionStatus, Reason
+from trimtab.api.conditions import Condition, ConditionStatus, Reason, moment
 from trimtab.api.guardrail import GuardrailMode, Verdict
 from trimtab.api.names import GATEWAY
 from trimtab.api.optimizedmodel import OptimizedModelSpec
@@ -30,6 +30,7 @@ from trimtab.planning.scaling import Wanted
 from trimtab.planning.serving import Serving, url
 from trimtab.planning.snapshot import Snapshot
 from trimtab.planning.target import Target
+from trimtab.planning.traffic import HELD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ def _available(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | Non
     serves = active or candidate
     name = serves.called if serves else ""
     asleep = wanted is not None and wanted.replicas == 0 and active is not None
-    if (count or asleep) and not snapshot.gateway_ready:
+    waking = not asleep and not count and _wakes(snapshot)
+    if (count or asleep or waking) and not snapshot.gateway_ready:
         message = f"no gateway pod is Ready, so no request gets through; see the pods of the Deployment {GATEWAY}"
         return Finding(c.AVAILABLE, "False", Reason.NO_ENDPOINTS, message)
     if asleep:
@@ -144,9 +146,24 @@ def _available(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | Non
         return Finding(c.AVAILABLE, "True", Reason.ASLEEP, message)
     if count:
         return Finding(c.AVAILABLE, "True", Reason.SERVING, f"{name} serves")
+    if waking:
+        message = f"{name} wakes: requests wait for its first replica, {HELD_SECONDS:.0f} s at most"
+        return Finding(c.AVAILABLE, "True", Reason.WAKING, message)
     trouble = next((pod.trouble for pod in snapshot.pods if pod.trouble), None)
     message = f"the gateway has no healthy replica of {name}{'; ' + trouble if trouble else ''}"
     return Finding(c.AVAILABLE, "False", Reason.NO_ENDPOINTS, message)
+
+
+def _wakes(snapshot: Snapshot) -> bool:
+    """Whether a model that slept is being scaled up, while gateways still hold the requests that woke it."""
+    before = c.find(snapshot.conditions, c.AVAILABLE)
+    if before is None or before.status != "True" or any(pod.trouble for pod in snapshot.pods):
+        return False
+    if before.reason == Reason.ASLEEP:
+        return True
+    scaled = next((entry.time for entry in snapshot.status.decisions if entry.kind == "Scaling"), None)
+    since_s = snapshot.timestamp - moment(scaled).timestamp() if scaled is not None else HELD_SECONDS
+    return before.reason == Reason.WAKING and since_s < HELD_SECONDS
 
 
 def _optimized(target: Target) -> Finding:

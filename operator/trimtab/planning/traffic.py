@@ -32,6 +32,8 @@ class Duty(StrEnum):
 
 # As a server in HAProxy, where the agent holds requests.
 HOLD_SERVER = "hold_"
+# How long it holds one; HAProxy's queue holds the others as long.
+HELD_SECONDS = 30.0
 
 
 def holding_socket(model: str) -> str:

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from trimtab.planning.traffic import ModelTraffic, holding_socket
+from trimtab.planning.traffic import HELD_SECONDS, ModelTraffic, holding_socket
 
 log = structlog.get_logger(__name__)
 
-# As long as HAProxy's queue holds the others.
-PATIENCE_SECONDS = 30.0
 _MESSAGE = b'{"error":"the model sleeps, and no replica was ready within 30 s"}'
 # A 503 would make HAProxy try again, here; it makes one of this.
 _TOO_LATE = (
@@ -31,7 +29,7 @@ _CHUNK = 1 << 16
 class Holder:
     """Listens for HAProxy on a socket per model that may sleep."""
 
-    def __init__(self, path: Callable[[str], Path], patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, path: Callable[[str], Path], patience_seconds: float = HELD_SECONDS) -> None:
         self._path = path
         self._patience = patience_seconds
         self._servers: dict[str, asyncio.Server] = {}
