@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.api.quantities import amount, drop_limit, fraction, human_bytes, seconds
+from trimtab.api.quantities import amount, counted, drop_limit, fraction, human_bytes, seconds
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,11 @@ def test_amount_refuses(quantity: str) -> None:
 def test_human_bytes(count: int, text: str) -> None:
     """Sizes for people have one decimal and a unit."""
     assert human_bytes(count) == text
+
+
+def test_numbers_go_with_their_nouns() -> None:
+    """One node, two nodes; and with a verb, where there is one."""
+    assert [counted(count, "node") for count in (0, 1, 2)] == ["0 nodes", "1 node", "2 nodes"]
+    assert [counted(count, "replica needs", "replicas need") for count in (1, 2)] == [
+        *("1 replica needs", "2 replicas need")
+    ]

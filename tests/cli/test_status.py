@@ -101,6 +101,7 @@ def test_why_a_model_is_as_it_is():
             a_condition("Available"),
             a_condition("Ready", "False", "GuardrailFailed", "fell 2.4pp"),
             a_condition("Stalled", "True", "GuardrailFailed", "fell 2.4pp; compress less"),
+            a_condition("RolledOut", "False", "GuardrailFailed", "fell 2.4pp"),
         ],
         decisions=[{"time": "2026-01-01T23:59:00Z", "kind": "Scaling", "message": "2 -> 4 replicas"}],
     )
@@ -111,7 +112,7 @@ def test_why_a_model_is_as_it_is():
     assert as_text(explained(model, events), NOW) == [
         "default/digits: what is amiss",
         "     60m  Stalled GuardrailFailed: fell 2.4pp; compress less",
-        "     60m  Ready GuardrailFailed: fell 2.4pp",
+        "     60m  Ready, RolledOut GuardrailFailed: fell 2.4pp",
         "",
         "decided, newest first",
         "     60s  Scaling: 2 -> 4 replicas",

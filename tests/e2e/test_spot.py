@@ -153,6 +153,6 @@ async def test_a_node_that_others_have_room_for(world: Any, operator: Any, custo
         load.check()
         assert fewest >= 2
         told = (await world.cluster.get(kinds.POOLS, name))["status"]["decisions"]
-        assert any("is emptied: the 1 replicas of" in entry["message"] for entry in told), told
+        assert any("room for its 1 replica" in entry["message"] for entry in told), told
     finally:
         await world.cluster.delete(kinds.POOLS, name)

@@ -53,7 +53,7 @@ async def test_a_node_is_emptied_after_a_while_or_not_at_all() -> None:
     models["m"] = []
     assert await look(101.0) is None
     assert await look(130.0) is None
-    assert await look(131.0) == ("spot", "a is emptied: the 1 replicas of a have room on the 1 other nodes")
+    assert await look(131.0) == ("spot", "a is emptied: 1 other node has room for its 1 replica")
     assert bodies["a"][0]["spec"]["taints"] == [TAINT]
     leaving = (node("a", doomed=True), node("b"))
     waiting = {"spot": Held([], [Request(0.4, 1.0)])}

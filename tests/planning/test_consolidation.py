@@ -55,7 +55,7 @@ def test_the_reason_has_the_numbers() -> None:
     """Replicas, and nodes that have room for them."""
     found = candidate([pool()], [node("a", 0.3, 0.3), node("b", 0.7), node("c", 0.7)], {}, {"spot": SIZE})
     assert found is not None
-    assert found[1] == "the 2 replicas of a have room on the 2 other nodes"
+    assert found[1] == "2 other nodes have room for its 2 replicas"
 
 
 def test_room_must_last() -> None:

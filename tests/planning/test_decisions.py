@@ -88,7 +88,7 @@ def test_a_new_split_is_told(world: Callable[..., Snapshot]) -> None:
     [
         pytest.param(
             Notice("n 1", "a", "n"),
-            "node n goes away in 20 s: 1 replicas are replaced elsewhere; a cools down for 180 s",
+            "node n goes away in 20 s: 1 replica is replaced elsewhere; a cools down for 180 s",
             None,
             id="notice",
         ),

@@ -108,3 +108,8 @@ def human_bytes(count: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """Return a number with its noun, or with noun and verb: `1 replica needs`, `2 replicas need`."""
+    return f"{count} {one if count == 1 else several or f'{one}s'}"

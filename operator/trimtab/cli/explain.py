@@ -94,7 +94,7 @@ def as_text(told: dict[str, Any], now: datetime) -> list[str]:
         lines = [f"{title} is as it should be" if told["read"] else f"{title}: the operator has not read it yet"]
     else:
         lines = [f"{title}: what is amiss"]
-        lines += [_line(entry, now, f"{entry['kind']} {entry['reason']}") for entry in told["amiss"]]
+        lines += [_line(entry, now, f"{entry['kind']} {entry['reason']}") for entry in _together(told["amiss"])]
     if told["decisions"]:
         lines += ["", "decided, newest first"]
         lines += [_line(entry, now, entry["kind"]) for entry in told["decisions"]]
@@ -102,6 +102,14 @@ def as_text(told: dict[str, Any], now: datetime) -> list[str]:
         lines += ["", "happened, newest first"]
         lines += [_line(entry, now, f"{entry['kind']} {entry['reason']}") for entry in told["events"]]
     return lines
+
+
+def _together(amiss: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return conditions that say the same as one entry: a problem of one stage is that of all after it."""
+    kinds: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for entry in amiss:
+        kinds.setdefault((entry["reason"], entry["message"]), []).append(entry)
+    return [{**same[0], "kind": ", ".join(entry["kind"] for entry in same)} for same in kinds.values()]
 
 
 def _line(entry: dict[str, str], now: datetime, what: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trimtab.api.quantities import counted
 from trimtab.planning import chance, signals
 from trimtab.planning.signals import SignalState
 from trimtab.planning.windows import Peaks, elapsed, peak, with_value
@@ -232,8 +233,8 @@ def _need(
     load = max(stable, short)
     full = load / (replicas * config.capacity_per_replica) if replicas else 0.0
     why = (
-        f"{load:.1f} requests in flight and queued need {replicas} replicas of {config.capacity_per_replica:g}, "
-        f"{full:.0%} full"
+        f"{load:.1f} requests in flight and queued need {counted(replicas, 'replica')} of "
+        f"{config.capacity_per_replica:g}, {full:.0%} full"
     )
     if panicking and replicas < ordered:
         replicas, why = ordered, f"{why}; {ordered} stay for {config.stable_window:.0f} s after a burst"

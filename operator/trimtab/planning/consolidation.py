@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.names import GATEWAY
+from trimtab.api.quantities import counted
 from trimtab.planning import packing
 from trimtab.planning.fleet import Held, Node
 from trimtab.planning.packing import Amounts
@@ -52,7 +53,8 @@ def candidate(
     if not found:
         return None
     _, _, node, others_count = min(found, key=lambda entry: entry[:2])
-    return node, f"the {len(node.used_by)} replicas of {node.name} have room on the {others_count} other nodes"
+    roomy = counted(others_count, "other node has", "other nodes have")
+    return node, f"{roomy} room for its {counted(len(node.used_by), 'replica')}"
 
 
 def _moves(node: Node) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from trimtab.api.base import CapacityType
 from trimtab.api.conditions import Reason, timestamp
+from trimtab.api.quantities import counted
 from trimtab.api.status import DecisionStatus
 from trimtab.errors import Stalled
 from trimtab.planning import offers, zones
@@ -88,7 +89,7 @@ def _scaling(before: Wanted, after: Wanted) -> Iterator[str]:
     if before.replicas != after.replicas:
         yield f"{before.replicas} -> {after.replicas} replicas: {after.scaling_reason}"
     elif after.held and not before.held:
-        yield f"{after.replicas} replicas stay: {after.scaling_reason}"
+        yield f"{counted(after.replicas, 'replica stays', 'replicas stay')}: {after.scaling_reason}"
 
 
 def explained(event: CapacityEvent, snapshot: Snapshot, known: ZoneState) -> str | None:
@@ -105,10 +106,8 @@ def explained(event: CapacityEvent, snapshot: Snapshot, known: ZoneState) -> str
             if until is None or not hit:
                 return None
             seconds = max(0.0, (until - snapshot.now).total_seconds())
-            return (
-                f"node {event.node} goes away in {seconds:.0f} s: {hit} replicas are replaced elsewhere"
-                f"{_cooling(event.zone, known, now)}"
-            )
+            replaced = f"{counted(hit, 'replica is', 'replicas are')} replaced elsewhere"
+            return f"node {event.node} goes away in {seconds:.0f} s: {replaced}{_cooling(event.zone, known, now)}"
         case Loss():
             return f"node {event.node} was lost without a notice{_cooling(event.zone, known, now)}"
         case Shortage():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool, NodeShape
-from trimtab.api.quantities import amount, human_bytes
+from trimtab.api.quantities import amount, counted, human_bytes
 from trimtab.planning import packing, zoning
 from trimtab.planning.packing import Amounts, Request
 from trimtab.planning.zones import ZoneState, is_cooling
@@ -169,7 +169,8 @@ def order(
     if needed >= staying:
         targets = zoning.placed(needed, running, known, now)
         count = max(sum(targets.values()), min(needed, staying))
-        reason = f"{len(held.placed) + len(held.waiting)} replicas need {needed} nodes"
+        replicas = counted(len(held.placed) + len(held.waiting), "replica needs", "replicas need")
+        reason = f"{replicas} {counted(needed, 'node')}"
         if count < needed:
             reason += f"; {needed - count} wait: {_cooling(running, known, now)}"
         reason += _too_large(held.waiting, size)
@@ -179,7 +180,8 @@ def order(
     since = memory.surplus_since if memory.surplus_since is not None else now
     free = min(staying - needed, len(empty))
     if now - since < hold_s or free == 0:
-        reason = f"{needed} nodes would do; {staying} are kept until one has been empty for {hold_s:.0f} s"
+        kept = f"{counted(staying, 'is', 'are')} kept until one has been empty for {hold_s:.0f} s"
+        reason = f"{counted(needed, 'node')} would do; {kept}"
         return PoolOrder(pool.name, staying + len(going), emptied, reason), PoolMemory(since, going)
     victims = zoning.leaving(free, empty, running, known, now)
     reason = f"{', '.join(victims)} stood empty for {hold_s:.0f} s"

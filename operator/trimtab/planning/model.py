@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Verdict
+from trimtab.api.quantities import counted
 from trimtab.api.status import CostStatus, OptimizedModelStatus, RevisionStatus
 from trimtab.errors import NotYet, Stalled
 from trimtab.planning import resting
@@ -140,5 +141,5 @@ def _announcements(snapshot: Snapshot, aim: Target, serving: Serving | None) -> 
         hit = [pod.name for pod in snapshot.pods if pod.node == node and not pod.terminating]
         if hit:
             seconds = max(0.0, (until - snapshot.now).total_seconds())
-            message = f"node {node} goes away in {seconds:.0f} s; replacing {len(hit)} replicas elsewhere"
+            message = f"node {node} goes away in {seconds:.0f} s; replacing {counted(len(hit), 'replica')} elsewhere"
             yield Announce(Reason.SPOT_INTERRUPTED, message, dedupe=f"{node} {timestamp(until)}", type="Warning")

@@ -14,7 +14,7 @@ import structlog
 from trimtab.api import conditions as c
 from trimtab.api.capacity import CapacityPool, NodeShape, Price
 from trimtab.api.conditions import Condition, ConditionStatus, Reason
-from trimtab.api.quantities import amount
+from trimtab.api.quantities import amount, counted
 from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.gather import World
 from trimtab.effects.pools.clouds import Clouds
@@ -191,7 +191,7 @@ class Orders:
         elif keeper is not None:
             ready = condition(c.READY, *_readiness(keeper, nodes))
         else:
-            ready = condition(c.READY, "True", Reason.CAPACITY_MET, f"{nodes} nodes")
+            ready = condition(c.READY, "True", Reason.CAPACITY_MET, counted(nodes, "node"))
         if keeper is None:
             return (ready,)
         trouble = keeper.report.news.trouble or self._limits.get(pool.name)
@@ -218,7 +218,7 @@ def _readiness(keeper: Keeper, nodes: int) -> tuple[ConditionStatus, str, str]:
         return "Unknown", Reason.PROGRESSING, "the provider has not been asked yet"
     if group.objections:
         return "False", Reason.GROUP_UNFIT, "; ".join(group.objections)
-    return "True", Reason.CAPACITY_MET, f"{nodes} nodes"
+    return "True", Reason.CAPACITY_MET, counted(nodes, "node")
 
 
 def _allocatable(node: Mapping[str, Any]) -> tuple[float, float, float]:
