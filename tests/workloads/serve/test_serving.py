@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import http.client
 import io
 import json
+import re
 import signal
 
 import numpy as np
@@ -368,7 +370,11 @@ async def test_several_models_share_a_pod(launch, client, artifact, tmp_path):
         assert answer.status == 403
     async with client.get(f"{pod.url}/") as answer:
         assert answer.content_type == "text/html"
-        assert "/v2/models/b/infer" in await answer.text()
+        page = html.unescape(await answer.text())
+    example, path = re.findall(r"-d '(.*)' \\\n +http://HOST(/\S+)</pre>", page)[-1]
+    for headers in (JSON, {"Content-Type": "application/x-www-form-urlencoded"}):  # the second is curl's, unasked
+        async with client.post(pod.url + path, data=example.encode(), headers=headers) as answer:
+            assert (path, (await answer.json())["outputs"][0]["data"]) == ("/v2/models/b/infer", [0, 0])
     async with client.get(f"{pod.url}/openapi.json") as answer:
         document = await answer.json()
     assert document["paths"]["/v2/models/a/infer"]["post"]["requestBody"]["content"]["application/json"]["example"]

@@ -21,7 +21,10 @@ from trimtab.workloads.serve.written import written
 
 T = TypeVar("T")
 
-_CONTENT_TYPES = frozenset({b"", b"application/json", b"application/octet-stream"})
+# The last one is what curl says of any -d.
+_CONTENT_TYPES = frozenset(
+    {b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded"}
+)
 # About a millisecond of work each; what takes longer is done beside the loop.
 _LARGE_JSON_BYTES = 128 * 1024
 _LARGE_ANSWER_ELEMENTS = 16 * 1024

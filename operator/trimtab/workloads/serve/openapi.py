@@ -11,6 +11,7 @@ from trimtab.version import __version__
 from trimtab.workloads.serve.datatypes import NUMPY_TYPES, zeros
 from trimtab.workloads.serve.model import Model
 
+_MOST_SHOWN = 1024  # elements of an example, which can be tried as it stands; nobody reads an image's
 _TENSOR = {
     "type": "object",
     "required": ["name", "shape", "datatype"],
@@ -98,7 +99,8 @@ def page(models: Sequence[Model]) -> bytes:
     )
     examples = "".join(
         f"<h2>{html.escape(model.name)} <small>{html.escape(model.revision)}</small></h2>"
-        f"<pre>curl -d '{html.escape(json.dumps(example(model)))}' \\\n"
+        f"<pre>curl -H 'Content-Type: application/json' \\\n"
+        f"  -d '{html.escape(json.dumps(example(model)))}' \\\n"
         f"  http://HOST/v2/models/{html.escape(model.name)}/infer</pre>"
         for model in models
         if model.spec is not None
@@ -120,7 +122,7 @@ def example(model: Model) -> dict[str, Any]:
     for tensor in model.spec.inputs:
         shape = [1 if size == -1 else size for size in tensor.shape]
         array = zeros(tensor.datatype, tuple(shape))
-        data = array.tolist() if array.size <= 16 else ["…"]
+        data = array.tolist() if array.size <= _MOST_SHOWN else ["…"]
         inputs.append({"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "data": data})
     return {"inputs": inputs}
 
