@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.api.names import MODEL_LABEL, Key
 from trimtab.effects import keeping
-from trimtab.effects.tables import Table, Unpacked, identity, pack
+from trimtab.effects.tables import Packed, Table, Unpacked, identity, pack
 
 
 def pod(name: str, model: str | None = "digits", **status: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_equal_words_are_kept_once() -> None:
 def test_a_packed_index_reads_as_its_objects() -> None:
     """And takes a fraction of their memory."""
     body = pod("a")
-    index = Unpacked({"a": [pack(body)]})
+    index = Unpacked({"a": [Packed("u", pack(body))]})
     assert list(index.get("a", ())) == [body]
     assert index.get("b") is None
     assert sys.getsizeof(pack(body)) < 400

@@ -1,5 +1,6 @@
 """Whom a change wakes, and whom it leaves alone."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,8 +42,8 @@ def memo() -> Any:
     by_namespace = {"shop": [head(A), head(B)], "lab": [head(ELSEWHERE)]}
     world = SimpleNamespace(models=models, namespaced_models=by_namespace)
     event = SimpleNamespace(set=lambda: None, is_set=lambda: False)
-    mirrors = SimpleNamespace(complete=event)
-    return kopf.Memo(queue=Queue(), world=world, pools={}, woken=event, relisted=event, mirrors=mirrors)
+    mirrors = SimpleNamespace(complete=event, relisted=event)
+    return kopf.Memo(queue=Queue(), world=world, pools={}, woken=event, mirrors=mirrors)
 
 
 async def test_what_changed_goes_before_what_is_listed(memo: Any) -> None:
@@ -56,6 +57,25 @@ async def test_those_who_stay_look_after_the_gateway(memo: Any) -> None:
     """One that goes may have been the last that the gateway names as its owner."""
     await wakes.model_changed(body=head(A), event={"type": "DELETED"}, memo=memo)
     assert memo.queue.told().keys() == {A, B, FLEET}
+
+
+@pytest.mark.parametrize(
+    ("kind", "complete", "asked"),
+    [(None, False, False), (None, True, True), ("MODIFIED", True, False), ("DELETED", True, False)],
+)
+async def test_what_is_listed_anew_may_have_missed_something(
+    memo: Any, kind: str | None, complete: bool, asked: bool
+) -> None:
+    """The first listing misses nothing, and a watch that goes on neither; after a second one somebody has to look."""
+    memo.mirrors = SimpleNamespace(complete=asyncio.Event(), relisted=asyncio.Event())
+    if complete:
+        memo.mirrors.complete.set()
+    await wakes.model_changed(body=head(A), event={"type": kind}, memo=memo)
+    assert memo.mirrors.relisted.is_set() == asked
+    memo.mirrors.relisted.clear()
+    pool = {"metadata": {"name": "spot", "generation": 1}}
+    await wakes.pool_changed(body=pool, event={"type": kind}, memo=memo)
+    assert memo.mirrors.relisted.is_set() == asked
 
 
 async def test_a_status_of_a_pool_wakes_no_model(memo: Any) -> None:

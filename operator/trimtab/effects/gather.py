@@ -28,6 +28,7 @@ from trimtab.api.overrides import Overrides
 from trimtab.api.status import OptimizedModelStatus, RunPhase
 from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.execute import Identity
+from trimtab.effects.ghosts import Living
 from trimtab.effects.kinds import PODS
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.listening import Listening
@@ -35,7 +36,7 @@ from trimtab.effects.mirrors import Mirrors
 from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
-from trimtab.effects.tables import Unpacked
+from trimtab.effects.tables import Packed, Unpacked
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
 from trimtab.planning.loads import Load
 from trimtab.planning.notices import leaves_at
@@ -105,13 +106,20 @@ class World:
 
 
 def world_of(
-    models: Mapping[Any, Collection[bytes]], namespaced_models: Index, pools: Index, mirrors: Mirrors
+    models: Mapping[Any, Collection[Packed]],
+    namespaced_models: Index,
+    pools: Index,
+    mirrors: Mirrors,
+    gone: Collection[str],
 ) -> World:
-    """Return the world of packed models, of what their namespaces have, of pools, and of all that is mirrored."""
+    """Return the world of packed models, of what their namespaces have, of pools, and of all that is mirrored.
+
+    What is `gone`, by uid, is not part of it, although the indices may still have it.
+    """
     return World(
-        models=Unpacked(models),
-        namespaced_models=namespaced_models,
-        pools=pools,
+        models=Unpacked(Living(models, gone, lambda item: item.uid)),
+        namespaced_models=Living(namespaced_models, gone, _uid),
+        pools=Living(pools, gone, _uid),
         deployments=mirrors.deployments,
         named_deployments=mirrors.named_deployments,
         jobs=mirrors.jobs,
@@ -347,7 +355,17 @@ class Gatherer:
 
 
 def _only(index: Index, key: Any) -> Object | None:
-    return next(iter(index.get(key, ())), None)
+    """Return the object that has a name; of several the one that has it now, as the others are gone."""
+    found = list(index.get(key, ()))
+    return max(found, key=_version) if len(found) > 1 else found[0] if found else None
+
+
+def _version(item: Object) -> int:
+    return int(item["metadata"]["resourceVersion"])
+
+
+def _uid(item: Object) -> str:
+    return str(item["metadata"]["uid"])
 
 
 def _parsed(body: Object) -> tuple[OptimizedModel | None, str | None]:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import structlog
@@ -28,6 +30,8 @@ Object = dict[str, Any]
 Objects = list[Object]
 WatchType = Literal["ADDED", "MODIFIED", "DELETED", "SYNCED"]
 
+_JSON = "application/json"
+_METADATA_ONLY = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _REQUEST_SECONDS = 30.0
 _REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=10)
 # The server ends a watch after this long. It sends a bookmark every minute: a connection that is silent for longer
@@ -83,6 +87,9 @@ class Cluster:
                 await _config.load_kube_config(client_configuration=configuration)
         else:
             await _config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
+        # Else every request asks two threads for a proxy and a netrc.
+        configuration.client_session_kwargs = {"trust_env": False}
         return cls(_client.ApiClient(configuration))
 
     async def close(self) -> None:
@@ -111,6 +118,11 @@ class Cluster:
         """Return the objects of a kind, in a namespace or in all; `labels` and `fields` are selectors."""
         items, _ = await self._list(kind, namespace, labels, fields)
         return items
+
+    async def uids(self, kind: Kind) -> set[str]:
+        """Return which objects of a kind there are, in all namespaces."""
+        pages = self._pages(kind, None, None, accept=_METADATA_ONLY)
+        return {item["metadata"]["uid"] async for items, _ in pages for item in items}
 
     async def apply(self, manifest: Object, *, manager: str = FIELD_MANAGER, subresource: str | None = None) -> Object:
         """Server-side apply; what we set is ours, whoever set it before."""
@@ -161,7 +173,8 @@ class Cluster:
     async def pod_log(self, namespace: str, pod: str, tail_lines: int) -> str:
         """Return the last lines of a pod's log; empty when it has none yet."""
         try:
-            raw = await self._bytes("GET", PODS.path(namespace, pod, "log"), query={"tailLines": str(tail_lines)})
+            query = {"tailLines": str(tail_lines)}
+            raw = await self._bytes("GET", PODS.path(namespace, pod, "log"), query=query, accept="*/*")
         except ApiError as error:
             if error.status in {400, 404}:  # 400: the container has not started
                 return ""
@@ -253,13 +266,13 @@ class Cluster:
         return found, version
 
     async def _pages(
-        self, kind: Kind, namespace: str | None, labels: str | None, fields: str | None = None
+        self, kind: Kind, namespace: str | None, labels: str | None, fields: str | None = None, accept: str = _JSON
     ) -> AsyncIterator[tuple[Objects, str]]:
         """Yield the objects of a kind, some hundred at a time, each time with the version that all are the state of."""
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         query = {"limit": "500", **{name: text for name, text in selectors.items() if text}}
         while True:
-            page = await self._json("GET", kind.path(namespace), query=query)
+            page = await self._json("GET", kind.path(namespace), query=query, accept=accept)
             items: Objects = page.get("items") or []
             for item in items:  # lists leave these out of their items
                 item.setdefault("apiVersion", kind.api_version)
@@ -276,10 +289,11 @@ class Cluster:
         method: str,
         path: str,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
         query: Mapping[str, str] | None = None,
+        accept: str = _JSON,
     ) -> Object:
-        parsed: Object = json.loads(await self._bytes(method, path, body, content_type, query))
+        parsed: Object = json.loads(await self._bytes(method, path, body, content_type, query, accept))
         return parsed
 
     async def _bytes(
@@ -287,10 +301,11 @@ class Cluster:
         method: str,
         path: str,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
         query: Mapping[str, str] | None = None,
+        accept: str = _JSON,
     ) -> bytes:
-        response = await self._send(method, path, body, content_type, query)
+        response = await self._send(method, path, body, content_type, query, accept)
         try:
             return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -301,11 +316,11 @@ class Cluster:
         method: str,
         path: str,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
         query: Mapping[str, str] | None = None,
+        accept: str = _JSON,
         timeout: aiohttp.ClientTimeout = _REQUEST_TIMEOUT,
     ) -> aiohttp.ClientResponse:
-        accept = "*/*" if path.endswith("/log") else "application/json"
         headers = {"Accept": accept, "Content-Type": content_type}
         try:
             serialized = await self._api.param_serialize(
@@ -353,6 +368,13 @@ def _refusal(method: str, path: str, status: int, raw: bytes) -> ApiError:
     said = details.get("message") if isinstance(details, dict) else None
     text = said or raw.decode(errors="replace")[:500] or "no message"
     return ApiError(status, f"{method} {path}: {status} {text}", details if isinstance(details, dict) else None)
+
+
+def _proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    return None if proxy is None or proxy_bypass(parts.netloc) else proxy
 
 
 def _identity(item: Object) -> tuple[str, str]:

@@ -34,7 +34,10 @@ class _Mirror(NamedTuple):
 
 
 class Mirrors:
-    """What is known of children and nodes; complete once `complete` is set."""
+    """What is known of children and nodes; complete once `complete` is set.
+
+    `relisted` is set whenever something was listed anew after that: who follows other kinds may have missed something.
+    """
 
     def __init__(self) -> None:
         self.deployments: Table[Key] = Table(Key.owner_of, keeping.deployment)
@@ -47,6 +50,7 @@ class Mirrors:
         self.nodes: Table[str] = Table(_name, keeping.node)
         self.daemon_sets: Table[Identity] = Table(identity, keeping.daemon_set)
         self.complete = asyncio.Event()
+        self.relisted = asyncio.Event()
         self._mirrors = (
             _Mirror(DEPLOYMENTS, _OURS, (self.deployments, self.named_deployments), 1),
             _Mirror(JOBS, _OF_A_MODEL, (self.jobs, self.named_jobs), 1),
@@ -67,6 +71,8 @@ class Mirrors:
     async def _follow(self, mirror: _Mirror, cluster: Cluster, changed: Changed, missing: set[Kind]) -> None:
         async for event, item in cluster.watch(mirror.kind, labels=mirror.labels, remember=_remembered):
             if event == "SYNCED":
+                if self.complete.is_set():
+                    self.relisted.set()
                 missing.discard(mirror.kind)
                 if not missing:
                     self.complete.set()

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from sys import intern
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 Object = dict[str, Any]
 Identity = tuple[str, str]
@@ -97,14 +97,21 @@ class Table(Mapping[K, Collection[Object]], Generic[K]):
         return len(self._groups)
 
 
+class Packed(NamedTuple):
+    """A packed object, and what tells it from another one of its name."""
+
+    uid: str
+    body: bytes
+
+
 class Unpacked(Mapping[K, Collection[Object]], Generic[K]):
     """An index of packed objects, read as the objects."""
 
-    def __init__(self, packed: Mapping[K, Collection[bytes]]) -> None:
+    def __init__(self, packed: Mapping[K, Collection[Packed]]) -> None:
         self._packed = packed
 
     def __getitem__(self, key: K) -> Collection[Object]:
-        return [unpack(item) for item in self._packed[key]]
+        return [unpack(item.body) for item in self._packed[key]]
 
     def __contains__(self, key: object) -> bool:
         return key in self._packed

@@ -8,7 +8,7 @@ import kopf
 
 from trimtab.api.names import GROUP, VERSION, Key
 from trimtab.effects.keeping import whole
-from trimtab.effects.tables import pack
+from trimtab.effects.tables import Packed, pack
 
 Object = dict[str, Any]
 OPTIMIZED_MODELS = (GROUP, VERSION, "optimizedmodels")
@@ -16,9 +16,9 @@ CAPACITY_POOLS = (GROUP, VERSION, "capacitypools")
 
 
 @kopf.index(*OPTIMIZED_MODELS)
-async def models(body: kopf.Body, **_: Any) -> dict[Key, bytes]:
+async def models(body: kopf.Body, **_: Any) -> dict[Key, Packed]:
     """Packed: a look reads a model once, and looks are rare where nothing happens."""
-    return {Key.of(body): pack(_raw(body))}
+    return {Key.of(body): Packed(body["metadata"]["uid"], pack(_raw(body)))}
 
 
 @kopf.index(*OPTIMIZED_MODELS)

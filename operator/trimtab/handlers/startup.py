@@ -12,6 +12,8 @@ import kopf
 import structlog
 
 from trimtab.effects.gather import world_of
+from trimtab.effects.ghosts import Ghosts
+from trimtab.effects.kinds import MODELS, POOLS
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.mirrors import Mirrors
 from trimtab.handlers.looks import Looks
@@ -53,7 +55,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.persistence.diffbase_storage = _NoDiffs()
     memo.mirrors = Mirrors()
-    memo.world = world_of(kwargs["models"], kwargs["namespaced_models"], kwargs["pools"], memo.mirrors)
+    models, by_namespace, pools = kwargs["models"], kwargs["namespaced_models"], kwargs["pools"]
+    memo.ghosts = Ghosts({MODELS: by_namespace, POOLS: pools})
+    memo.world = world_of(models, by_namespace, pools, memo.mirrors, memo.ghosts.gone)
     memo.woken = asyncio.Event()
     memo.pools = {}
     memo.session = aiohttp.ClientSession()

@@ -8,27 +8,37 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import kopf
+import structlog
 
+from trimtab.api.names import Key
 from trimtab.effects.announce import Announcer
 from trimtab.effects.execute import Executor
 from trimtab.effects.fleet import Fleet
 from trimtab.effects.gather import Gatherer
-from trimtab.effects.kinds import Kind
+from trimtab.effects.kinds import MODELS, Kind
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.lease import Election
 from trimtab.effects.listening import Listening
 from trimtab.effects.pools.opening import cloud_orders
 from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.signals import GatewaySignals
+from trimtab.errors import NotYet
 from trimtab.handlers.queue import WorkQueue
 from trimtab.handlers.reconcile import Reconciler
-from trimtab.handlers.wakes import FLEET, child_changed
+from trimtab.handlers.wakes import FLEET, child_changed, everybody, model_gone
+
+log = structlog.get_logger(__name__)
+
+# Kopf does not say when it lists a kind of which there is nothing anew.
+_GHOSTS_SECONDS = 600.0
+# What is listed anew is so for all kinds at about the same time, and pages come one by one.
+_RELISTED_SECONDS = 2.0
 
 
 async def work(memo: kopf.Memo) -> None:
@@ -38,6 +48,7 @@ async def work(memo: kopf.Memo) -> None:
     """
     async with asyncio.TaskGroup() as group:
         group.create_task(_watch(memo))
+        group.create_task(_bury(memo))
         await _terms(memo)
 
 
@@ -49,6 +60,28 @@ async def _watch(memo: kopf.Memo) -> None:
 
     await memo.woken.wait()
     await memo.mirrors.run(memo.cluster, changed)
+
+
+async def _bury(memo: kopf.Memo) -> None:
+    """Forget what went unseen, for ever: look for it whenever something was listed anew, and now and then."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GHOSTS_SECONDS):
+                await memo.mirrors.relisted.wait()
+        await asyncio.sleep(_RELISTED_SECONDS)
+        memo.mirrors.relisted.clear()
+        try:
+            found = await memo.ghosts.look(memo.cluster)
+        except NotYet:
+            memo.mirrors.relisted.set()
+            continue
+        for kind, item in found:
+            log.warning("watch.missed_deletion", kind=kind.kind, name=item["metadata"]["name"])
+            if kind == MODELS:
+                model_gone(memo.queue, memo.world, Key.of(item))
+            else:
+                memo.queue.add(FLEET, urgent=True)
+                everybody(memo.queue, memo.world)
 
 
 async def _reconcile(memo: kopf.Memo, reconciler: Reconciler) -> None:

@@ -22,11 +22,12 @@ _SOON_SECONDS = 0.1
 @kopf.on.event(*OPTIMIZED_MODELS)
 async def model_changed(body: kopf.Body, event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
     """Wake the model; one that changed before those that are only listed."""
-    memo.queue.add(Key.of(body), urgent=event["type"] is not None)
-    if event["type"] == "DELETED":  # it may have been one of those that keep the namespace's gateway alive
-        _namespace(memo.queue, memo.world, body["metadata"]["namespace"])
-    memo.queue.add_after(FLEET, _SOON_SECONDS)
-    memo.woken.set()
+    if event["type"] == "DELETED":
+        model_gone(memo.queue, memo.world, Key.of(body))
+    else:
+        memo.queue.add(Key.of(body), urgent=event["type"] is not None)
+        memo.queue.add_after(FLEET, _SOON_SECONDS)
+    _heard(event, memo)
 
 
 @kopf.on.event(*CAPACITY_POOLS)
@@ -38,7 +39,20 @@ async def pool_changed(body: kopf.Body, event: kopf.RawEvent, memo: kopf.Memo, *
     if memo.pools.get(meta["name"]) != now:
         memo.pools[meta["name"]] = now
         everybody(memo.queue, memo.world)
+    _heard(event, memo)
+
+
+def _heard(event: kopf.RawEvent, memo: kopf.Memo) -> None:
     memo.woken.set()
+    if event["type"] is None and memo.mirrors.complete.is_set():  # listed, and not for the first time
+        memo.mirrors.relisted.set()
+
+
+def model_gone(queue: WorkQueue[Key], world: World, key: Key) -> None:
+    """Wake a model that is gone, the pools, and its namespace: it may have kept the gateway there alive."""
+    queue.add(key, urgent=True)
+    _namespace(queue, world, key.namespace)
+    queue.add_after(FLEET, _SOON_SECONDS)
 
 
 def child_changed(queue: WorkQueue[Key], world: World, kind: Kind, item: Object) -> None:
