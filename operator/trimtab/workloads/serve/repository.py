@@ -56,6 +56,7 @@ class Repository:
         self._loop = asyncio.get_running_loop()
         self._fetched: dict[tuple[str, str], Fetched] = {}
         self._mapped: dict[tuple[str, str], Mapped | None] = {}
+        self._quick: dict[tuple[str, str], Run] = {}  # over the mapped weights of lazy models, for their next load
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._settling: list[asyncio.Task[None]] = []
         self._failed_at: dict[tuple[str, str], float] = {}
@@ -165,7 +166,8 @@ class Repository:
                 model.state = State.UNLOADING
                 await model.quiet()
                 self._unload(model, "unloaded on request")
-                self._mapped.pop((model.name, model.revision), None)
+                for kept in (self._mapped, self._quick):
+                    kept.pop((model.name, model.revision), None)
 
     def _controlled(self, name: str) -> list[Model]:
         self.find(name)
@@ -201,6 +203,7 @@ class Repository:
         try:
             await self._load(model, self._clock())
             self._failed_at.pop((model.name, model.revision), None)
+            await self._get_ready(model)  # for the time after the next unload
         except (TrimtabError, Refused) as error:
             model.state, model.reason = State.UNAVAILABLE, error.message
             self._failed_at[model.name, model.revision] = self._clock()
@@ -219,7 +222,18 @@ class Repository:
             model.describe(self._fetched[key].spec)
         if settings.lazy and key not in self._mapped:
             self._mapped[key] = await in_thread(self._loop, partial(prepare, self._fetched[key], self._device))
+            await self._get_ready(model)
         return self._fetched[key]
+
+    async def _get_ready(self, model: Model) -> None:
+        """Have an engine over a lazy model's mapped weights, so that its first request waits for its own run alone."""
+        key = model.name, model.revision
+        mapped = self._mapped.get(key)
+        if mapped is not None and key not in self._quick:
+            work = partial(load_mapped, self._fetched[key], mapped, self._threads, warm_up=False)
+            quick = await in_thread(self._loop, work)
+            if quick is not None:
+                self._quick[key] = quick
 
     async def _load(self, model: Model, began: float, answered: asyncio.Future[None] | None = None) -> None:
         """Load a model; a large one answers from mapped weights before, which `answered` tells."""
@@ -227,7 +241,9 @@ class Repository:
         found = await self._describe(model)
         async with self._one_load:
             left = self._make_room(model, found)
-            quick = await in_thread(self._loop, partial(self._load_quickly, model, found, warm_up=not model.busy))
+            quick = self._quick.pop((model.name, model.revision), None)
+            if quick is None:
+                quick = await in_thread(self._loop, partial(self._load_quickly, model, found, warm_up=not model.busy))
             try:
                 if quick is not None:
                     self._attach(model, quick, began, stage="mapped")
