@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from trimtab.api.quantities import fraction, seconds
+from trimtab.api.quantities import counted, fraction, seconds
 from trimtab.cli.printing import echo_json, output_option, progress
 from trimtab.cli.simulate.experiment import Make, Result, compare, peak_scaled, policies, stretches
 from trimtab.cli.simulate.objects import read_model, read_pools
@@ -136,9 +136,10 @@ def _market(
 
 def _heading(case: Case, cases: Sequence[Case]) -> str:
     market, zones = case.market, len(case.supply.zones)
+    replayed = f"{counted(len(cases), 'stretch', 'stretches')} of {case.length_s / 3600:g} h"
     return (
-        f"{len(cases)} stretches of {case.length_s / 3600:g} h; {zones} zones; start-up {market.startup_s:g} s, notice "
-        f"{market.notice_s:g} s for {market.told:.0%} of the losses; spot at {market.spot_price:.2f} of on demand"
+        f"{replayed}; {counted(zones, 'zone')}; start-up {market.startup_s:g} s, notice {market.notice_s:g} s for "
+        f"{market.told:.0%} of the losses; spot at {market.spot_price:.2f} of on demand"
     )
 
 
