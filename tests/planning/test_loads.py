@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from trimtab.api.base import CapacityType
 from trimtab.api.gateway import ModelStats
 from trimtab.api.serving import ScalingMetric as By
 from trimtab.errors import Stalled
 from trimtab.planning.loads import Counted, Load, from_gateway, total
 from trimtab.planning.scaling import ScalingState, scale
-from trimtab.planning.snapshot import Snapshot
+from trimtab.planning.snapshot import PodView, Snapshot
 from trimtab.planning.support import refusals, require_metric
 
 from .conftest import spec_of, traffic_of
@@ -121,12 +122,28 @@ def test_the_gateways_figures_do_not_stand_in(measured: Callable[..., Snapshot])
 
 
 def test_a_metric_without_a_target_is_refused() -> None:
-    """Only of requests at once does a runtime say how many it takes."""
-    (found,) = refusals(spec_of(serving=serving("RequestRate")))
+    """Requests at once a runtime tells, and their rate is learnt; nobody knows how long an answer may take."""
+    (found,) = refusals(spec_of(serving=serving("Latency")))
     assert str(found) == (
-        "spec.serving.scaling.target: none with metric RequestRate is not supported by this version; set it: the "
+        "spec.serving.scaling.target: none with metric Latency is not supported by this version; set it: the "
         "metric's value per replica when fully used"
     )
+    assert refusals(spec_of(serving=serving("RequestRate"))) == []
+
+
+def test_a_rate_without_a_target_is_learnt(measured: Callable[..., Snapshot]) -> None:
+    """Requests at once count until both replicas were busy for a while; then what they answered does."""
+    pods = tuple(
+        PodView(name, "r", CapacityType.ON_DEMAND, "node", "a", ready=True, terminating=False, age_s=60)
+        for name in ("p1", "p2")
+    )
+    snapshot = replace(measured("RequestRate"), pods=pods)
+    busy, calm = Load(0.0, in_flight=4.0, queued=6.0, rate=20.0), Load(0.0, in_flight=1.0, queued=0.0, rate=60.0)
+    _, before = after(snapshot, [calm] * 90, traffic_of("digits-1"))
+    assert before.startswith("1.0 requests in flight and queued need ")
+    replicas, reason = after(snapshot, [*[busy] * 30, *[calm] * 90], traffic_of("digits-1"))
+    assert reason.startswith("RequestRate 60.0 at 10.0 per replica, as learnt, as "), reason
+    assert 60 / 10 / 0.8 <= replicas <= 11
 
 
 def test_cpu_needs_prometheus(a_snapshot: Callable[..., Snapshot], measured: Callable[..., Snapshot]) -> None:

@@ -97,7 +97,8 @@ class Scaling(ApiModel):
     metric: ScalingMetric = ScalingMetric.CONCURRENCY
     """What to follow; Concurrency is requests in flight and queued at the gateway."""
     target: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Metric per replica when full; for Concurrency what it takes at once unless set. At most 80 % is planned."""
+    """Metric per replica when full, at most 80 % of which is planned. Unless set: for Concurrency what it takes at
+    once, for RequestRate what replicas were seen to answer while requests waited for all of them."""
     scale_down_delay: Duration = "5m"
     """How long a lower need must last before replicas go."""
     idle_after: Duration | None = None

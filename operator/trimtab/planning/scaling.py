@@ -14,6 +14,7 @@ from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount, seconds
 from trimtab.api.serving import ScalingMetric
 from trimtab.planning import autoscale, capacity, loads, offers, signals, zonememory, zones
+from trimtab.planning.learning import Learnt, learn
 from trimtab.planning.loads import Counted, Load
 from trimtab.planning.manifests.serving import requests
 from trimtab.planning.settings import Settings
@@ -21,7 +22,7 @@ from trimtab.planning.snapshot import Snapshot
 
 # Whoever asks for a scale-down sooner than a window lasts gets a shorter window, down to two panic windows.
 _SHORTEST_WINDOW_S = 12.0
-_SPOT, _CONCURRENCY = CapacityType.SPOT, ScalingMetric.CONCURRENCY
+_SPOT, _CONCURRENCY, _RATE = CapacityType.SPOT, ScalingMetric.CONCURRENCY, ScalingMetric.REQUEST_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class ScalingState:
     split: capacity.SplitState = field(default_factory=capacity.SplitState)
     counted: Counted | None = None
     """Requests at the last look, from which the next one learns their rate."""
+    learnt: Learnt | None = None
+    """What a replica answers in a second, for a rate without a target."""
     terms: _Terms | None = field(default=None, compare=False, repr=False)
     """What the spec and the pools came to at the last look; no part of what is remembered."""
 
@@ -79,7 +82,10 @@ def scale(
     """
     now, terms = snapshot.timestamp, _terms(snapshot, spec, state.terms)
     load, counted = _load(snapshot, state.counted, now)
-    sample, measured = _sample(snapshot, terms, load)
+    ready = [pod.name for pod in snapshot.pods if pod.ready and not pod.terminating]
+    learns = terms.metric is _RATE and terms.target is None
+    learnt = learn(state.learnt or Learnt(), load, len(ready)) if learns else None
+    sample, measured = _sample(snapshot, terms, load, ready, learnt.rate if learnt else terms.target)
     source = "the gateway" if snapshot.settings.prometheus_url is None else "Prometheus"
     told = state.signal if state.signal.source == source else replace(state.signal, source=source)
     signal = signals.ingest(told, sample, now)
@@ -94,7 +100,9 @@ def scale(
         floor_met=split.floor_met,
         held=decision.held,
     )
-    return wanted, ScalingState(signal=signal, autoscaler=autoscaler, split=split_state, counted=counted, terms=terms)
+    return wanted, ScalingState(
+        signal=signal, autoscaler=autoscaler, split=split_state, counted=counted, learnt=learnt, terms=terms
+    )
 
 
 def _terms(snapshot: Snapshot, spec: OptimizedModelSpec, before: _Terms | None) -> _Terms:
@@ -163,15 +171,17 @@ def _load(snapshot: Snapshot, before: Counted | None, now: float) -> tuple[Load 
     return loads.from_gateway(traffic, now, before), Counted(now, traffic.requests_total)
 
 
-def _sample(snapshot: Snapshot, terms: _Terms, load: Load | None) -> tuple[signals.Sample | None, str]:
+def _sample(
+    snapshot: Snapshot, terms: _Terms, load: Load | None, ready: Sequence[str], target: float | None
+) -> tuple[signals.Sample | None, str]:
     """Return the load as a sample, in requests at once, and what was measured, in words where it was something else.
 
-    A metric's target is worth what a replica takes at once, so that one policy fits them all.
+    A metric's target is worth what a replica takes at once, so that one policy fits them all. Until a target is learnt,
+    requests at once are followed.
     """
     if load is None:
         return None, ""
-    metric, target = terms.metric, terms.target
-    ready = [pod.name for pod in snapshot.pods if pod.ready and not pod.terminating]
+    metric = terms.metric if target is not None else _CONCURRENCY
     total = loads.total(metric, load, ready, terms.cpu_request)
     if total is None:
         return None, ""
@@ -179,7 +189,8 @@ def _sample(snapshot: Snapshot, terms: _Terms, load: Load | None) -> tuple[signa
     if metric is _CONCURRENCY or target is None:
         return signals.Sample(load.at, 0, 0, counted, total), ""
     worth = total / target * capacity_per_replica(terms.spec, snapshot.traffic)
-    return signals.Sample(load.at, 0, 0, counted, worth), f"{metric} {total:.1f} at {target} per replica"
+    full = f"{target} per replica" if terms.target is not None else f"{target:.1f} per replica, as learnt"
+    return signals.Sample(load.at, 0, 0, counted, worth), f"{metric} {total:.1f} at {full}"
 
 
 def capacity_per_replica(spec: OptimizedModelSpec, traffic: ModelStats | None) -> int:

@@ -206,7 +206,8 @@ def _serving(spec: OptimizedModelSpec) -> Iterator[Refusal]:
     if serving.grpc and serving.load_balancing.session_affinity is not None:
         remedy = "leave out sessionAffinity: calls follow the policy alone"
         yield Refusal("spec.serving.grpc", "true with loadBalancing.sessionAffinity", remedy)
-    if serving.scaling.metric is not ScalingMetric.CONCURRENCY and serving.scaling.target is None:
+    known_unasked = {ScalingMetric.CONCURRENCY, ScalingMetric.REQUEST_RATE}
+    if serving.scaling.metric not in known_unasked and serving.scaling.target is None:
         remedy = "set it: the metric's value per replica when fully used"
         yield Refusal("spec.serving.scaling.target", f"none with metric {serving.scaling.metric}", remedy)
     if serving.scaling.idle_after is not None and serving.min_replicas > 0:
