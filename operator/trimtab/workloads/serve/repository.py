@@ -278,7 +278,14 @@ class Repository:
             model.metrics.load_seconds = took
         model.used_at = self._clock()
         model.attach(run)
-        log.info("model.loaded", model=model.name, seconds=round(took, 3), threads=self._threads, stage=stage)
+        log.info(
+            "model.loaded",
+            model=model.name,
+            revision=model.revision,
+            seconds=round(took, 3),
+            threads=self._threads,
+            stage=stage,
+        )
 
     def _make_room(self, model: Model, found: Fetched) -> list[Run | None]:
         """Return what the models leave that have to go."""
