@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from kubernetes.aio.client.exceptions import ApiException
 
 from trimtab.cli import main
 
@@ -124,6 +125,28 @@ def test_there_is_no_way_back(objects: Any, parts: Any, model: Any, arguments: t
     assert done.exit_code == 1
     assert why in done.stderr
     assert not objects.patches
+
+
+def test_pools_are_looked_at(objects: Any, parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the operator would; who may not list them learns it from the operator."""
+    before = parts.revision("digits-b", template='{"capacity.pools":["gold"],"serving.image":"serve:1"}')
+    objects.objects = [served(parts) | {"status": {**served(parts)["status"], "revisions": [before]}}]
+    done = run()
+    assert done.exit_code == 1
+    assert "digits-b ran on pools that are gone (gold: create them again to go back to it)" in done.stderr
+    assert not objects.patches
+    objects.objects.append({"kind": "CapacityPool", "metadata": {"name": "gold"}})
+    assert run().exit_code == 0
+    there = objects.list
+
+    async def forbidden(kind: Any, *rest: Any) -> Any:
+        if kind.kind == "CapacityPool":
+            raise ApiException(status=403, reason="Forbidden")
+        return await there(kind, *rest)
+
+    objects.objects.pop()
+    monkeypatch.setattr(objects, "list", forbidden)
+    assert run().exit_code == 0
 
 
 def test_suspended_only_a_canary_ends(objects: Any, parts: Any) -> None:

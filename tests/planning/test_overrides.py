@@ -135,6 +135,31 @@ def way_back(status: OptimizedModelStatus, spec: Any, to: str | None) -> str:
         return refused.message
 
 
+def on_pools(make: Any, *pools: str) -> str:
+    return template_of(make.spec(capacity={"pools": list(pools)}), SETTINGS)
+
+
+def test_pools_that_are_gone_bar_the_way_back(make: Any) -> None:
+    """Unless another revision can be served, or what serves already is meant, or nobody knows the pools."""
+    gold = a_revision("digits-gold", make, template=on_pools(make, "gold", "iron"))
+    plain = a_revision("digits-plain", make)
+    status = OptimizedModelStatus(active_revision=a_revision("digits-b", make), revisions=[gold])
+    spec = make.spec()
+    assert target_of(status, spec, "digits-b", pools={"gold", "iron"}) == gold
+    assert target_of(status, spec, "digits-b", pools=None) == gold
+    said = "digits-gold ran on pools that are gone (gold: create them again to go back to it)"
+    with pytest.raises(Stalled) as refused:
+        target_of(status, spec, "digits-b", pools={"iron"})
+    assert refused.value.message == f"nothing to go back to: {said}; apply the spec that asked for one of them"
+    with pytest.raises(Stalled) as refused:
+        target_of(status, spec, "digits-b", "digits-gold", pools={"iron"})
+    assert refused.value.message.startswith(f"trimtab.dev/rollback-to: {said}; name another one")
+    longer = status.model_copy(update={"revisions": [gold, plain]})
+    assert target_of(longer, spec, "digits-b", pools=set()) == plain
+    serves = OptimizedModelStatus(active_revision=gold, candidate_revision=plain)
+    assert target_of(serves, spec, "digits-plain", pools=set()) == gold
+
+
 def test_what_nobody_had_to_prove_may_serve_again(make: Any) -> None:
     """Without a guardrail there is no proof to ask for."""
     status = OptimizedModelStatus(
@@ -340,7 +365,8 @@ def test_a_way_back_that_fails_is_given_up(live: Any, after: Any) -> None:
     life.world = replace(life.world, pods=(*kept, *lost), traffic=life.make.traffic(*(pod.revision for pod in kept)))
     life.looks(after, 4)
     assert (life.reason("Stalled"), life.active, life.weights) == ("ArtifactCorrupt", new, {new: 100})
-    assert f"no artifact; revision {new} keeps serving" in life.status["summary"]["message"]
+    said = f"no artifact; revision {new} keeps serving; go back to another revision (`trimtab rollback digits --to "
+    assert said in life.status["summary"]["message"]
     assert [view.revision for view in life.world.deployments] == [new]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic import ValidationError
@@ -19,7 +20,11 @@ from trimtab.cli.printing import echo_json, output_option
 from trimtab.cli.status import current_status
 from trimtab.errors import Stalled
 
+if TYPE_CHECKING:
+    from trimtab.cli.asking import Reads
+
 Object = dict[str, Any]
+_FORBIDDEN = 403
 _GAVE_UP = {Reason.CANARY_FAILED, Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.ARTIFACT_CORRUPT}
 
 
@@ -75,7 +80,7 @@ async def turned(
     """Roll back, or undo that; with a `timeout` in seconds, come back when it is done. Returns what is printed."""
     async with connected(kubeconfig) as cluster:
         model = await model_named(cluster, key.name, key.namespace)
-        named, target = undone(model) if undo else way_back(model, to)
+        named, target = undone(model) if undo else way_back(model, to, await _pools(cluster))
         left = None if undo else named
         annotations = {ROLLBACK: left, ROLLBACK_TO: to, ROLLBACK_REASON: reason}
         await annotated(cluster, key, annotations if undo else {**annotations, PROMOTE: None})
@@ -85,8 +90,22 @@ async def turned(
         return {**told, "done": timeout is not None}
 
 
-def way_back(model: Object, to: str | None) -> tuple[str, str]:
-    """Return the revision to leave and the one to go back to.
+async def _pools(cluster: Reads) -> frozenset[str] | None:
+    """Return the names of all pools; None where the caller may not ask: the operator looks at them, too."""
+    from kubernetes.aio.client.exceptions import ApiException
+
+    from trimtab.effects.kinds import POOLS
+
+    try:
+        return frozenset(pool["metadata"]["name"] for pool in await cluster.list(POOLS))
+    except ApiException as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return None
+
+
+def way_back(model: Object, to: str | None, pools: Collection[str] | None) -> tuple[str, str]:
+    """Return the revision to leave and the one to go back to; `pools` as for `target_of`.
 
     Raises:
         NotYet: The operator has not read the newest spec. Stalled: There is no way back; says why, and what there is.
@@ -118,7 +137,7 @@ def way_back(model: Object, to: str | None) -> tuple[str, str]:
     else:
         named = active.name
     try:
-        target = target_of(status.model_copy(update={"rollback": None}), spec, named, to)
+        target = target_of(status.model_copy(update={"rollback": None}), spec, named, to, pools)
     except Stalled as refused:
         raise _no(refused.message.replace(ROLLBACK_TO, "--to")) from None
     if spec.suspend and target.name != active.name:

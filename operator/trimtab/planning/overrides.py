@@ -7,7 +7,7 @@ spec ──► wanted revision ──┬── not named by trimtab.dev/rollback
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from trimtab.api.conditions import Reason, timestamp
@@ -47,7 +47,8 @@ def direction(snapshot: Snapshot, spec: OptimizedModelSpec, wanted: RevisionStat
     if told.rollback is None or not _holds(snapshot, wanted):
         return ahead
     try:
-        to = target_of(snapshot.status, spec, told.rollback, told.rollback_to)
+        there = {pool.name for pool in snapshot.pools}
+        to = target_of(snapshot.status, spec, told.rollback, told.rollback_to, there)
     except Stalled as refused:
         text = f"{ROLLBACK}: {told.rollback}: {refused.message}"
         return Direction(wanted, spec, promoted=promoted, ignored=(*ignored, text))
@@ -95,9 +96,15 @@ def _holds(snapshot: Snapshot, wanted: RevisionStatus | None) -> bool:
 
 
 def target_of(
-    status: OptimizedModelStatus, spec: OptimizedModelSpec, named: str, to: str | None = None
+    status: OptimizedModelStatus,
+    spec: OptimizedModelSpec,
+    named: str,
+    to: str | None = None,
+    pools: Collection[str] | None = None,
 ) -> RevisionStatus:
     """Return the revision that serves instead of the one named: `to`, else the one that serves or served before.
+
+    `pools` are the names of those that there are; None where the caller does not know.
 
     Raises:
         Stalled: There is none that may; says why, and which there are.
@@ -112,12 +119,12 @@ def target_of(
             there = ", ".join(revision.name for revision in known) or "none"
             what = "is the revision to leave" if to == named else "never served, or is forgotten"
             raise _refused(f"{ROLLBACK_TO}: {to} {what}; name one of: {there}")
-        if why := _unfit(status, spec, found):
+        if why := _unfit(status, spec, found, pools):
             raise _refused(f"{ROLLBACK_TO}: {to} {why}; name another one, or apply the spec that asked for it")
         return found
     reasons = []
     for revision in known:
-        if not (why := _unfit(status, spec, revision)):
+        if not (why := _unfit(status, spec, revision, pools)):
             return revision
         reasons.append(f"{revision.name} {why}")
     if reasons:
@@ -125,14 +132,24 @@ def target_of(
     raise _refused("nothing to go back to: no other revision has served; change the spec instead")
 
 
-def _unfit(status: OptimizedModelStatus, spec: OptimizedModelSpec, revision: RevisionStatus) -> str:
+def _unfit(
+    status: OptimizedModelStatus,
+    spec: OptimizedModelSpec,
+    revision: RevisionStatus,
+    pools: Collection[str] | None,
+) -> str:
     """Return why a revision from before may not serve again; empty when it may."""
     if not proven(spec, revision):
         said = revision.guardrail.verdict.value if revision.guardrail else "none"
         return f"is not proven as spec.guardrail asks (verdict: {said})"
     active = status.active_revision
-    if (active is None or active.name != revision.name) and spec_for(spec, revision) is None:
+    if active is not None and active.name == revision.name:
+        return ""
+    made = spec_for(spec, revision)
+    if made is None:
         return "cannot be served as it was: its pods' template is not in the status, or does not go with today's spec"
+    if gone := sorted(set(made.capacity.pools) - set(made.capacity.pools if pools is None else pools)):
+        return f"ran on pools that are gone ({', '.join(gone)}: create them again to go back to it)"
     return ""
 
 

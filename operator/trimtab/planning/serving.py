@@ -165,7 +165,13 @@ def _refusal(snapshot: Snapshot, aim: Direction, candidate: RevisionStatus) -> T
     own = [pod for pod in snapshot.pods if pod.revision == candidate.name]
     fatal = next((pod for pod in own if pod.fatal), None)
     if fatal is not None:
-        return Stalled(Reason.ARTIFACT_CORRUPT, f"{fatal.trouble}; {serving}; change spec.rerun.reason to make it anew")
+        remedy = "change spec.rerun.reason to make it anew"
+        if aim.rollback is not None:
+            command = f"trimtab rollback {snapshot.key.name}"
+            remedy = (
+                f"go back to another revision (`{command} --to REVISION`), or end the rollback (`{command} --undo`)"
+            )
+        return Stalled(Reason.ARTIFACT_CORRUPT, f"{fatal.trouble}; {serving}; {remedy}")
     begun = candidate.name == (snapshot.status.candidate_revision.name if snapshot.status.candidate_revision else None)
     if aim.spec.suspend and not begun:
         return NotYet(Reason.SUSPENDED, f"spec.suspend: true; the rollout of {candidate.name} waits; {serving}")
