@@ -111,6 +111,16 @@ async def test_what_changed_during_a_look_is_not_missed(heard: Heard) -> None:
     assert heard.look(B), "the next look sees it"
 
 
+async def test_a_change_of_others_keeps_no_model_awake(heard: Heard) -> None:
+    """Where a namespace has a hundred models, one of them changes during every look."""
+    assert heard.look(A)
+    heard.listening.attend(B)
+    await heard.gateways.tell(a=ModelStats(queued=1))
+    assert await heard.next() == A
+    heard.listening._changed_at["shop"] = heard.clock + 1
+    assert heard.listening.rest(B, ModelStats(), [GATEWAY])
+
+
 async def test_nobody_is_asked_for_models_that_are_awake(heard: Heard) -> None:
     """Looks ask for themselves; a gateway without models at rest is left alone, too."""
     assert heard.look(A)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,6 +39,7 @@ from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
 from trimtab.effects.tables import Packed, Unpacked
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
+from trimtab.effects.written import Written
 from trimtab.planning.loads import Load
 from trimtab.planning.notices import leaves_at
 from trimtab.planning.settings import Settings
@@ -153,8 +155,9 @@ class Gatherer:
         self._signals = signals
         self._settings = settings
         self._clock = clock
-        self._written: dict[Key, Object] = {}
+        self._written = Written()
         self._doomed: dict[str, datetime] = {}
+        self._judged: tuple[list[Object], Sequence[CapacityPool], list[str]] = ([], (), [])
         self._asked: list[tuple[Object, Price | None]] = []
         self._pools: tuple[tuple[CapacityPool, ...], dict[str, str]] = ((), {})
         self.events = CapacityEvents()
@@ -164,11 +167,11 @@ class Gatherer:
 
     def wrote(self, key: Key, body: Object) -> None:
         """Remember what the API server answered to our status: the watch may show it later than the next look."""
-        self._written[key] = body
+        self._written.note(key, body)
 
     def forget(self, key: Key) -> None:
         """Drop what is known of a model that is gone, and of its namespace with the last one."""
-        self._written.pop(key, None)
+        self._written.forget(key)
         if self._listening is not None:
             self._listening.forget(key)
         if not self._world.namespaced_models.get(key.namespace):
@@ -178,7 +181,7 @@ class Gatherer:
         """Return a model's snapshot, or None when it is gone or going: its children go with it."""
         if self._listening is not None:
             self._listening.attend(key)
-        body = self._newest(key)
+        body = self._written.newest(key, self._world.model(key))
         if body is None or body["metadata"].get("deletionTimestamp"):
             return None
         now = self._clock()
@@ -258,37 +261,32 @@ class Gatherer:
 
     def doomed(self, now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
         """Return the nodes that go away, and when; the time counts from when a notice was first seen."""
+        nodes = [node for name in self._world.nodes if (node := self._world.node(name)) is not None]
+        names = list(self._world.pools)
+        before, offered, named = self._judged
+        # Every look asks, and seldom are nodes or pools other ones than at the look before.
+        same = pools is offered and names == named and len(nodes) == len(before)
+        if not same or any(map(operator.is_not, nodes, before)):
+            self._doomed = self._judge(nodes, now, pools)
+            self._judged = nodes, pools, names
+        return self._doomed
+
+    def _judge(self, nodes: Iterable[Object], now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
         found: dict[str, datetime] = {}
         retiring = self._world.retiring()
-        for name in self._world.nodes:
-            node = self._world.node(name)
-            if node is None:
-                continue
+        for node in nodes:
+            name = node["metadata"]["name"]
             until = leaves_at(node, pools, now)
             if until is None and (self._retired(node) or name in retiring):
                 until = now + _RETIRED_NOTICE
             if until is not None:
                 found[name] = min(until, self._doomed.get(name, until))
-        self._doomed = dict(found)
         return found
 
     def _retired(self, node: Object) -> bool:
         """Whether a node takes no new pods because its pool was deleted."""
         pool = node["metadata"]["labels"].get(POOL_LABEL)
         return bool(pool and pool not in self._world.pools and node["spec"]["unschedulable"])
-
-    def _newest(self, key: Key) -> Object | None:
-        """Return the model as the watch shows it, or as we wrote it where that is newer."""
-        seen = self._world.model(key)
-        ours = self._written.get(key)
-        if seen is None or ours is None:
-            return seen
-        # Since Kubernetes 1.35 resource versions may be compared as numbers (KEP-5504).
-        newer = int(ours["metadata"]["resourceVersion"]) > int(seen["metadata"]["resourceVersion"])
-        if newer and ours["metadata"]["uid"] == seen["metadata"]["uid"]:
-            return ours
-        del self._written[key]
-        return seen
 
     def _owners(self, namespace: str) -> tuple[Owner, ...]:
         return tuple(

@@ -27,6 +27,7 @@ class Listening:
         self._resting: dict[str, dict[str, int]] = {}
         self._attended: dict[Key, float] = {}
         self._changed_at: dict[str, float] = {}
+        self._reported: dict[str, dict[str, ModelStats]] = {}
         self._following: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -43,7 +44,7 @@ class Listening:
     def rest(self, key: Key, seen: ModelStats, addresses: Collection[str]) -> bool:
         """Let a model rest until a gateway reports something else than `seen`; return whether it may."""
         since = self._attended.pop(key, None)
-        if self._group is None or since is None or self._changed_at.get(key.namespace, since) > since:
+        if self._group is None or since is None or not self._is_current(key, seen, since):
             return False
         self._resting.setdefault(key.namespace, {})[key.name] = _mark(seen)
         for namespace, address in list(self._following):
@@ -54,6 +55,13 @@ class Listening:
                 follow = self._follow(key.namespace, address)
                 self._following[key.namespace, address] = self._group.create_task(follow)
         return True
+
+    def _is_current(self, key: Key, seen: ModelStats, since: float) -> bool:
+        """Whether gateways report nothing else of a model than it was seen with; changes of others are none of its."""
+        if self._changed_at.get(key.namespace, since) <= since:
+            return True
+        reported = self._reported.get(key.namespace)
+        return reported is not None and _mark(reported.get(key.name, ModelStats())) == _mark(seen)
 
     def forget(self, key: Key) -> None:
         """Drop a model that is gone."""
@@ -80,11 +88,13 @@ class Listening:
 
     async def _compare(self, namespace: str) -> None:
         self._changed_at[namespace] = self._clock()
+        self._reported.pop(namespace, None)
         addresses = [address for where, address in self._following if where == namespace]
         stats = await self._signals.sample(namespace, addresses, fresh=True)
         if stats is None:
             self._wake_all(namespace)
             return
+        self._reported[namespace] = stats.models
         resting = self._resting.get(namespace, {})
         for name, mark in list(resting.items()):
             if _mark(stats.models.get(name, ModelStats())) != mark:
