@@ -93,6 +93,31 @@ async def test_requests_of_one_turn_of_the_loop_run_together(start):
     assert engine.sizes == [3]
 
 
+@pytest.mark.parametrize(
+    ("at_once", "sizes"),
+    [pytest.param(2, [4], id="company is waited for"), pytest.param(1, [1, 3], id="nobody waits alone")],
+)
+async def test_what_the_loop_reads_next_joins_those_that_are_there(start, at_once, sizes):
+    """As long as each turn of the loop brings another request."""
+    engine = Engine()
+    batcher = start(engine, max_batch=8)
+    requests = [Request([[n]]) for n in range(4)]
+    engine.gate.clear()
+
+    def submit(later):
+        batcher.submit(later[0])
+        if later[1:]:
+            asyncio.get_running_loop().call_soon(submit, later[1:])
+        else:
+            engine.gate.set()
+
+    for request in requests[: at_once - 1]:
+        batcher.submit(request)
+    submit(requests[at_once - 1 :])
+    await asyncio.gather(*(request.outcome for request in requests))
+    assert engine.sizes == sizes
+
+
 async def test_what_comes_during_a_run_runs_next_and_together(start):
     """The batch fills while the engine is busy, up to its largest size."""
     engine = Engine()

@@ -49,7 +49,7 @@ class Observer(Protocol):
     """Hears what the batcher does, for metrics."""
 
     def batch_started(self, requests: int, rows: int) -> None: ...
-    def queue_left(self, seconds: float) -> None: ...
+    def queue_left(self, seconds: Sequence[float]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Batcher:
         self._run: Run | None = None
         self._busy = False
         self._pump_due = False
+        self._gathered = 0
         self._company: asyncio.TimerHandle | None = None
         self._alarm: tuple[float, asyncio.TimerHandle] | None = None
         self._pace = Pace()
@@ -136,7 +137,8 @@ class Batcher:
             QueueFull: As many requests wait as may.
         """
         self._waiting.add(job)
-        self._returning.arrived(self._clock())
+        if self._returning.expected:
+            self._returning.arrived(self._clock())
         if job.deadline is not None:
             self._wake_at(job.deadline)
         if not self._busy:
@@ -175,7 +177,20 @@ class Batcher:
         # Not at once: requests that arrived in the same turn of the loop belong in the same batch.
         if not self._pump_due:
             self._pump_due = True
-            self._loop.call_soon(self._pump)
+            self._gathered = 0
+            self._loop.call_soon(self._gather)
+
+    def _gather(self) -> None:
+        """Go on once the loop has read what came while it read: one more look at the sockets costs less than a run.
+
+        A request that is alone does not wait for that.
+        """
+        waiting = len(self._waiting)
+        if max(1, self._gathered) < waiting < self._rules.max_batch and self._rules.stackable and not self._busy:
+            self._gathered = waiting
+            self._loop.call_soon(self._gather)
+        else:
+            self._pump()
 
     def _pump(self) -> None:
         self._pump_due = False
@@ -198,8 +213,7 @@ class Batcher:
             self._company = None
         batch = _Batch(jobs, run, sum(job.rows for job in jobs), now)
         self._observer.batch_started(len(jobs), batch.rows)
-        for job in jobs:
-            self._observer.queue_left(now - job.arrived)
+        self._observer.queue_left([now - job.arrived for job in jobs])
         if not (self._rules.even and self._pace.is_short(batch.rows)):
             self._busy = True
             self._inbox.put(batch)

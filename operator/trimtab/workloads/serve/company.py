@@ -18,7 +18,8 @@ class Returning:
     """Clients on their way back; seconds of the caller's clock."""
 
     def __init__(self) -> None:
-        self._expected = 0
+        self.expected = 0
+        """How many were answered and are waited for; 0 where nobody is."""
         self._came = 0
         self._ends = 0.0
         self._last = 0.0
@@ -32,28 +33,27 @@ class Returning:
         if saved_s < _LEAST_SAVED_S or (self._share < _LIKELY and self._unwatched < _TRY_AGAIN):
             return False
         self._unwatched = 0
-        self._expected, self._came = requests, 0
+        self.expected, self._came = requests, 0
         self._ends, self._last = now + saved_s, now
         return True
 
     def arrived(self, now: float) -> None:
-        """Learn that a request came."""
-        if self._expected:
-            self._came += 1
-            self._last = now
+        """Learn that a request came while some are expected."""
+        self._came += 1
+        self._last = now
 
     def wait_s(self, now: float) -> float:
         """Return how much longer to wait; until all are there, or nobody comes any more, or it no longer pays."""
-        if not self._expected:
+        if not self.expected:
             return 0.0
         left_s = min(self._ends, self._last + _GAP_S) - now
-        if self._came < self._expected and left_s > 0:
+        if self._came < self.expected and left_s > 0:
             return left_s
         self._judge()
         return 0.0
 
     def _judge(self) -> None:
-        if self._expected:
-            share = min(1.0, self._came / self._expected)
+        if self.expected:
+            share = min(1.0, self._came / self.expected)
             self._share += (share - self._share) * _SMOOTHING
-            self._expected = 0
+            self.expected = 0

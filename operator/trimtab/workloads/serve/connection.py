@@ -246,7 +246,8 @@ class Connection(asyncio.Protocol):
     def answered(self, exchange: Exchange) -> None:
         """Let go of the request, and write its answer when its turn comes."""
         if exchange.held_bytes:
-            self._let_go(exchange)
+            self._owner.release(exchange.held_bytes)
+            exchange.held_bytes = 0
         self.flush()
 
     def _let_go(self, exchange: Exchange | None) -> None:

@@ -26,6 +26,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def observe_all(self, values: Iterable[float]) -> None:
+        for value in values:
+            self.counts[bisect_left(self.bounds, value)] += 1
+            self.total += value
+
     def lines(self, name: str, labels: str) -> Iterator[str]:
         cumulated = 0
         for bound, count in zip((*map(_number, self.bounds), "+Inf"), self.counts, strict=True):
@@ -60,8 +65,8 @@ class Metrics:
     def batch_started(self, requests: int, rows: int) -> None:  # noqa: ARG002 - rows are what costs time
         self.batch_rows.observe(rows)
 
-    def queue_left(self, seconds: float) -> None:
-        self.queue_seconds.observe(seconds)
+    def queue_left(self, seconds: Iterable[float]) -> None:
+        self.queue_seconds.observe_all(seconds)
 
     def answered(self, status: int, seconds: float) -> None:
         """Count an inference request from its first byte to its answer."""

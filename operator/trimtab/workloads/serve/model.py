@@ -215,7 +215,7 @@ class Model:
             Refused: It is not taken.
         """
         key = None
-        self.used_at = self._clock()
+        self.used_at = asked.arrived
         asked.belongs_to(self)
         if self._outputs is not None and sum(array.nbytes for array in asked.feeds.values()) <= LARGEST_KEYED_BYTES:
             key = feeds_key(asked.feeds)
