@@ -101,6 +101,40 @@ def test_bursts_are_remembered():
     assert bursty.history[-1] == 10  # the ceiling: 24 stray by 27, five times as far as chance has it
 
 
+@pytest.mark.parametrize(
+    ("load", "jump", "replicas"),
+    [
+        pytest.param(30, 0, 7, id="30 stray up to 49.1"),
+        pytest.param(30, 6, 7, id="and 6 more if they jump again"),
+        pytest.param(30, 8, 8, id="8 more need another"),
+        pytest.param(30, 300, 8, id="whoever came from nothing does not double again: 9 at most"),
+        pytest.param(0, 300, 0, id="nothing does not jump"),
+    ],
+)
+def test_what_jumped_may_jump_again(load, jump, replicas):
+    """The largest jump of the last hour is in reserve, up to three tenths of the load."""
+    assert CONFIG.replicas_for(load, jump=jump) == replicas
+
+
+def test_a_jump_is_remembered_for_an_hour():
+    """After the load is back where it was, the model keeps one more for a while; who saw no jump does not."""
+    calm, jumpy = Fleet(replicas=7), Fleet(replicas=7)
+    calm.run(30, 120)
+    jumpy.run(30, 120)
+    jumpy.run(60, 60)
+    assert calm.run(30, 1800).replicas == 7
+    assert jumpy.run(30, 1800).replicas == 8
+    assert jumpy.run(30, 7200).replicas == 7
+
+
+def test_a_slow_rise_is_no_jump():
+    """What comes slower than a replica boots needs no reserve."""
+    fleet = Fleet(replicas=7)
+    for load in range(30, 61):
+        fleet.run(load, 60)
+    assert fleet.state.jump == 0.0
+
+
 def test_a_slight_rise_orders_nothing():
     """Within a tenth of what the replicas are planned for nothing grows, and nothing shrinks either."""
     fleet = Fleet(replicas=7)
@@ -176,7 +210,7 @@ def test_queueing_is_answered_before_the_long_window_sees_it():
     fleet = Fleet(replicas=4)
     fleet.run(16, 60)
     assert fleet.run(40, 8).replicas == 5  # after four seconds the short mean was 28: 17.4 are no chance
-    assert fleet.run(40, 2).replicas == 6  # six seconds later it is 40, of which 27.4 are no chance
+    assert fleet.run(40, 2).replicas == 7  # six seconds later it is 40, of which 27.4 are no chance; a jump, too
     assert fleet.state.panic_at is None
 
 
@@ -193,7 +227,7 @@ def test_nothing_shrinks_for_a_minute_after_a_burst():
 
 @pytest.mark.parametrize(
     ("total", "replicas"),
-    [pytest.param(1, 1, id="calm: three go"), pytest.param(26, 4, id="a short rise: all stay")],
+    [pytest.param(1, 1, id="calm: three go"), pytest.param(22, 4, id="a short rise: all stay")],
 )
 def test_what_a_short_rise_needs_is_not_given_away(total, replicas):
     """The long mean alone would let replicas go that the last seconds need."""

@@ -158,7 +158,8 @@ def test_two_turns_per_hour_on_any_blocks(data):
     assert turns(replicas) <= 2 * hours
 
 
-def test_new_needs_leave_everything_else_as_it_was():
-    """Every field, also those that come later."""
+def test_a_look_leaves_everything_else_as_it_was():
+    """Every field that a look does not tell, also those that come later."""
     values = {entry.name: object() for entry in dataclasses.fields(AutoscaleState)}
-    assert AutoscaleState(**values).with_peaks(()) == AutoscaleState(**{**values, "peaks": ()})
+    told = {"peaks": (), "panic_at": 1.0, "deviation": 2.0, "jump": 3.0, "seen_at": 4.0}
+    assert AutoscaleState(**values).looked(**told) == AutoscaleState(**{**values, **told})

@@ -72,13 +72,14 @@ class AutoscaleConfig:
         """Requests at once that a replica is planned for."""
         return self.capacity_per_replica * self.utilisation
 
-    def replicas_for(self, load: float, deviation: float = 0.0) -> int:
+    def replicas_for(self, load: float, deviation: float = 0.0, jump: float = 0.0) -> int:
         """Return the replicas that take a mean load and what it strays by.
 
         `deviation` is the standard deviation that was seen; what is more than Poisson's is a burst that will be back.
+        `jump` is the largest rise that was seen to come faster than a replica boots.
         """
         most = load / self.utilisation + self.capacity_per_replica
-        peak_load = min(chance.highest(load), most) + chance.beyond(load, deviation)
+        peak_load = min(chance.highest(load), most) + chance.beyond(load, deviation, jump)
         enough = math.ceil(peak_load / self.capacity_per_replica - ROUNDING)
         return max(enough, math.ceil(load / (self.capacity_per_replica * self.fullest) - ROUNDING))
 
@@ -101,7 +102,7 @@ class AutoscaleState:
     """What must be remembered between decisions; times are those of `now`.
 
     `replicas` is the last decision, `peaks` the needs within the delay, `direction` the last step's. `deviation` is the
-    standard deviation that the load was seen to have, `seen_at` when it was last updated.
+    standard deviation that the load was seen to have, `jump` the largest rise, `seen_at` when both were last updated.
     """
 
     replicas: int | None = None
@@ -113,19 +114,23 @@ class AutoscaleState:
     direction: int = 0
     deviation: float = 0.0
     seen_at: float | None = None
+    jump: float = 0.0
 
-    def with_peaks(self, peaks: Peaks) -> AutoscaleState:
-        """Return the state with other needs: done for every model every second, and `replace` takes thrice as long."""
+    def looked(
+        self, peaks: Peaks, panic_at: float | None, deviation: float, jump: float, seen_at: float
+    ) -> AutoscaleState:
+        """Return the state after a look: done for every model every second, and `replace` takes thrice as long."""
         return AutoscaleState(
             self.replicas,
             peaks,
-            self.panic_at,
+            panic_at,
             self.raised_at,
             self.lowered_at,
             self.turned_at,
             self.direction,
-            self.deviation,
-            self.seen_at,
+            deviation,
+            seen_at,
+            jump,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -135,6 +140,7 @@ class AutoscaleState:
             "peaks": [list(entry) for entry in self.peaks],
             "deviation": self.deviation,
             "seenAt": self.seen_at,
+            "jump": self.jump,
             "panicAt": self.panic_at,
             "raisedAt": self.raised_at,
             "loweredAt": self.lowered_at,
@@ -150,6 +156,7 @@ class AutoscaleState:
             peaks=tuple((float(at), int(value)) for at, value in data.get("peaks", ())),
             deviation=data.get("deviation", 0.0),
             seen_at=data.get("seenAt"),
+            jump=data.get("jump", 0.0),
             panic_at=data.get("panicAt"),
             raised_at=data.get("raisedAt"),
             lowered_at=data.get("loweredAt"),
@@ -195,7 +202,6 @@ def desired(
         if quiet >= config.idle_after:
             return _decided(0, f"no request for {quiet:.0f} s", config, state, ordered, now)
     need, state = _need(signal, config, state, ordered, now)
-    state = state.with_peaks(_seen(state, ordered, need.replicas, config, now))
     if need.replicas > ordered:
         return _up(need, config, state, ordered, now)
     return _down(need, config, state, ordered, now)
@@ -213,13 +219,14 @@ def _seen(state: AutoscaleState, ordered: int, need: int, config: AutoscaleConfi
 def _need(
     signal: SignalState, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
 ) -> tuple[_Need, AutoscaleState]:
-    """Return the replicas that the load needs now, within the bounds."""
+    """Return the replicas that the load needs now, within the bounds, and the state with this look."""
     stable = signals.mean(signal, now, config.stable_window)
     short = signals.mean(signal, now, config.panic_window)
-    deviation = chance.deviation_seen(state.deviation, signal, elapsed(state.seen_at, now))
+    since = elapsed(state.seen_at, now)
+    deviation = chance.deviation_seen(state.deviation, signal, since)
+    jump = chance.jump_seen(state.jump, signal, now, config.stable_window, deviation, since)
     burst = math.ceil(short / config.planned - ROUNDING)
     panic_at = now if burst >= config.panic_threshold * max(ordered, 1) else state.panic_at
-    state = replace(state, deviation=deviation, seen_at=now, panic_at=panic_at)
     panicking = elapsed(panic_at, now) < config.stable_window
     waiting = short > ordered * config.capacity_per_replica  # more than all replicas take at once
     # What chance cannot explain of the last seconds is a rise. A slighter one orders nothing, but what it needs is not
@@ -228,8 +235,8 @@ def _need(
     at_once = burst if panicking or waiting else 0
     fresh = elapsed(state.raised_at, now) < config.panic_window  # what was just ordered is not taken back at once
     here = burst if fresh else math.ceil(short / config.capacity_per_replica - ROUNDING)
-    kept = min(max(config.replicas_for(stable, deviation), here), ordered)
-    replicas = max(config.replicas_for(risen, deviation), at_once, kept)
+    kept = min(max(config.replicas_for(stable, deviation, jump), here), ordered)
+    replicas = max(config.replicas_for(risen, deviation, jump), at_once, kept)
     load = max(stable, short)
     full = load / (replicas * config.capacity_per_replica) if replicas else 0.0
     why = (
@@ -239,7 +246,9 @@ def _need(
     if panicking and replicas < ordered:
         replicas, why = ordered, f"{why}; {ordered} stay for {config.stable_window:.0f} s after a burst"
     least = config.awake if ordered else 0
-    return _Need(min(max(replicas, least), config.max_replicas), why), state
+    replicas = min(max(replicas, least), config.max_replicas)
+    peaks = _seen(state, ordered, replicas, config, now)
+    return _Need(replicas, why), state.looked(peaks, panic_at, deviation, jump, now)
 
 
 def _up(
@@ -273,13 +282,12 @@ def _down(
 def _decided(
     replicas: int, why: str, config: AutoscaleConfig, state: AutoscaleState, ordered: int, now: float
 ) -> tuple[Desired, AutoscaleState]:
-    if state.replicas != replicas:
-        state = replace(state, replicas=replicas)
-    if not state.peaks:
-        state = replace(state, peaks=with_value((), now, replicas, config.scale_down_delay))
+    peaks = state.peaks or with_value((), now, replicas, config.scale_down_delay)
     if replicas > ordered:
-        state = replace(state, raised_at=now, direction=UP)
+        state = replace(state, replicas=replicas, peaks=peaks, raised_at=now, direction=UP)
     elif replicas < ordered:
         turned_at = state.turned_at if state.direction == DOWN else now
-        state = replace(state, lowered_at=now, turned_at=turned_at, direction=DOWN)
+        state = replace(state, replicas=replicas, peaks=peaks, lowered_at=now, turned_at=turned_at, direction=DOWN)
+    elif state.replicas != replicas or state.peaks is not peaks:
+        state = replace(state, replicas=replicas, peaks=peaks)
     return Desired(replicas, why), state

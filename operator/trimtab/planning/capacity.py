@@ -45,6 +45,32 @@ class PoolView:
 
 
 @dataclass(frozen=True, slots=True)
+class Pools:
+    """The pools of a model, and what every split needs of its spot pools together: worked out once for many splits."""
+
+    every: tuple[PoolView, ...]
+    spot: tuple[PoolView, ...]
+    startup_s: float
+    """The longest of the spot pools."""
+    notice_s: float
+    """The shortest of theirs."""
+    domains: tuple[str, ...]
+    """All of their failure domains, by name."""
+
+    @classmethod
+    def of(cls, views: Sequence[PoolView]) -> Pools:
+        """Return these pools."""
+        spot = tuple(view for view in views if view.capacity_type is _SPOT)
+        return cls(
+            every=tuple(views),
+            spot=spot,
+            startup_s=max((view.startup_s for view in spot), default=0.0),
+            notice_s=min((view.notice_s for view in spot), default=0.0),
+            domains=tuple(sorted({name for view in spot for name in view.domains})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SplitConfig:
     """The model's `spec.capacity`, and for how long on-demand stays after spot came back (seconds)."""
 
@@ -118,7 +144,7 @@ def on_event(state: SplitState, event: CapacityEvent, now: float) -> SplitState:
 def split(
     n: int,
     config: SplitConfig,
-    pools: Sequence[PoolView],
+    pools: Sequence[PoolView] | Pools,
     ready_spot: int,
     doomed: int = 0,
     *,
@@ -132,11 +158,11 @@ def split(
     counts only where the state remembers nothing (a new operator): what stands in for spot then stays for a hold.
     On-demand never falls below the base, rises at once and falls after the hold.
     """
-    spot_pools = [pool for pool in pools if pool.capacity_type is _SPOT]
-    if not spot_pools:
+    pools = pools if isinstance(pools, Pools) else Pools.of(pools)
+    if not pools.spot:
         why = "there is no spot pool" if config.spot_percent else f"spotPercent is {config.spot_percent}"
         return Split(n, 0, f"{n} on demand: {why}"), replace(state, target=0, growing=(), covers=())
-    if len(spot_pools) == len(pools):
+    if len(pools.spot) == len(pools.every):
         reason = f"{n} on spot: there is no on-demand pool for the floor of {config.base}"
         floor_met = min(config.base, n) == 0
         return Split(0, n, reason, floor_met=floor_met), replace(state, target=n, growing=(), covers=())
@@ -145,14 +171,14 @@ def split(
     if state.target is None and ordered_on_demand is not None:
         stands_in = min(max(0, ordered_on_demand - (n - target)), target)
         state = replace(state, covers=with_value(state.covers, now, stands_in, config.hold_s))
-    growing = _growing(state, target, good, spot_pools, now)
+    growing = _growing(state, target, good, pools, now)
     due = target - sum(count for _, count in growing)
     shortfall = min(max(0, due - good), target)
     # What stands in already stays while any spot is missing, due or not: it serves, and its relief does not yet.
     standing_in = min(peak(state.covers), max(0, target - good))
     covers = with_value(state.covers, now, max(shortfall, standing_in), config.hold_s)
     cover = min(peak(covers), target) if config.fallback is Fallback.ON_DEMAND else 0
-    spare = _spares(target, config, spot_pools, state.zones, now)
+    spare = _spares(target, config, pools, state.zones, now)
     result = Split(
         on_demand=n - target + cover,
         spot=target + spare,
@@ -162,16 +188,14 @@ def split(
     return result, SplitState(target=target, growing=growing, covers=covers, zones=state.zones)
 
 
-def _growing(
-    state: SplitState, target: int, good: int, pools: Sequence[PoolView], now: float
-) -> tuple[tuple[float, int], ...]:
+def _growing(state: SplitState, target: int, good: int, pools: Pools, now: float) -> tuple[tuple[float, int], ...]:
     """Return the batches that spot grows by and that are neither there nor late, never more than are missing."""
     grown = target - (good if state.target is None else state.target)
     if grown <= 0 and not state.growing:
         return ()
-    if not any(_may_grow(pool, state.zones, now) for pool in pools):
+    if not any(_may_grow(pool, state.zones, now) for pool in pools.spot):
         return ()
-    on_time = LATE * max([pool.startup_s for pool in pools])
+    on_time = LATE * pools.startup_s
     batches = [batch for batch in state.growing if elapsed(batch[0], now) < on_time]
     if grown > 0:
         batches.append((now, grown))
@@ -191,14 +215,11 @@ def _may_grow(pool: PoolView, known: ZoneState, now: float) -> bool:
     return not all(zones.is_cooling(known, name, now) for name in pool.domains)
 
 
-def _spares(target: int, config: SplitConfig, pools: Sequence[PoolView], known: ZoneState, now: float) -> int:
-    startup_s = max([pool.startup_s for pool in pools])
-    notice_s = min([pool.notice_s for pool in pools])
-    if not spares.are_kept(config.mode, startup_s, notice_s):
+def _spares(target: int, config: SplitConfig, pools: Pools, known: ZoneState, now: float) -> int:
+    if not spares.are_kept(config.mode, pools.startup_s, pools.notice_s):
         return 0
-    domains = sorted({name for pool in pools for name in pool.domains})
-    hazards = [zones.hazard(known, name, now) for name in domains]
-    return spares.spare_replicas(target, config.mode, hazards, startup_s, notice_s)
+    hazards = [zones.hazard(known, name, now) for name in pools.domains]
+    return spares.spare_replicas(target, config.mode, hazards, pools.startup_s, pools.notice_s)
 
 
 def _reason(n: int, target: int, cover: int, shortfall: int, spare: int, config: SplitConfig) -> str:

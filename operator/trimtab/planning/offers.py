@@ -10,7 +10,7 @@ from trimtab.api.compression import Device
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import seconds
 from trimtab.planning import accelerators
-from trimtab.planning.capacity import PoolView
+from trimtab.planning.capacity import Pools, PoolView
 from trimtab.planning.zones import CapacityEvent, Quota, Shortage
 
 _Wish = tuple[tuple[str, ...], bool, tuple[str, int] | None]
@@ -23,6 +23,7 @@ class Offer:
 
     pools: tuple[CapacityPool, ...]
     views: tuple[PoolView, ...]
+    together: Pools
 
 
 class _Newest:
@@ -52,6 +53,11 @@ def views(pools: tuple[CapacityPool, ...], spec: OptimizedModelSpec) -> tuple[Po
     return _offer(pools, spec).views
 
 
+def together(pools: tuple[CapacityPool, ...], spec: OptimizedModelSpec) -> Pools:
+    """Return the same with what all splits need of the spot pools."""
+    return _offer(pools, spec).together
+
+
 def _offer(pools: tuple[CapacityPool, ...], spec: OptimizedModelSpec) -> Offer:
     asked = spec.serving.accelerator
     device = (asked.resource, asked.count) if asked is not None else None
@@ -60,7 +66,8 @@ def _offer(pools: tuple[CapacityPool, ...], spec: OptimizedModelSpec) -> Offer:
     found = known.get(wish)
     if found is None:
         chosen = accelerators.usable(spec, pools)
-        found = known[wish] = Offer(chosen, tuple(view(pool) for pool in chosen))
+        seen = tuple(view(pool) for pool in chosen)
+        found = known[wish] = Offer(chosen, seen, Pools.of(seen))
     return found
 
 

@@ -65,6 +65,7 @@ class _Terms:
     config: autoscale.AutoscaleConfig
     split: capacity.SplitConfig
     offered: tuple[capacity.PoolView, ...]
+    together: capacity.Pools
     metric: ScalingMetric
     target: int | None
     cpu_request: float
@@ -135,6 +136,7 @@ def _terms(snapshot: Snapshot, spec: OptimizedModelSpec, before: _Terms | None) 
         ),
         split=_split_config(wishes.on_demand_base, wishes.spot_percent, wishes.mode, wishes.fallback, hold_s),
         offered=offered,
+        together=offers.together(snapshot.pools, spec),
         metric=scaling.metric,
         target=scaling.target,
         cpu_request=amount(requests(spec).get("cpu", 1)),
@@ -215,7 +217,7 @@ def _split(
     return capacity.split(
         replicas,
         terms.split,
-        terms.offered,
+        terms.together,
         ready_spot=len(ready),
         doomed=sum(1 for pod in ready if pod.node in leaving) if leaving else 0,
         state=state,

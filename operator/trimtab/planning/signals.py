@@ -82,12 +82,18 @@ def quiet_for(state: SignalState, now: float) -> float:
 
 def mean(state: SignalState, now: float, window: float) -> float:
     """Return the mean total of the last `window` seconds; 0 where there is no sample."""
-    since, samples = now - window, state.samples
+    found = mean_between(state, now - window, now)
+    return 0.0 if found is None else found
+
+
+def mean_between(state: SignalState, since: float, until: float) -> float | None:
+    """Return the mean total of a time, its ends included; None where there is no sample."""
+    samples = state.samples
     first = len(samples)
     while first and since <= samples[first - 1].at:
         first -= 1
-    totals = [sample.total for sample in samples[first:] if sample.at <= now]
-    return sum(totals) / len(totals) if totals else 0.0
+    totals = [sample.total for sample in samples[first:] if sample.at <= until]
+    return sum(totals) / len(totals) if totals else None
 
 
 def missing(state: SignalState, now: float, window: float) -> str | None:
