@@ -26,6 +26,20 @@ def test_a_replica_of_two_gateways_is_one() -> None:
     assert [(e.state, e.in_flight, e.max_concurrency) for e in both.endpoints] == [(EndpointState.STARTING, 2, 4)]
 
 
+def test_a_replica_that_one_gateway_has_not_heard_of_is_starting() -> None:
+    """It answers nobody there yet: those that served before have to stay. One that leaves is leaving."""
+    nothing = GatewayStats(time=1.0, proxy_up=True, models={"digits": ModelStats()})
+    unknown = GatewayStats(time=1.0, proxy_up=True)
+    for lagging in (nothing, unknown):
+        for samples in ([report(EndpointState.HEALTHY), lagging], [lagging, report(EndpointState.HEALTHY)]):
+            (endpoint,) = merged(samples).models["digits"].endpoints
+            assert (endpoint.state, endpoint.in_flight) == (EndpointState.STARTING, 1)
+        (endpoint,) = merged([lagging, report(EndpointState.DRAINING)]).models["digits"].endpoints
+        assert endpoint.state is EndpointState.DRAINING
+    (alone,) = merged([report(EndpointState.HEALTHY)]).models["digits"].endpoints
+    assert alone.state is EndpointState.HEALTHY
+
+
 class Answers:
     """A session whose gateways answer with what is in `bodies`, or not at all."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import reduce
 
 import aiohttp
 import structlog
@@ -103,15 +104,12 @@ def _url(address: str) -> str:
 
 
 def merged(samples: list[GatewayStats]) -> GatewayStats:
-    """Return the sum of several gateways' reports; an endpoint that all of them know is one endpoint."""
-    models: dict[str, ModelStats] = {}
-    for sample in samples:
-        for name, stats in sample.models.items():
-            models[name] = _sum(models[name], stats) if name in models else stats
+    """Return the sum of several gateways' reports; an endpoint that several of them know is one endpoint."""
+    names = {name: None for sample in samples for name in sample.models}
     return GatewayStats(
         time=min(sample.time for sample in samples),
         proxy_up=all(sample.proxy_up for sample in samples),
-        models=models,
+        models={name: reduce(_sum, (sample.models.get(name, ModelStats()) for sample in samples)) for name in names},
     )
 
 
@@ -120,10 +118,10 @@ _WORST_FIRST = (EndpointState.DRAINING, EndpointState.UNHEALTHY, EndpointState.S
 
 
 def _sum(one: ModelStats, other: ModelStats) -> ModelStats:
-    endpoints = {endpoint.address: endpoint for endpoint in one.endpoints}
-    for endpoint in other.endpoints:
-        known = endpoints.get(endpoint.address)
-        endpoints[endpoint.address] = _joint(known, endpoint) if known else endpoint
+    ours, theirs = ({endpoint.address: endpoint for endpoint in stats.endpoints} for stats in (one, other))
+    # Who takes away what served before needs to know that every gateway has the new one: some may lag behind.
+    endpoints = {address: _joint(found, _unheard_of(found)) for address, found in {**ours, **theirs}.items()}
+    endpoints |= {address: _joint(ours[address], theirs[address]) for address in ours.keys() & theirs.keys()}
     return ModelStats(
         in_flight=one.in_flight + other.in_flight,
         queued=one.queued + other.queued,
@@ -144,6 +142,11 @@ def _both(one: RevisionStats, other: RevisionStats) -> RevisionStats:
         errors=one.errors + other.errors,
         latencies=dict(Counter(one.latencies) + Counter(other.latencies)),
     )
+
+
+def _unheard_of(endpoint: EndpointStats) -> EndpointStats:
+    """Return what a gateway would say of an endpoint that it does not know."""
+    return endpoint.model_copy(update={"state": EndpointState.STARTING, "in_flight": 0})
 
 
 def _joint(one: EndpointStats, other: EndpointStats) -> EndpointStats:
