@@ -75,7 +75,7 @@ async def test_life_with_a_killed_operator(world: Any, operator: Any, customer: 
 
     await world.cluster.delete(kinds.MODELS, "digits", world.namespace)
     for kind in (kinds.DEPLOYMENTS, kinds.JOBS, kinds.PODS, kinds.SERVICES):
-        for _ in range(300):
+        for _ in range(1200):
             left = await world.cluster.list(kind, world.namespace)
             if not left:
                 break

@@ -56,7 +56,7 @@ async def test_a_client_may_wait_until_it_is_asked_to_send(api_server: ApiServer
     body = json.dumps({"metadata": {"name": "waited"}}).encode()
     head = f"POST {CONFIG_MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n"
     writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await reader.readline()).startswith(b"HTTP/1.1 %d " % told)
         if told == 100:
             assert await reader.readline() == b"\r\n"
@@ -86,7 +86,7 @@ async def test_watches_stream_and_end_with_the_client(http: aiohttp.ClientSessio
         assert (event["type"], event["object"]["kind"]) == ("ADDED", "ConfigMap")
         assert len(list(registry._store._watches["configmaps"])) == 1
         response.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while list(registry._store._watches["configmaps"]):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 

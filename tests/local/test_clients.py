@@ -105,7 +105,7 @@ async def test_kubectl_reads(kubectl: Kubectl, registry: Registry):
     assert "size must not exceed" not in await kubectl("describe", "widget", "w")
     patch = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     registry.patch("widgets.conformance.test", "w", "default", patch, MERGE, subresource="status", manager="m")
-    assert "condition met" in await kubectl("wait", "--for=condition=Ready", "widget/w", "--timeout=5s")
+    assert "condition met" in await kubectl("wait", "--for=condition=Ready", "widget/w", "--timeout=60s")
     assert "widgets" in await kubectl("api-resources", "--api-group=conformance.test")
 
 

@@ -180,7 +180,7 @@ async def test_a_waiting_watch_is_woken(registry: Registry):
     waiting = asyncio.create_task(anext(watch))  # type: ignore[arg-type]
     await asyncio.sleep(0)
     registry.create("configmaps", a_config_map(), "default")
-    assert (await asyncio.wait_for(waiting, 1)).type == "ADDED"
+    assert (await asyncio.wait_for(waiting, 30)).type == "ADDED"
 
 
 def test_a_watch_from_a_forgotten_version_is_told_so(registry: Registry):

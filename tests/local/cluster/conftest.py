@@ -39,7 +39,7 @@ class Embedded:
         body = {"restartPolicy": "Never", "containers": [main], **(spec or {})}
         return self.create("pods", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": body})
 
-    async def until(self, what, seconds=15.0):
+    async def until(self, what, seconds=60.0):
         """Wait for a truth about the registry; every write wakes the question."""
         end = asyncio.get_running_loop().time() + seconds
         while not (found := what()):

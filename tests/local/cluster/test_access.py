@@ -146,7 +146,7 @@ async def test_a_terminal(embedded):
             except BlockingIOError:
                 await asyncio.sleep(0.02)
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         await until(b"TERM=xterm\r\n")
         os.write(mine, b"this\n")
         await until(b"got this\r\n")
@@ -170,7 +170,7 @@ command = ["sh", "-c", "read x; echo out $x; echo err >&2; exit 5"]
 answer = stream(api.connect_get_namespaced_pod_exec, "p", "default", command=command,
     stdin=True, stdout=True, stderr=True, tty=False, _preload_content=False)
 answer.write_stdin("hello\\n")
-answer.run_forever(timeout=10)
+answer.run_forever(timeout=60)
 print(json.dumps([answer.read_stdout(), answer.read_stderr(), answer.returncode]))
 """
 
@@ -298,7 +298,7 @@ async def test_a_client_that_speaks_no_spdy_is_let_go(embedded, path, protocol):
         f"X-Stream-Protocol-Version: {protocol}",
         "\r\n",
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(host, int(port), ssl=authority)
         writer.write("\r\n".join(lines).encode())
         answer = await reader.readuntil(b"\r\n\r\n")

@@ -219,7 +219,7 @@ async def test_grace_lets_a_process_finish(embedded):
     await embedded.until(lambda: b"".join(pieces) == b"up\n")
     embedded.registry.delete("pods", "p", "default", grace_seconds=20)
     await embedded.until(lambda: embedded.get("pods", "p") is None)
-    await asyncio.wait_for(following, 5)
+    await asyncio.wait_for(following, 60)
     assert b"".join(pieces) == b"up\nterm\n"
 
 

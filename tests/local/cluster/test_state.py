@@ -107,7 +107,7 @@ async def test_every_acknowledged_write_outlasts_kill_9(folder):
 
 
 async def served(api):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await api.get(WIDGETS)).status != 200:  # noqa: ASYNC110 - a question over HTTP
             await asyncio.sleep(0.02)
 
@@ -166,7 +166,7 @@ def cluster(folder, **more):
     return EmbeddedCluster(config, **more)
 
 
-async def until(what, seconds=15.0):
+async def until(what, seconds=60.0):
     end = asyncio.get_running_loop().time() + seconds
     while not (found := what()):
         assert asyncio.get_running_loop().time() < end, "did not come true in time"
@@ -196,7 +196,7 @@ def running(registry, selector="app=web"):
 async def logged(registry, pod, count):
     """The first lines of a pod's log, as soon as they are there."""
     lines, log = [], b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for piece in registry.pod_logs("default", pod["metadata"]["name"], follow=True):
             log += piece
             if len(lines := log.splitlines(keepends=True)) >= count:

@@ -104,7 +104,7 @@ class Stage:
         return [e["message"] for e in self.registry.list("events")[0] if e["reason"] == reason]
 
     async def until(self, holds):
-        end = asyncio.get_running_loop().time() + 5
+        end = asyncio.get_running_loop().time() + 60
         while not holds():
             assert asyncio.get_running_loop().time() < end, inspect.getsource(holds)
             await asyncio.sleep(0.01)

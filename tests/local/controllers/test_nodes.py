@@ -65,7 +65,7 @@ class World:
             await feed.stop()
 
     async def until(self, holds):
-        end = asyncio.get_running_loop().time() + 5
+        end = asyncio.get_running_loop().time() + 60
         while not holds():
             assert asyncio.get_running_loop().time() < end, inspect.getsource(holds)
             await asyncio.sleep(0.01)

@@ -23,7 +23,7 @@ from trimtab.workloads.gateway.runtime import Proxy
 OPERATOR = Path(__file__).parents[3] / "operator"
 TRIMTAB = [sys.executable, "-m", "trimtab"]
 ENVIRONMENT = {"PYTHONPATH": str(OPERATOR), "PATH": os.environ["PATH"]}
-PATIENCE_SECONDS = 15
+PATIENCE_SECONDS = 60
 
 
 def draw_host():

@@ -334,7 +334,7 @@ async def test_a_change_while_the_agent_looks(world, load, monkeypatch):
 
 
 async def test_everything_at_once(world, load):
-    """Six seconds of rollouts, drains, other policies, other shares and new agents, in a random order."""
+    """Six seconds and more of rollouts, drains, other policies, other shares and new agents, in a random order."""
     rng = random.Random(20)
     live = []
 
@@ -377,11 +377,9 @@ async def test_everything_at_once(world, load):
     steps = 0
     async with load("digits", clients=16) as seen:
         ends = asyncio.get_running_loop().time() + 6
-        while asyncio.get_running_loop().time() < ends:
+        while asyncio.get_running_loop().time() < ends or steps <= 10 or len(seen.statuses) <= 500:
             if len(live) < 5:
                 await add(rng.choice(["r1", "r2"]))
             await rng.choice([remove, change, restart])()
             steps += 1
-    assert steps > 10
-    assert len(seen.statuses) > 500
     assert not seen.failures

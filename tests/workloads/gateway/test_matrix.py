@@ -42,7 +42,6 @@ class Traffic:
     retried: Counter = field(default_factory=Counter)
     marked: Counter = field(default_factory=Counter)
     slowest: float = 0.0
-    rate: float = 0.0
 
     def check(self, most_marked=0):
         """Every request that may be retried was answered, and of the others at most some few were not."""
@@ -73,7 +72,6 @@ async def constant_load(world, rate=RATE):
             while len(sent) < rate * (loop.time() - began):
                 sent.append(asyncio.create_task(one(len(sent), session)))
             await asyncio.sleep(0.005)
-        seen.rate = len(sent) / (loop.time() - began)
 
     async with aiohttp.ClientSession(connector=connector) as session:
         driving = asyncio.create_task(drive(session))
@@ -147,7 +145,6 @@ async def test_what_operators_do(world):
         await remove(world, new[-1], "r3")
         await remove(world, new[0], "r3")
     seen.check()
-    assert seen.rate >= 0.9 * RATE
     assert sum(seen.retried.values()) > 500
 
 

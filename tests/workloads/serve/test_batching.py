@@ -298,7 +298,7 @@ async def test_whoever_waits_for_the_next_answers_hears_of_them(start):
     await asyncio.to_thread(engine.started.acquire)
     assert not waiting.done()
     engine.gate.permits.release()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
     assert (first.outcome.done(), second.outcome.done()) == (True, False)
 
 

@@ -61,7 +61,7 @@ def kill_in(step, workers, victim, number):
     workers[victim].send_signal(number)
     began = time.monotonic()
     for worker in workers:
-        worker.communicate(timeout=60)
+        worker.communicate(timeout=120)
     return [worker.returncode for worker in workers], time.monotonic() - began
 
 
@@ -79,12 +79,12 @@ def test_killed_workers_make_the_same_artifact(workers_of, tmp_path):
 
     codes, seconds = kill_in("finetune", workers_of("killed"), 1, signal.SIGTERM)
     assert codes == [EXIT_GROUP_ENDED, EXIT_INTERRUPTED]
-    assert seconds < 20
+    assert seconds < 60
     assert said(tmp_path, 0)["message"].startswith("worker 0 of 2 ends, as another worker was told to stop; all start")
 
     codes, seconds = kill_in("distill", workers_of("killed"), 0, signal.SIGKILL)
     assert codes == [-signal.SIGKILL, EXIT_GROUP_ENDED]
-    assert seconds < 20
+    assert seconds < 60
     assert said(tmp_path, 1)["message"].startswith("worker 1 of 2 lost another worker: ")
 
     last = workers_of("killed")
