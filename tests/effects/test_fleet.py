@@ -61,5 +61,5 @@ def test_gateways_take_room_and_ask_for_it() -> None:
     world = World(**{**fields, "nodes": {"n": [body]}, "gateways": {"default": pods}})
     (found,) = nodes(world, ())
     assert (found.used_by, found.used.cpu) == (("default/trimtab-gateway",), 0.35)
-    (asked,) = demands(world)
+    (asked,) = demands(world, {})
     assert (asked.replicas, asked.capacity_type, asked.request.cpu) == (1, "OnDemand", 0.35)

@@ -7,12 +7,12 @@ from typing import Any
 
 import structlog
 
-from trimtab.api import conditions as c
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.names import CONSOLIDATION_TAINT
 from trimtab.effects.gather import World
 from trimtab.effects.kinds import NODES
 from trimtab.effects.kubernetes import Cluster
+from trimtab.effects.remembering import Remembered
 from trimtab.planning import consolidation
 from trimtab.planning.consolidation import Roomy
 from trimtab.planning.fleet import Held, Node
@@ -32,6 +32,7 @@ class Consolidating:
         self._hold_s = node_hold_s
         self._roomy: Roomy | None = None
         self._since: float | None = None
+        self._found: Remembered[tuple[Node, str] | None] = Remembered()
 
     async def look(
         self,
@@ -40,9 +41,15 @@ class Consolidating:
         held: Mapping[str, Held],
         sizes: Mapping[str, Amounts],
         now: float,
+        *,
+        quiet: bool,
     ) -> tuple[str, str] | None:
-        """Begin or give up; return the pool that it is about and what was decided, None where nothing was."""
-        emptied = [node for node in nodes if node.name in self._world.retiring()]
+        """Begin or give up; return the pool that it is about and what was decided, None where nothing was.
+
+        `quiet` is whether every model has what it wants and rolls nothing out.
+        """
+        retiring = self._world.retiring()
+        emptied = [node for node in nodes if node.name in retiring]
         if emptied:
             self._since = now if self._since is None else self._since
             if not consolidation.is_over(emptied, held, self._since, now):
@@ -51,7 +58,7 @@ class Consolidating:
                 await self._mark(node.name, wanted=False)
             return emptied[0].pool, f"{emptied[0].name} is used again: its replicas found no other place"
         self._since = None
-        found = consolidation.candidate(pools, nodes, held, sizes) if self._is_quiet() else None
+        found = self._candidate(pools, nodes, held, sizes) if quiet else None
         due, self._roomy = consolidation.settled(found[0] if found else None, self._roomy, self._hold_s, now)
         if found is None or not due:
             return None
@@ -61,14 +68,15 @@ class Consolidating:
         log.info("node.emptied", node=node.name, pool=node.pool, reason=why)
         return node.pool, f"{node.name} is emptied: {why}"
 
-    def _is_quiet(self) -> bool:
-        """Whether every model has what it wants and rolls nothing out."""
-        bodies = [body for key in self._world.models for body in self._world.models.get(key, ())]
-        held = [
-            {entry["type"]: entry["status"] for entry in (body.get("status") or {}).get("conditions") or ()}
-            for body in bodies
-        ]
-        return all(one.get(c.CAPACITY_MET) != "False" and one.get(c.RECONCILING) != "True" for one in held)
+    def _candidate(
+        self,
+        pools: Sequence[CapacityPool],
+        nodes: Sequence[Node],
+        held: Mapping[str, Held],
+        sizes: Mapping[str, Amounts],
+    ) -> tuple[Node, str] | None:
+        made_from = (pools, nodes, held, sizes)
+        return self._found.ask(made_from, lambda: consolidation.candidate(pools, nodes, held, sizes))
 
     async def _mark(self, name: str, *, wanted: bool) -> None:
         node = self._world.node(name)

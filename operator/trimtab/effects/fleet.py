@@ -12,6 +12,7 @@ from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import Condition, ConditionStatus, Reason, timestamp
+from trimtab.api.names import Key
 from trimtab.api.status import CostStatus, DecisionStatus
 from trimtab.effects import fleetview
 from trimtab.effects.consolidating import Consolidating
@@ -21,11 +22,12 @@ from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
 from trimtab.effects.leaving import Leaving
 from trimtab.effects.pools.orders import Orders
+from trimtab.effects.remembering import Remembered, stamp
 from trimtab.planning import costing, decisions, zonememory
-from trimtab.planning.fleet import Held, Node, PoolMemory, assign, node_size, order
+from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, assign, node_size, order
 from trimtab.planning.losses import lost_nodes
 from trimtab.planning.manifests.nodegroup import node_group
-from trimtab.planning.packing import Amounts
+from trimtab.planning.packing import Amounts, Request
 from trimtab.planning.plan import Announce, Apply
 from trimtab.planning.settings import Settings
 from trimtab.planning.zones import CapacityEvent, Loss, Notice, Quota, Shortage, ZoneState
@@ -68,6 +70,11 @@ class Fleet:
         self._leaving = Leaving(world, cluster)
         self._consolidating = Consolidating(world, cluster, settings.node_hold_s)
         self._orders = orders
+        # Thousands of models and their pods are the same at most looks.
+        self._demands: Remembered[list[Demand]] = Remembered()
+        self._nodes: Remembered[list[Node]] = Remembered()
+        self._overheads: dict[str, Remembered[list[Request]]] = {}
+        self._held: Remembered[dict[str, Held]] = Remembered()
 
     async def reconcile(self) -> float | None:
         """Look at all pools once; return the seconds until the next look."""
@@ -84,14 +91,16 @@ class Fleet:
         self._given_back |= self._orders.given_back()
         if not pools:
             return _LOOK_SECONDS if left else None
-        nodes = fleetview.nodes(self._world, doomed.keys())
+        nodes = self._nodes_of(doomed)
+        wishes = fleetview.wishes(self._world)
         self._hear(pools, nodes, doomed, now)
         shapes = {pool.name: pool.spec.provider.embedded or self._orders.shape(pool) for pool in pools}
-        found = {pool.name: node_size(pool, fleetview.overhead(self._world, pool), shapes[pool.name]) for pool in pools}
+        found = {pool.name: node_size(pool, self._overhead(pool), shapes[pool.name]) for pool in pools}
         sizes = {name: size for name, size in found.items() if size is not None}
-        held = assign(fleetview.demands(self._world), pools, nodes, sizes, short=self._orders.short())
+        held = self._assigned(wishes, pools, nodes, sizes)
         losses_matter = any(pool.spec.capacity_type is not CapacityType.SPOT for pool in pools)
-        moved = await self._consolidating.look(pools, nodes, held, sizes, now.timestamp())
+        quiet = all(wish.settled for wish in wishes.values())
+        moved = await self._consolidating.look(pools, nodes, held, sizes, now.timestamp(), quiet=quiet)
         if moved is not None:
             await self._tell(*moved, now)
         for pool in pools:
@@ -123,6 +132,29 @@ class Fleet:
             }
             await self._say(pool.name, said, numbers, costing.pool_rate(pool, desired, pools))
         return _LOOK_SECONDS
+
+    def _nodes_of(self, doomed: Mapping[str, datetime]) -> list[Node]:
+        world, gone = self._world, set(doomed)
+        made_from = (*map(stamp, (world.pods, world.gateways, world.nodes)), gone)
+        return self._nodes.ask(made_from, lambda: fleetview.nodes(world, gone))
+
+    def _overhead(self, pool: CapacityPool) -> list[Request]:
+        world = self._world
+        kept = self._overheads.setdefault(pool.name, Remembered())
+        return kept.ask((pool, stamp(world.nodes), stamp(world.daemon_sets)), lambda: fleetview.overhead(world, pool))
+
+    def _assigned(
+        self,
+        wishes: Mapping[Key, fleetview.Wish],
+        pools: Sequence[CapacityPool],
+        nodes: Sequence[Node],
+        sizes: Mapping[str, Amounts],
+    ) -> dict[str, Held]:
+        world, short = self._world, self._orders.short()
+        of_models = (stamp(world.deployments), stamp(world.gateways), wishes)
+        demands = self._demands.ask(of_models, lambda: fleetview.demands(world, wishes))
+        given = (demands, pools, nodes, sizes, short)
+        return self._held.ask(given, lambda: assign(demands, pools, nodes, sizes, short=short))
 
     def _hear(
         self, pools: Sequence[CapacityPool], nodes: Sequence[Node], doomed: Mapping[str, datetime], now: datetime

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.names import CAPACITY_TYPE_LABEL, GATEWAY, POOL_LABEL, WORKLOAD_LABEL, ZONE_LABEL, Key
 from trimtab.effects.gather import World
 from trimtab.effects.reserving import reserved, together
+from trimtab.effects.tables import Unpacked
 from trimtab.planning.daemons import is_for, sure_labels
 from trimtab.planning.fleet import Demand, Node
 from trimtab.planning.packing import Request
@@ -19,10 +22,40 @@ Object = dict[str, Any]
 _BY_LABEL = {kind.label: kind for kind in CapacityType}
 
 
-def demands(world: World) -> list[Demand]:
+class Wish(NamedTuple):
+    """What the pools have to know of a model."""
+
+    pools: frozenset[str]
+    """Where its replicas may be; empty for anywhere."""
+    settled: bool
+    """Whether it has what it wants and rolls nothing out."""
+
+
+def wish_of(body: Object) -> Wish:
+    """Return a model's wish."""
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    held = {entry["type"]: entry["status"] for entry in status.get("conditions") or ()}
+    settled = held.get(c.CAPACITY_MET) != "False" and held.get(c.RECONCILING) != "True"
+    return _wish(frozenset((spec.get("capacity") or {}).get("pools") or ()), settled=settled)
+
+
+@lru_cache(maxsize=1024)
+def _wish(pools: frozenset[str], *, settled: bool) -> Wish:
+    """Return the same object for the same wish: thousands of models share a few."""
+    return Wish(pools, settled)
+
+
+def wishes(world: World) -> dict[Key, Wish]:
+    """Return the models' wishes."""
+    if isinstance(world.models, Unpacked):
+        return dict(world.models.notes())
+    return {key: wish_of(body) for key in world.models for body in world.models.get(key, ())}
+
+
+def demands(world: World, wanted: Mapping[Key, Wish]) -> list[Demand]:
     """Return every serving Deployment's replicas, and the gateways' pods that wait for room, with what they reserve."""
     found = []
-    for key in world.models:
+    for key, wish in wanted.items():
         for body in world.deployments.get(key, ()):
             meta, spec = body["metadata"], body["spec"]
             kind = _BY_LABEL.get(meta["labels"].get(CAPACITY_TYPE_LABEL, ""))
@@ -34,7 +67,7 @@ def demands(world: World) -> list[Demand]:
                     capacity_type=kind,
                     replicas=int(spec.get("replicas", 1)),
                     request=reserved(spec["template"]["spec"]),
-                    pools=_pools_of(world, key),
+                    pools=wish.pools,
                 )
             )
     return [*found, *_gateway_demands(world)]
@@ -53,11 +86,6 @@ def _is_unschedulable(pod: Object) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or ()
     refused = any(c["type"] == "PodScheduled" and c["status"] == "False" for c in conditions)
     return refused and not pod["spec"].get("nodeName") and not pod["metadata"].get("deletionTimestamp")
-
-
-def _pools_of(world: World, key: Key) -> frozenset[str]:
-    body = world.model(key)
-    return frozenset(((body or {}).get("spec") or {}).get("capacity", {}).get("pools") or ())
 
 
 def nodes(world: World, doomed: Collection[str]) -> list[Node]:

@@ -54,6 +54,8 @@ class Table(Mapping[K, Collection[Object]], Generic[K]):
         self._packed = packed
         self._keys: dict[Identity, K] = {}
         self._groups: dict[K, dict[Identity, Object | bytes]] = {}
+        self.changes = 0
+        """How often anything became another one than it was."""
 
     def put(self, item: Object) -> bool:
         """Take an object in as it is now; return whether that differs from what was kept."""
@@ -67,6 +69,7 @@ class Table(Mapping[K, Collection[Object]], Generic[K]):
         if group.get(who) == kept:
             return False
         group[who] = kept
+        self.changes += 1
         self._keys[who] = key
         return True
 
@@ -75,6 +78,7 @@ class Table(Mapping[K, Collection[Object]], Generic[K]):
         if who not in self._keys:
             return False
         key = self._keys.pop(who)
+        self.changes += 1
         group = self._groups[key]
         del group[who]
         if not group:
@@ -98,10 +102,11 @@ class Table(Mapping[K, Collection[Object]], Generic[K]):
 
 
 class Packed(NamedTuple):
-    """A packed object, and what tells it from another one of its name."""
+    """A packed object, what tells it from another one of its name, and what is asked of it too often to unpack it."""
 
     uid: str
     body: bytes
+    note: Any = None
 
 
 class Unpacked(Mapping[K, Collection[Object]], Generic[K]):
@@ -112,6 +117,12 @@ class Unpacked(Mapping[K, Collection[Object]], Generic[K]):
 
     def __getitem__(self, key: K) -> Collection[Object]:
         return [unpack(item.body) for item in self._packed[key]]
+
+    def notes(self) -> Iterator[tuple[K, Any]]:
+        """Yield what is noted of each object, with its key."""
+        for key in self._packed:
+            for item in self._packed.get(key, ()):
+                yield key, item.note
 
     def __contains__(self, key: object) -> bool:
         return key in self._packed

@@ -7,6 +7,7 @@ from typing import Any
 import kopf
 
 from trimtab.api.names import GROUP, VERSION, Key
+from trimtab.effects.fleetview import wish_of
 from trimtab.effects.keeping import whole
 from trimtab.effects.tables import Packed, pack
 
@@ -18,7 +19,8 @@ CAPACITY_POOLS = (GROUP, VERSION, "capacitypools")
 @kopf.index(*OPTIMIZED_MODELS)
 async def models(body: kopf.Body, **_: Any) -> dict[Key, Packed]:
     """Packed: a look reads a model once, and looks are rare where nothing happens."""
-    return {Key.of(body): Packed(body["metadata"]["uid"], pack(_raw(body)))}
+    raw = _raw(body)
+    return {Key.of(body): Packed(raw["metadata"]["uid"], pack(raw), wish_of(raw))}
 
 
 @kopf.index(*OPTIMIZED_MODELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -104,10 +105,14 @@ def assign(
     }
     ordered = sorted(pools, key=lambda pool: (pool.name in short, -pool.spec.weight, _price(pool), pool.name))
     held = {pool.name: Held() for pool in pools}
+    there: dict[str, list[tuple[Node, int]]] = {}
+    for node in sorted(nodes, key=lambda node: node.doomed):
+        for workload, count in Counter(node.used_by).items():
+            there.setdefault(workload, []).append((node, count))
     for demand in sorted(demands, key=lambda demand: demand.workload):
         missing = demand.replicas
-        for node in sorted(nodes, key=lambda node: node.doomed):
-            placed = min(missing, node.used_by.count(demand.workload))
+        for node, count in there.get(demand.workload, ()):
+            placed = min(missing, count)
             if node.pool in by_name and not node.doomed:
                 held[node.pool].placed.extend([demand.request] * placed)
             if node.pool in by_name:
