@@ -38,6 +38,23 @@ TRAIN = (
 )
 
 
+EXPORT = """
+import sys
+from pathlib import Path
+import numpy as np
+from safetensors.torch import load_file
+from trimtab.cli.demo.customer import digits_model
+from trimtab.workloads.compress.datasets import Samples
+from trimtab.workloads.compress.network import export_network
+folder = Path(sys.argv[1])
+network = digits_model.build()
+network.load_state_dict(load_file(folder / "model" / "model.safetensors"))
+scans = np.load(folder / "digits.npz")["x_test"]
+(folder / "exported").mkdir()
+export_network(network, Samples({"x": scans}), folder / "exported" / "model.onnx")
+"""
+
+
 @pytest.fixture(scope="session")
 def customer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that every pod may read, with model/ and digits.npz."""
@@ -47,6 +64,13 @@ def customer(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parent.chmod(parent.stat().st_mode | 0o055)
     subprocess.run([sys.executable, "-c", TRAIN, str(folder / "model"), str(folder / "digits.npz")], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(customer: Path) -> str:
+    """The URI of the same model in ONNX: for tests of what comes after the run, which need not export it each."""
+    subprocess.run([sys.executable, "-c", EXPORT, str(customer)], check=True)
+    return (customer / "exported").as_uri()
 
 
 def free_port() -> int:

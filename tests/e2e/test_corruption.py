@@ -18,10 +18,10 @@ def stalled(status: dict[str, Any]) -> Any:
     return next((entry for entry in status.get("conditions") or () if entry["type"] == "Stalled"), None)
 
 
-async def test_a_damaged_artifact(world: Any, customer: Path) -> None:
+async def test_a_damaged_artifact(world: Any, customer: Path, exported: str) -> None:
     """The condition names the file; the pods that loaded it before go on."""
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}},
     }

@@ -84,11 +84,11 @@ async def calling(host: str, asked: dict[str, Any]) -> AsyncIterator[Counter[str
 
 
 async def test_nobody_notices(
-    world: Any, operator: Any, customer: Path, outages: ClusterWithOutages, question: Any
+    world: Any, operator: Any, customer: Path, exported: str, outages: ClusterWithOutages, question: Any
 ) -> None:
     """The operator is killed in a rollout, the API server goes in the next one, and with it away a replica dies."""
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}, "mode": "Report"},
         "serving": {"minReplicas": 2, "maxReplicas": 2, "grpc": True, "resources": {"requests": {"cpu": "100m"}}},

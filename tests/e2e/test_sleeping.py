@@ -30,7 +30,7 @@ async def wakes(world: Any) -> list[float]:
     return found
 
 
-async def test_requests_wake_a_model_and_wait_for_it(world: Any, operator: Any, customer: Path) -> None:
+async def test_requests_wake_a_model_and_wait_for_it(world: Any, operator: Any, customer: Path, exported: str) -> None:
     """All of those that come while it sleeps are answered, the time is told, and after the quiet it sleeps again.
 
     The next replica starts from what the first one left on its node, with the store away.
@@ -39,7 +39,7 @@ async def test_requests_wake_a_model_and_wait_for_it(world: Any, operator: Any, 
     space = {"name": world.namespace, "labels": privileged}
     await world.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": space})
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}, "mode": "Report"},
         "serving": {

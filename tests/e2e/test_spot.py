@@ -43,11 +43,13 @@ async def until_gone(what: str, left: Any, timeout: float) -> None:
         await asyncio.sleep(0.2)
 
 
-async def test_losing_all_spot_nodes_under_load(world: Any, customer: Path, loading: Any, pools: Any) -> None:
+async def test_losing_all_spot_nodes_under_load(
+    world: Any, customer: Path, exported: str, loading: Any, pools: Any
+) -> None:
     """Every spot node gets its notice at once: three of four replicas move, and nobody notices."""
     on_demand, spot = pools
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}},
         "serving": {"minReplicas": 4, "maxReplicas": 4, "resources": {"requests": {"cpu": "200m"}}},
@@ -90,11 +92,13 @@ async def test_losing_all_spot_nodes_under_load(world: Any, customer: Path, load
     await until_gone("nodes without work", ordered, 30)
 
 
-async def test_a_deleted_pool_gives_its_nodes_back(world: Any, customer: Path, loading: Any, pools: Any) -> None:
+async def test_a_deleted_pool_gives_its_nodes_back(
+    world: Any, customer: Path, exported: str, loading: Any, pools: Any
+) -> None:
     """Replicas move off it first; then the nodes go, and with them the group that ordered them."""
     _, spot = pools
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}},
         "serving": {"minReplicas": 2, "maxReplicas": 2, "resources": {"requests": {"cpu": "200m"}}},
@@ -120,7 +124,9 @@ async def test_a_deleted_pool_gives_its_nodes_back(world: Any, customer: Path, l
     assert not await nodes_of(world, spot)
 
 
-async def test_a_node_that_others_have_room_for(world: Any, operator: Any, customer: Path, loading: Any) -> None:
+async def test_a_node_that_others_have_room_for(
+    world: Any, operator: Any, customer: Path, exported: str, loading: Any
+) -> None:
     """Two nodes with a replica each, after one left: one node is emptied, and nobody notices."""
     operator.stop()
     operator.environment["TRIMTAB_NODE_HOLD"] = "1s"
@@ -129,7 +135,7 @@ async def test_a_node_that_others_have_room_for(world: Any, operator: Any, custo
     await world.cluster.apply(pool(name, "OnDemand"))
     serving = {"maxReplicas": 3, "resources": {"requests": {"cpu": "400m"}}, "scaling": {"scaleDownDelay": "1s"}}
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}},
         "serving": {**serving, "minReplicas": 3},

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.needs("nodes", "this-machine"), pytes
 CANARY = {"minSamples": 40, "steps": [{"weight": "20%", "hold": "4s"}, {"weight": "60%", "hold": "2s"}]}
 
 
-async def test_canaries_under_load(world: Any, operator: Any, customer: Path, loading: Any) -> None:
+async def test_canaries_under_load(world: Any, operator: Any, customer: Path, exported: str, loading: Any) -> None:
     """A good candidate is promoted step by step, a slow one is rolled back with its figures; no request is lost."""
     serving: dict[str, Any] = {
         "minReplicas": 2,
@@ -26,7 +26,7 @@ async def test_canaries_under_load(world: Any, operator: Any, customer: Path, lo
         "rollout": {"canary": CANARY},
     }
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}, "mode": "Report"},
         "serving": serving,
@@ -58,7 +58,7 @@ async def test_canaries_under_load(world: Any, operator: Any, customer: Path, lo
 
 
 async def test_people_decide_under_load(
-    world: Any, operator: Any, customer: Path, loading: Any, kubeconfig: Path
+    world: Any, operator: Any, customer: Path, exported: str, loading: Any, kubeconfig: Path
 ) -> None:
     """A canary that would last an hour is ended, promoted, and what came of it rolled back; no request is lost."""
     hours = {"minSamples": 40, "steps": [{"weight": "20%", "hold": "1h"}, {"weight": "60%", "hold": "1h"}]}
@@ -69,7 +69,7 @@ async def test_people_decide_under_load(
         "rollout": {"canary": hours},
     }
     spec: dict[str, Any] = {
-        "source": {"uri": (customer / "model").as_uri(), "entrypoint": "digits_model:build"},
+        "source": {"uri": exported},
         "compression": {"preset": "None"},
         "guardrail": {"dataset": {"uri": (customer / "digits.npz").as_uri()}, "mode": "Report"},
     }
