@@ -1,5 +1,6 @@
 """`trimtab local` as a user types it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -41,6 +42,23 @@ def test_a_cluster_goes_up_and_down(folder):
     down = trimtab(folder, "down")
     assert f"(pid {pid}) has ended" in down.stdout
     assert "NotRunning" in trimtab(folder, "status").stderr
+
+
+def test_a_bar_is_shown_while_it_starts(folder):
+    """On a terminal: what it does, and how far it is; standard output stays what scripts read."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "trimtab", "local", "up", "--data-dir", str(folder)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=env) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # as reading a terminal ends whose last process is gone
+            while part := os.read(ours, 4096):
+                shown += part
+        assert process.stdout.read() == f"export KUBECONFIG={folder}/kubeconfig\n"
+    os.close(ours)
+    text = shown.decode()
+    assert text.index("starting a process") < text.index("starting API server") < text.index("100%")
 
 
 def test_questions_without_a_cluster(folder):

@@ -21,12 +21,14 @@ from trimtab.cli import background
 from trimtab.cli.background import Running
 from trimtab.cli.images import local_images
 from trimtab.cli.localapi import LocalApi
-from trimtab.cli.printing import echo_json, output_option
+from trimtab.cli.printing import echo_json, output_option, progress
 from trimtab.errors import Stalled
 
 if TYPE_CHECKING:
     from trimtab.local.cluster import ClusterConfig
 
+# What a cluster in the background tells who waits for it: percent, and what it does.
+_READY = b"100 ready\n"
 _folder_option = click.option(
     "--data-dir",
     "folder",
@@ -116,6 +118,8 @@ async def _serve(config: ClusterConfig, folder: Path, ready_fd: int | None) -> N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if ready_fd is not None:
+        os.write(ready_fd, b"50 starting API server, controllers and node\n")
     async with EmbeddedCluster(config) as cluster:
         note = Running(os.getpid(), cluster.url, str(cluster.kubeconfig_path), datetime.now(UTC).isoformat())
         background.write_note(folder, note)
@@ -123,7 +127,7 @@ async def _serve(config: ClusterConfig, folder: Path, ready_fd: int | None) -> N
             if ready_fd is None:
                 print(f"ready: export KUBECONFIG={cluster.kubeconfig_path}", flush=True)
             else:
-                os.write(ready_fd, b"ready\n")
+                os.write(ready_fd, _READY)
                 os.close(ready_fd)
             await stop.wait()
         finally:
@@ -154,9 +158,13 @@ def _start_in_background(folder: Path, kubeconfig: Path, *, keep: bool) -> None:
             cwd=folder,
         )
     os.close(write_end)
-    with os.fdopen(read_end, "rb") as ready:
-        if ready.read():
-            return
+    with os.fdopen(read_end, "rb") as told, progress() as show:
+        show("starting a process", 10)
+        for line in told:
+            percent, _, doing = line.decode().rstrip().partition(" ")
+            show(doing, int(percent))
+            if line == _READY:
+                return
     tail = log.read_bytes()[start:][-2_000:].decode(errors="replace").strip()
     raise Stalled("StartFailed", f"the cluster did not start; the end of {log} says:\n{tail}")
 
