@@ -10,9 +10,9 @@ from trimtab.api.base import CapacityType
 from trimtab.api.gateway import ModelStats
 from trimtab.planning.model import Memory, plan
 from trimtab.planning.plan import Announce
-from trimtab.planning.resting import REST_SECONDS
+from trimtab.planning.resting import LONGEST_REST_SECONDS, REST_SECONDS, rest_seconds
 from trimtab.planning.runs import run_key
-from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
+from trimtab.planning.snapshot import DeploymentView, JobPhase, Owner, PodView, RunView
 
 LATER = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -46,6 +46,22 @@ def test_a_model_without_requests_is_left_alone(served: Any) -> None:
     anew, _ = plan(world, Memory())
     assert anew.rest_seconds == REST_SECONDS
     assert anew.status == world.status.wire()
+
+
+def test_what_is_kept_between_looks_decides_the_same(served: Any) -> None:
+    """What a spec came to, which is most of what a model on its way would hold, is made anew by the next look."""
+    world, memory, _ = served
+    assert memory.scaling.terms is not None
+    assert memory.kept().scaling.terms is None
+    (found, after), (other, of_kept) = plan(world, memory), plan(world, memory.kept())
+    assert (found, after) == (other, of_kept)
+
+
+@pytest.mark.parametrize(("models", "seconds"), [(1, REST_SECONDS), (3, 3 * REST_SECONDS), (99, LONGEST_REST_SECONDS)])
+def test_one_look_in_a_namespace_sees_to_what_its_models_share(a_snapshot: Any, models: int, seconds: float) -> None:
+    """Else thousands of models at rest would be looked at several times a second."""
+    owners = tuple(Owner(f"m{number}", f"uid-{number}") for number in range(models))
+    assert rest_seconds(a_snapshot(owners=owners)) == seconds
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,14 @@ def test_progress_is_passed_on(a_snapshot: Any, make: Any) -> None:
     assert "41% done" in found.problem.message
 
 
+def test_progress_is_kept_while_a_log_cannot_be_read(a_snapshot: Any, make: Any) -> None:
+    """As between the end of its pod and that of its Job: the status stays as it is, and is not written."""
+    progress = Progress(step="distill", index=2, steps=4, percent=41, remaining_seconds=12)
+    first = target(a_snapshot(runs=(run(make, JobPhase.RUNNING, progress=progress),))).run
+    remembered = a_snapshot().status.model_copy(update={"last_run": first})
+    assert target(a_snapshot(status=remembered, runs=(run(make, JobPhase.RUNNING),))).run == first
+
+
 def test_a_passed_run_is_a_revision(a_snapshot: Any, make: Any) -> None:
     """The revision's name is a hash of artifact and serving spec."""
     found = target(a_snapshot(runs=(run(make, JobPhase.COMPLETE, result=make.result()),)))

@@ -17,8 +17,8 @@ from trimtab.planning.plan import Announce
 
 log = structlog.get_logger(__name__)
 
-# Enough for the recent past of a few hundred models; older duplicates may be told again.
-_REMEMBERED = 4096
+# Enough for the lives of five thousand models; older duplicates may be told again, and are refused as such.
+_REMEMBERED = 16384
 # Kubernetes refuses an event whose note is longer.
 _MESSAGE_CHARACTERS = 1024
 

@@ -35,8 +35,8 @@ class _Applied(NamedTuple):
     at: float
     manifest: bytes
     """Its digest."""
-    answered: bytes
-    """The same fields, packed, as the API server wrote them: `1000m` of CPU comes back as `1`."""
+    answered: bytes | None
+    """The same fields, packed, as the API server wrote them, where it did so otherwise: `1000m` of CPU becomes `1`."""
 
 
 class Executor:
@@ -100,14 +100,15 @@ class Executor:
                 self._looking.discard(identity)
         if current is not None and (
             not drifted(manifest, current)
-            or (last is not None and asked and not drifted(unpack(last.answered), current))
+            or (asked and last is not None and last.answered and not drifted(unpack(last.answered), current))
         ):
             if kind.kind in WATCHED:
                 return []
             after = current
         else:
             after = await self._cluster.apply(manifest)
-        self._applied[identity] = _Applied(self._clock(), _digest(manifest), pack(like(manifest, after)))
+        answered = pack(like(manifest, after)) if drifted(manifest, after) else None
+        self._applied[identity] = _Applied(self._clock(), _digest(manifest), answered)
         if current is not None and after["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
             return []
         return [f"{kind.kind}/{meta['name']} {'configured' if current else 'applied'}"]

@@ -85,6 +85,8 @@ class Listening:
         finally:
             if self._following.get((namespace, address)) is asyncio.current_task():
                 del self._following[namespace, address]
+                if not any(where == namespace for where, _ in self._following):
+                    self._reported.pop(namespace, None)
 
     async def _compare(self, namespace: str) -> None:
         self._changed_at[namespace] = self._clock()

@@ -65,7 +65,7 @@ class WorkQueue(Generic[K]):
             pending.cancel()
         self._timers[key] = loop.call_later(seconds, partial(self.add, key, urgent=True))
 
-    async def run(self, reconcile: Reconcile[K], workers: int = 8, patient_workers: int = 2) -> None:
+    async def run(self, reconcile: Reconcile[K], workers: int = 16, patient_workers: int = 2) -> None:
         """Work until cancelled.
 
         Few workers for what is not urgent: it comes in thousands, and what something happened to shares a loop with it.

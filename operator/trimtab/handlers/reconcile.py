@@ -96,7 +96,7 @@ class Reconciler:
             if error.status in _REFUSALS:  # the user should know; the next look says it
                 self._memory[key] = replace(before, refused=error.message)
             raise
-        self._memory[key] = after
+        self._memory[key] = after.kept()
         if changes:
             log.info("model.reconciled", model=str(key), changes=changes)
         elif not wrote and decided.rest_seconds is not None and self._gatherer.rest(key, snapshot.traffic):

@@ -43,6 +43,10 @@ class Memory:
     rested: bool = False
     """Whether it was left alone since: what was seen last went on until now."""
 
+    def kept(self) -> Memory:
+        """Return what is remembered until the next look, which reads the spec anew."""
+        return replace(self, scaling=replace(self.scaling, terms=None))
+
     def at_rest(self) -> Memory:
         """Return what is remembered of a model that is left alone from now on."""
         return replace(self, scaling=resting.settled(self.scaling), rested=True)
@@ -77,7 +81,7 @@ def plan(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     told = frozenset(event.id for event in snapshot.events)
     after = Memory() if idle else Memory(scaling=scaling, wanted=wanted, window=serving.window, told=told)
     rests = resting.rests(snapshot, ahead.spec, aim, serving, wanted, scaling)
-    rest_seconds = resting.REST_SECONDS if rests else None
+    rest_seconds = resting.rest_seconds(snapshot) if rests else None
     return Plan(snapshot.key, actions, status.wire(), _requeue(aim, idle=idle), rest_seconds), after
 
 

@@ -18,8 +18,10 @@ from trimtab.planning.snapshot import Snapshot
 from trimtab.planning.target import Target
 from trimtab.planning.windows import peak
 
-# A look all the same, for what no watch tells: somebody's change of an object that nobody watches.
+# A look all the same, for what no watch tells: somebody's change of an object that nobody watches. Those are a
+# namespace's, not a model's: one of its models sees to them, and the more there are, the less often it is the same one.
 REST_SECONDS = 600.0
+LONGEST_REST_SECONDS = 7200.0
 # How often an awake model is sampled.
 _SAMPLE_SECONDS = 1.0
 
@@ -46,6 +48,11 @@ def rests(
         and not snapshot.doomed_nodes
         and not snapshot.events
     )
+
+
+def rest_seconds(snapshot: Snapshot) -> float:
+    """Return the seconds until a model at rest is looked at all the same."""
+    return min(LONGEST_REST_SECONDS, REST_SECONDS * max(1, len(snapshot.owners)))
 
 
 def _is_silent(state: ScalingState) -> bool:

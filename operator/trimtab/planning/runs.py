@@ -170,7 +170,8 @@ def _as_remembered(snapshot: Snapshot, running: RunStatus) -> RunStatus:
     before = snapshot.status.last_run
     if before is None or before.key != running.key or before.phase is not RunPhase.RUNNING:
         return running
-    return running.model_copy(update={"step": before.step, "progress_percent": before.progress_percent})
+    known = ("step", "progress_percent", "estimated_remaining_seconds")
+    return running.model_copy(update={name: getattr(before, name) for name in known})
 
 
 def _failure(view: RunView) -> tuple[str, str]:
