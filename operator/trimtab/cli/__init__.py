@@ -11,7 +11,7 @@ import os
 from typing import Any, NamedTuple
 
 import click
-from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
 from trimtab.cli.printing import colours, echo_json, output_option
 from trimtab.errors import TrimtabError
@@ -83,6 +83,15 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete without importing, as above: where an extra is missing its command is known all the same."""
+        names = [name for name in super().list_commands(ctx) if name.startswith(incomplete)]
+        own = ((name, super(_LazyGroup, self).get_command(ctx, name)) for name in names)
+        rows = [(name, part.summary) for name, part in _PARTS.items() if name.startswith(incomplete)]
+        rows += [(name, command.get_short_help_str()) for name, command in own if command is not None]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=summary) for name, summary in rows), *options]
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -128,5 +137,8 @@ def version(output: str) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(sorted(_COMPLETIONS)))
 def completion(shell: str) -> None:
-    """Print a script that completes commands and options in SHELL: source <(trimtab completion bash)."""
+    """Print a script that completes commands and options in SHELL: source <(trimtab completion bash).
+
+    `kubectl trimtab` needs none: kubectl's own completion, from 1.26 on, asks the plugin.
+    """
     click.echo(_COMPLETIONS[shell](main, {}, "trimtab", "_TRIMTAB_COMPLETE").source())
