@@ -104,25 +104,39 @@ def test_every_object_is_what_the_api_publishes(body: dict[str, Any]) -> None:
     kubernetes_validate.validate(body, "1.37", strict=True)
 
 
-def test_every_pod_passes_pod_security_restricted() -> None:
-    """The operator's, the gateway's, the replicas' and the Jobs'."""
-    makers = [body for body in [only("Deployment"), *made_by_the_operator()] if body["kind"] in ("Deployment", "Job")]
-    assert len(makers) == 3 + len(CapacityType)
-    for body in makers:
-        assert violations(body["spec"]["template"]["spec"], "restricted") == [], body["metadata"]["name"]
-        assert violations({**body["spec"]["template"]["spec"], "hostNetwork": True}, "restricted") != []
+def makers() -> list[dict[str, Any]]:
+    """Everything that makes pods: in our files, those for kind and the samples included, and by the operator."""
+    found = [body for body in [*in_yaml(MANIFESTS), *made_by_the_operator()] if "template" in body.get("spec", {})]
+    assert {body["metadata"]["name"] for body in found} >= {"trimtab-operator", "trimtab-gateway", "minio", "upload"}
+    assert len(found) == 3 + 2 + len(CapacityType)
+    return found
+
+
+@pytest.mark.parametrize("maker", makers(), ids=lambda body: f"{body['kind']}-{body['metadata']['name']}")
+def test_every_pod_passes_pod_security_restricted(maker: dict[str, Any]) -> None:
+    """The operator's, the gateway's, the replicas', the Jobs', and those that `make kind` adds."""
+    spec = maker["spec"]["template"]["spec"]
+    assert violations(spec, "restricted") == []
+    assert violations({**spec, "hostNetwork": True}, "restricted") != []
+    for container in spec["containers"]:
+        assert container["securityContext"]["readOnlyRootFilesystem"], container["name"]
+
+
+@pytest.mark.parametrize("maker", makers(), ids=lambda body: f"{body['kind']}-{body['metadata']['name']}")
+def test_every_container_says_what_it_needs(maker: dict[str, Any]) -> None:
+    """Or a scheduler would put all of them onto one node, and a ResourceQuota refuse them."""
+    for container in maker["spec"]["template"]["spec"]["containers"]:
+        assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), container["name"]
 
 
 def test_only_operator_and_gateway_may_ask_the_api_server() -> None:
     """What computes on files from anywhere has no token."""
-    makers = [body for body in made_by_the_operator() if body["kind"] in ("Deployment", "Job")]
     tokens = {
         body["metadata"]["name"]
-        for body in makers
+        for body in makers()
         if body["spec"]["template"]["spec"].get("automountServiceAccountToken", True)
     }
-    assert len(makers) > 3
-    assert tokens == {"trimtab-gateway"}
+    assert tokens == {"trimtab-operator", "trimtab-gateway"}
 
 
 @pytest.mark.parametrize(
