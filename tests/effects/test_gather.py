@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from trimtab.api.capacity import Price
-from trimtab.api.names import Key
+from trimtab.api.names import Key, labels
 from trimtab.api.status import OptimizedModelStatus, RunPhase, RunStatus
-from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.gather import Gatherer, World, _is_of
 from trimtab.planning.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -125,3 +125,18 @@ def test_pools_are_read_when_they_change() -> None:
     assert [each.spec.price for each in made.pools()[0]] == [None, Price(per_node_hour="0.5")]
     known["a"][0]["metadata"] = {"name": "a", "deletionTimestamp": "2026-03-01T12:00:00Z"}
     assert [each.name for each in made.pools()[0]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "own"),
+    [
+        (labels("gateway", "digits", model="digits"), True),
+        (labels("serve", "digi-0a1b2c3d", model="digi", revision="digi-0a1b2c3d"), False),
+        ({"app": "shop"}, False),
+        (None, False),
+    ],
+)
+def test_whose_service_it_is(labels: dict[str, str] | None, own: bool) -> None:
+    """A model's own has its label; a stranger's and that of another model's revision are left alone."""
+    service = {"metadata": {"name": "digits", "namespace": "default", "labels": labels}}
+    assert _is_of(service, KEY) is own

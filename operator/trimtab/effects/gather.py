@@ -19,6 +19,7 @@ from trimtab.api.names import (
     GATEWAY,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    MODEL_LABEL,
     POOL_LABEL,
     REVISION_LABEL,
     RUN_LABEL,
@@ -211,7 +212,7 @@ class Gatherer:
                 if REVISION_LABEL in item["metadata"]["labels"]
             ),
             cluster_ip=_cluster_ip(service) if service else None,
-            name_taken=service is not None and not _ours(service),
+            name_taken=service is not None and not _is_of(service, key),
             load=await self._load(key),
             traffic=_traffic(stats, key.name),
             gateway_ready=any(is_in_service(pod) for pod in self._world.gateways.get(key.namespace, ())),
@@ -379,8 +380,10 @@ def _is_remembered(view: RunView, status: OptimizedModelStatus) -> bool:
     return last is not None and last.key == view.key and last.phase in (RunPhase.SUCCEEDED, RunPhase.FAILED)
 
 
-def _ours(body: Object) -> bool:
-    return (body["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGED_BY
+def _is_of(service: Object, key: Key) -> bool:
+    """Whether a Service is the model's own: not a stranger's, nor that of another model's revision."""
+    labels = service["metadata"].get("labels") or {}
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(MODEL_LABEL) == key.name
 
 
 def _cluster_ip(service: Object) -> str | None:

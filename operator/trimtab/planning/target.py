@@ -78,7 +78,7 @@ def admitted(snapshot: Snapshot) -> OptimizedModelSpec:
         name = snapshot.key.name
         raise Stalled(
             Reason.NAME_TAKEN,
-            f"metadata.name: a Service {name} that is not ours exists in namespace {snapshot.key.namespace}; "
+            f"metadata.name: a Service {name} that is not this model's exists in namespace {snapshot.key.namespace}; "
             "delete it or give the model another name",
         )
     return snapshot.spec
