@@ -57,14 +57,24 @@ def test_drop_refuses(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("quantity", "value"),
-    [("250m", 0.25), ("2", 2), (2, 2), ("1Ki", 1024), ("1.5Gi", 1.5 * 2**30), ("3k", 3000), ("1e3", 1000)],
+    [
+        ("250m", 0.25),
+        ("2", 2),
+        (2, 2),
+        ("1Ki", 1024),
+        ("1.5Gi", 1.5 * 2**30),
+        ("3k", 3000),
+        ("1e3", 1000),
+        ("100n", 1e-7),
+        ("1Ei", 2.0**60),
+    ],
 )
 def test_amount(quantity: str | int, value: float) -> None:
     """Resource quantities read as Kubernetes reads them."""
     assert amount(quantity) == value
 
 
-@pytest.mark.parametrize("quantity", ["", "lots", "1Xi", "--1"])
+@pytest.mark.parametrize("quantity", ["", "lots", "1Xi", "--1", "1e400", "1.2.3", "1e99999999999999999999"])
 def test_amount_refuses(quantity: str) -> None:
     """What is no quantity is named."""
     with pytest.raises(ValueError, match="not a resource quantity"):

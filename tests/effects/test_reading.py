@@ -35,6 +35,21 @@ def model(**changes: Any) -> dict[str, Any]:
         ({"compression": {"preset": "Fast", "steps": [{"prune": {"sparsity": "50%"}}]}}, "preset and steps given"),
         ({"compression": {"steps": [{}]}}, "spec.compression.steps[0]: a step takes exactly one of prune"),
         ({"guardrail": {"dataset": {"uri": "file:///d"}, "maxDrop": "0.01"}}, "spec.guardrail.maxDrop: '0.01'"),
+        (
+            {"serving": {"rollout": {"progressDeadline": 9 * "9" + "h"}}},
+            "'999999999h': longer than ten years; write at",
+        ),
+        ({"serving": {"scaling": {"scaleDownDelay": 31 * "9" + "h"}}}, "spec.serving.scaling.scaleDownDelay: '9999"),
+        (
+            {"serving": {"resources": {"limits": {"cpu": "lots"}}}},
+            "spec.serving.resources.limits.cpu: 'lots': 'lots' is not a resource quantity; write it like 250m",
+        ),
+        ({"serving": {"resources": {"limits": {"cpu": "1e400"}}}}, "'1e400' is not a resource quantity"),
+        ({"serving": {"resources": {"limits": {"cpu": "1e9999999"}}}}, "'1e9999999' is not a resource quantity"),
+        (
+            {"compression": {"preset": "Fast", "job": {"resources": {"requests": {"memory": -1}}}}},
+            "spec.compression.job.resources.requests.memory: -1: less than nothing; write 0 or more",
+        ),
     ],
 )
 def test_explain(changes: Any, said: str) -> None:

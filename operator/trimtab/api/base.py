@@ -5,8 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from trimtab.api.quantities import no_less_than_nothing
 
 
 class ApiModel(BaseModel):
@@ -53,6 +55,7 @@ DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]
 Quantity = Annotated[
     int | str,
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}, union_mode="left_to_right"),
+    AfterValidator(no_less_than_nothing),
 ]
 ResourceList = Annotated[dict[str, Quantity], Field(max_length=16)]
 

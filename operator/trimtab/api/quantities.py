@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from functools import lru_cache
+from math import isfinite
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"
 PERCENT_PATTERN = r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)%$"
 DROP_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,4})?(pp|%)$"
 DECIMAL_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
 
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32)]
+# Beyond what calendars and clocks of programs can hold there are only mistakes.
+_LONGEST_HOURS = 87_600
+
+
+def _bearable(duration: str) -> str:
+    if seconds(duration) > _LONGEST_HOURS * 3600:
+        raise ValueError(f"longer than ten years; write at most {_LONGEST_HOURS}h")
+    return duration
+
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32), AfterValidator(_bearable)]
 Percent = Annotated[str, Field(pattern=PERCENT_PATTERN, max_length=9)]
 Drop = Annotated[str, Field(pattern=DROP_PATTERN, max_length=10)]
 DecimalString = Annotated[str, Field(pattern=DECIMAL_PATTERN, max_length=22)]
@@ -28,9 +39,9 @@ _DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$")
 _QUANTITY = re.compile(r"^([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]{0,2})$")
 _SUFFIXES = {
     "": Decimal(1),
-    "m": Decimal("0.001"),
-    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTP", start=1)},
-    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTP", start=1)},
+    **{suffix: Decimal(1000) ** -power for power, suffix in enumerate("mun", start=1)},
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
 }
 
 
@@ -89,15 +100,27 @@ def amount(quantity: str | float) -> float:
     return found
 
 
+def no_less_than_nothing(quantity: str | int) -> str | int:
+    """Return an amount of a resource that a pod can ask for.
+
+    Raises:
+        ValueError: It is no quantity, or below zero.
+    """
+    if amount(quantity) < 0:
+        raise ValueError("less than nothing; write 0 or more")
+    return quantity
+
+
 @lru_cache(maxsize=4096)  # thousands of pods reserve the same few
 def _amount(text: str) -> float | None:
     match = _QUANTITY.match(text)
     if match is None or match.group(2) not in _SUFFIXES:
         return None
     try:
-        return float(Decimal(match.group(1)) * _SUFFIXES[match.group(2)])
-    except InvalidOperation:
+        found = float(Decimal(match.group(1)) * _SUFFIXES[match.group(2)])
+    except (InvalidOperation, Overflow):
         return None
+    return found if isfinite(found) else None
 
 
 def human_bytes(count: float) -> str:
