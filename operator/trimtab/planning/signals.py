@@ -6,11 +6,14 @@ not change when a replica comes or goes, so the autoscaler does not chase its ow
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from trimtab.planning.windows import elapsed
 
 WINDOW_S = 60.0
+_AT = attrgetter("at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,11 @@ class Sample:
     load: float | None = None
     """What the model's metric comes to, in requests at once; those at the gateway unless set."""
 
-    @property
-    def total(self) -> float:
-        """The load: requests at the gateway, running or waiting, or what they come to."""
-        return self.in_flight + self.queued if self.load is None else self.load
+    total: float = field(init=False, compare=False, repr=False)
+    """The load: requests at the gateway, running or waiting, or what they come to. Kept: windows add it up often."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", self.in_flight + self.queued if self.load is None else self.load)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,8 @@ def mean(state: SignalState, now: float, window: float) -> float:
 def mean_between(state: SignalState, since: float, until: float) -> float | None:
     """Return the mean total of a time, its ends included; None where there is no sample."""
     samples = state.samples
-    first = len(samples)
-    while first and since <= samples[first - 1].at:
-        first -= 1
-    totals = [sample.total for sample in samples[first:] if sample.at <= until]
+    first, end = bisect_left(samples, since, key=_AT), bisect_right(samples, until, key=_AT)
+    totals = [sample.total for sample in samples[first:end]]
     return sum(totals) / len(totals) if totals else None
 
 

@@ -53,18 +53,23 @@ class Trimtab:
 
     def decide(self, seen: Seen) -> Order:
         """Return what the operator would order."""
+        return self.order(seen, self.snapshot(seen))
+
+    def order(self, seen: Seen, snapshot: Snapshot) -> Order:
+        """Return the same of what `snapshot` returned."""
         split = self._state.split
         for event in seen.events:
             split = capacity.on_event(split, event, seen.now)
         doomed = sum(1 for one in seen.replicas if one.noticed)
         state = self._state if split is self._state.split else replace(self._state, split=split)
-        wanted, self._state = scale(self._snapshot(seen), self._spec, state, len(seen.replicas) - doomed)
+        wanted, self._state = scale(snapshot, self._spec, state, len(seen.replicas) - doomed)
         good = [one.zone for one in seen.of(CapacityType.SPOT) if not one.noticed]
         running = {zone: good.count(zone) for zone in seen.zones}
         spot = zoning.placed(wanted.spot, running, self._state.split.zones, seen.now)
         return Order(on_demand=wanted.on_demand, spot=spot, replicas=wanted.replicas)
 
-    def _snapshot(self, seen: Seen) -> Snapshot:
+    def snapshot(self, seen: Seen) -> Snapshot:
+        """Return what the operator would see."""
         now = datetime.fromtimestamp(seen.now, UTC)
         return Snapshot(
             key=_KEY,
