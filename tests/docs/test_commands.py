@@ -59,6 +59,9 @@ ELSEWHERE = {
     "trimtab rollback digits --to digits-1a2b3c4d": "tests/cli/test_rollback.py::test_the_way_back",
     "trimtab rollback digits --undo": "tests/cli/test_rollback.py::test_it_can_be_undone",
     "trimtab dashboard": "tests/cli/dashboard/test_site.py::test_everything_comes_from_here_and_runs_nothing_else",
+    "kubectl create secret tls trimtab-gateway-tls --cert tls.crt --key tls.key": (
+        "tests/workloads/gateway/test_tls.py::test_a_certificate_comes_is_renewed_and_goes"
+    ),
     "trimtab local up": CLUSTER,
     "export KUBECONFIG=~/.local/state/trimtab/local/kubeconfig": CLUSTER,
     "trimtab local status": CLUSTER,

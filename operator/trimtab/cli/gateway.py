@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from trimtab.api.names import GATEWAY_PORT, GATEWAY_STATS_PORT
+from trimtab.api.names import GATEWAY_PORT, GATEWAY_STATS_PORT, GATEWAY_TLS_PORT
 
 _DIRECTORY = click.option(
     "--directory",
@@ -73,9 +73,21 @@ def stop(directory: Path, delay: float, patience: float) -> None:
 @click.option("--port", type=int, default=GATEWAY_PORT, show_default=True, help="Where HAProxy takes requests.")
 @click.option("--stats-port", type=int, default=GATEWAY_STATS_PORT, show_default=True, help="Where the agent reports.")
 @click.option("--gateways", type=click.IntRange(1, 100), default=1, show_default=True, help="Pods of this gateway.")
+@click.option(
+    "--certificates",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Folder in which tls.crt and tls.key may lie; while they do, HAProxy takes TLS on port {GATEWAY_TLS_PORT}.",
+)
 @click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the pod's account.")
 def agent(
-    directory: Path, namespace: str, host: str, port: int, stats_port: int, gateways: int, kubeconfig: Path | None
+    directory: Path,
+    namespace: str,
+    host: str,
+    port: int,
+    stats_port: int,
+    gateways: int,
+    certificates: Path | None,
+    kubeconfig: Path | None,
 ) -> None:
     """Drive HAProxy from models and EndpointSlices, and report its traffic."""
     from trimtab.cli import logs
@@ -87,5 +99,5 @@ def agent(
     gc.set_threshold(10_000, 5, 1_000)
     # Neither shall a change wait for the threads that read HAProxy's lists and write its files.
     sys.setswitchinterval(0.0005)
-    listener = Listener(host, port, namespace, gateways)
+    listener = Listener(host, port, namespace, gateways, certificates=certificates)
     asyncio.run(serve(directory, listener, stats_port, str(kubeconfig) if kubeconfig else None))

@@ -12,6 +12,8 @@ from trimtab.api.names import (
     GATEWAY,
     GATEWAY_PORT,
     GATEWAY_STATS_PORT,
+    GATEWAY_TLS_PORT,
+    GATEWAY_TLS_SECRET,
     GROUP,
     labels,
     selector,
@@ -36,6 +38,10 @@ _RATHER_APART: Manifest = {
     "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(GATEWAY)}},
 }
 _SHARED_MOUNT: Manifest = {"name": "gateway", "mountPath": _DIRECTORY}
+_CERTIFICATES = "/var/run/trimtab/tls"
+_CERTIFICATES_MOUNT: Manifest = {"name": "tls", "mountPath": _CERTIFICATES, "readOnly": True}
+# Mounting needs no right to read Secrets. It may come, change and go while the pod runs.
+_CERTIFICATES_VOLUME: Manifest = {"name": "tls", "secret": {"secretName": GATEWAY_TLS_SECRET, "optional": True}}
 
 
 # All models of a small namespace keep its gateway alive, of a large one some: enough that they do not all go at once.
@@ -129,7 +135,7 @@ def _deployment(namespace: str, meta: Manifest, settings: Settings) -> Manifest:
                         "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_RATHER_APART]},
                     },
                     "containers": [_container(namespace, settings)],
-                    "volumes": [{"name": "gateway", "emptyDir": {}}, pods.SCRATCH_VOLUME],
+                    "volumes": [{"name": "gateway", "emptyDir": {}}, _CERTIFICATES_VOLUME, pods.SCRATCH_VOLUME],
                 },
             },
         },
@@ -151,10 +157,12 @@ def _container(namespace: str, settings: Settings) -> Manifest:
             f"--port={GATEWAY_PORT}",
             f"--stats-port={GATEWAY_STATS_PORT}",
             f"--gateways={settings.gateway_replicas}",
+            f"--certificates={_CERTIFICATES}",
         ],
         "env": [pods.POD_IP, *pods.SCRATCH_ENV],
         "ports": [
             {"name": "http", "containerPort": GATEWAY_PORT},
+            {"name": "https", "containerPort": GATEWAY_TLS_PORT},
             {"name": "stats", "containerPort": GATEWAY_STATS_PORT},
         ],
         "resources": {"requests": {"cpu": "350m", "memory": "256Mi"}},
@@ -166,5 +174,5 @@ def _container(namespace: str, settings: Settings) -> Manifest:
         },
         # At SIGTERM HAProxy cuts what is in flight; this lets it finish first.
         "lifecycle": {"preStop": {"exec": {"command": ["trimtab", "gateway", "stop", _DIRECTORY_OPTION]}}},
-        "volumeMounts": [_SHARED_MOUNT, pods.SCRATCH_MOUNT],
+        "volumeMounts": [_SHARED_MOUNT, _CERTIFICATES_MOUNT, pods.SCRATCH_MOUNT],
     }

@@ -12,6 +12,7 @@ from trimtab.api.names import (
     CAPACITY_TYPE_LABEL,
     GATEWAY,
     GATEWAY_PORT,
+    GATEWAY_TLS_PORT,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     REVISION_LABEL,
@@ -25,7 +26,7 @@ from trimtab.api.names import (
 )
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import amount, seconds
-from trimtab.api.serving import Accelerator, LoadingMode
+from trimtab.api.serving import Accelerator, Engine, LoadingMode
 from trimtab.api.status import ArtifactStatus, RevisionStatus
 from trimtab.planning import accelerators
 from trimtab.planning.manifests import nodecache, pods
@@ -53,6 +54,7 @@ def revision_hash(artifact: ArtifactStatus, spec: OptimizedModelSpec, settings: 
         spec.source.secret_ref.name if spec.source.secret_ref else "",
         ",".join(sorted(spec.capacity.pools)),
         *([serving.accelerator.model_dump_json()] if serving.accelerator else ()),
+        *([serving.engine.value] if serving.engine is not Engine.AUTO else ()),
         *_answering(spec),
         *((settings.node_cache_volume, str(settings.node_cache_bytes)) if serving.prefetch else ()),
     )
@@ -254,6 +256,9 @@ def model_service(model: Key, uid: str) -> Manifest:
                 {"name": "http", "port": 80, "targetPort": GATEWAY_PORT, "protocol": "TCP"},
                 # Where only root may listen below 1024, as on the embedded cluster.
                 {"name": "http-alt", "port": GATEWAY_PORT, "targetPort": GATEWAY_PORT, "protocol": "TCP"},
+                # Nobody listens there before the namespace has a certificate.
+                {"name": "https", "port": 443, "targetPort": GATEWAY_TLS_PORT, "protocol": "TCP"},
+                {"name": "https-alt", "port": GATEWAY_TLS_PORT, "targetPort": GATEWAY_TLS_PORT, "protocol": "TCP"},
                 # The same listener, which sees what is spoken; a client or a mesh may want to know before.
                 {"name": GRPC_PORT, "port": SERVE_GRPC_PORT, "targetPort": GATEWAY_PORT, **_H2C},
             ],

@@ -11,7 +11,7 @@ from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.status import RevisionStatus
 from trimtab.planning.settings import Settings
 
-# All that `revision_hash` looks at, and the engine, which is the artifact's own choice otherwise.
+# All that `revision_hash` looks at.
 _PATHS = (
     "source.secretRef",
     "compression.target",

@@ -260,7 +260,7 @@ class Agent:
             slots |= kept
             if missing:
                 log.info("proxy.outgrown", models=[item.model for item in missing], slots=len(seen.slots))
-            if missing or await self._shows_another_certificate():
+            if missing or await self._begins_or_ends_with_tls():
                 self._routes, self._prepared = layout(traffic, routes)
                 await self._store()
                 self._former.clear()  # the new worker's slots are new; the old one's requests end with it
@@ -275,9 +275,14 @@ class Agent:
         await self._store()
         return _LOOK_SECONDS if complete and not step.retiring else _LEAVING_SECONDS
 
-    async def _shows_another_certificate(self) -> bool:
+    async def _begins_or_ends_with_tls(self) -> bool:
+        """Return whether that takes a reload; a certificate that was only renewed takes none."""
         certificates = self._files.certificates
-        shown = await self._proxy.certificate(certificates.file) if certificates.file else None
+        if certificates.file is None:
+            return False
+        shown = await self._proxy.certificate(certificates.file)
+        if (pem := certificates.renewed(shown)) and await self._proxy.renew(certificates.file, pem):
+            log.info("certificate.renewed")
         return certificates.asks_for_reload(shown)
 
     async def _apply(self, step: Difference) -> bool:

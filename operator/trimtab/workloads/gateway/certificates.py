@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import structlog
 from trimtab.api.names import TLS_CERTIFICATE, TLS_KEY
 
 log = structlog.get_logger(__name__)
+
+_BLOCK = re.compile(r"^-----BEGIN [A-Z ]+-----$.+?^-----END [A-Z ]+-----$", re.MULTILINE | re.DOTALL)
 
 
 class Certificates:
@@ -54,15 +57,20 @@ class Certificates:
             log.warning("certificate.refused", file=str(self.file), error=str(error))
 
     def asks_for_reload(self, shown: str | None) -> bool:
-        """Whether a HAProxy that shows the certificate of this fingerprint (None: none) should read its files anew.
+        """Whether a HAProxy that shows the certificate of this fingerprint (None: none) should begin or end with TLS.
 
         One that works goes on where what is there now does not.
         """
-        return self.file is not None and not self.refused and shown != (self._print if self.path else None)
+        return self.file is not None and not self.refused and (shown is None) != (self.path is None)
+
+    def renewed(self, shown: str | None) -> str | None:
+        """Return certificates and key in PEM for a HAProxy that shows another one; None where there is nothing new."""
+        if self._seen is None or self.path is None or shown in {None, self._print}:
+            return None
+        return "\n".join(block for part in self._seen for block in _BLOCK.findall(part.decode()))
 
 
 def _fingerprint(text: str) -> str:
     """Return the SHA-1 of the first certificate in PEM, which is what HAProxy calls it by."""
-    end = "-----END CERTIFICATE-----"
-    first, _, _ = text[text.index("-----BEGIN CERTIFICATE-----") :].partition(end)
-    return hashlib.sha1(ssl.PEM_cert_to_DER_cert(first + end), usedforsecurity=False).hexdigest().upper()
+    der = ssl.PEM_cert_to_DER_cert(_BLOCK.findall(text)[0])
+    return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()

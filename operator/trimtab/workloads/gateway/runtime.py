@@ -104,6 +104,19 @@ class Proxy:
         )
         return found.group(1) if found else None
 
+    async def renew(self, path: Path, pem: str) -> bool:
+        """Have it show another certificate than the file's that it read; return whether it does.
+
+        Raises:
+            ProxyUnavailable: It does not answer.
+        """
+        said = await self._ask(ADMIN_SOCKET, f"set ssl cert {path} <<\n{pem}\n")
+        said += await self._ask(ADMIN_SOCKET, f"commit ssl cert {path}")
+        if "Success!" in said:
+            return True
+        log.warning("certificate.not_renewed", answer=said.strip())
+        return False
+
     async def change(self, commands: Iterable[str]) -> bool:
         """Run runtime commands in order; return whether each was carried out.
 
