@@ -64,12 +64,17 @@ def account(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
 
 
+def at_once(kind: str, version: int) -> bool:
+    """Whether a watch that is never late has shown a write."""
+    return True
+
+
 async def test_unchanged_objects_are_left_alone() -> None:
     """What a watch shows as it should be is not written; what it does not show is."""
     cluster = Recorder()
     seen = {("Service", "default", "same"): {**service("same"), "status": {}}}
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
-    executor = Executor(cluster, announcer, seen.get, lambda: 0.0)  # type: ignore[arg-type]
+    executor = Executor(cluster, announcer, seen.get, at_once, lambda: 0.0)  # type: ignore[arg-type]
     plan = [Apply(service("same")), Apply(service("new")), Apply(account("gateway"))]
     assert await executor.execute({}, plan) == ["Service/new applied", "ServiceAccount/gateway applied"]
     assert cluster.applied == ["new", "gateway"]
@@ -82,7 +87,7 @@ async def test_unwatched_objects_are_looked_at_after_a_while() -> None:
     cluster = Recorder()
     now = [0.0]
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
-    executor = Executor(cluster, announcer, {}.get, lambda: now[0])  # type: ignore[arg-type]
+    executor = Executor(cluster, announcer, {}.get, at_once, lambda: now[0])  # type: ignore[arg-type]
     for now[0] in (0.0, 299.0, 301.0):
         await executor.execute({}, [Apply(account("gateway"))])
     assert (cluster.applied, cluster.looked) == (["gateway"], 2)
@@ -102,10 +107,10 @@ async def test_a_restart_writes_nothing_that_is_there() -> None:
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
     seen = {("Service", "default", "one"): {**service("one"), "status": {}}}
     plan = [Apply(service("one")), Apply(account("gateway"))]
-    assert await Executor(cluster, announcer, seen.get, lambda: 0.0).execute({}, plan) == []  # type: ignore[arg-type]
+    assert await Executor(cluster, announcer, seen.get, at_once, lambda: 0.0).execute({}, plan) == []  # type: ignore[arg-type]
     assert cluster.applied == []
     cluster.refuses = True
-    await Executor(cluster, announcer, seen.get, lambda: 0.0).execute({}, plan)  # type: ignore[arg-type]
+    await Executor(cluster, announcer, seen.get, at_once, lambda: 0.0).execute({}, plan)  # type: ignore[arg-type]
     assert cluster.applied == ["gateway"]
 
 
@@ -121,7 +126,7 @@ async def test_what_the_server_writes_its_own_way_is_no_drift() -> None:
     """1000m of CPU comes back as 1: that must not be written again at every look."""
     cluster, seen = Normalizing(), {}
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
-    executor = Executor(cluster, announcer, seen.get, lambda: 0.0)  # type: ignore[arg-type]
+    executor = Executor(cluster, announcer, seen.get, at_once, lambda: 0.0)  # type: ignore[arg-type]
     wanted = {**service("one"), "spec": {"cpu": "1000m", "items": [{"a": "1024Mi"}]}}
     await executor.execute({}, [Apply(wanted)])
     body = {**service("one"), "spec": {"cpu": "1", "items": [{"a": "1Gi", "b": 0}], "more": True}}
@@ -131,3 +136,22 @@ async def test_what_the_server_writes_its_own_way_is_no_drift() -> None:
     seen["Service", "default", "one"]["spec"]["cpu"] = "2"  # somebody's edit
     await executor.execute({}, [Apply(wanted)])
     assert cluster.applied == ["one", "one"]
+
+
+async def test_what_a_watch_has_not_shown_yet_is_not_written_twice() -> None:
+    """Looks come faster than watches; one that shows the kind without our object, or nothing for long, is believed."""
+    cluster, seen, shown, now = Recorder(), {}, [0], [0.0]
+    announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
+    executor = Executor(cluster, announcer, seen.get, lambda _, version: shown[0] >= version, lambda: now[0])  # type: ignore[arg-type]
+    one, other = [Apply(service("one"))], [Apply(service("one", port=81))]
+    assert await executor.execute({}, one) == ["Service/one applied"]
+    assert await executor.execute({}, one) == []
+    seen["Service", "default", "one"] = cluster.there["one"]
+    assert await executor.execute({}, other) == ["Service/one configured"], "another wish does not wait"
+    assert await executor.execute({}, other) == [], "what is known is from before"
+    shown[0] = 2
+    seen.clear()
+    assert await executor.execute({}, other) == ["Service/one applied"], "somebody deleted it"
+    now[0] = 31.0
+    assert await executor.execute({}, other) == ["Service/one applied"], "the watch is silent"
+    assert cluster.applied == ["one"] * 4

@@ -27,12 +27,16 @@ Identity = tuple[str, str, str]
 WATCHED = {"Deployment", "Job", "Service"}
 # Kinds that nobody watches are looked at again after this long, should somebody have changed them.
 _RESYNC_SECONDS = 300.0
+# A watch shows what we wrote soon; one that is silent for longer may have ended.
+_UNSEEN_SECONDS = 30.0
 
 
 class _Applied(NamedTuple):
     """What was applied last."""
 
     at: float
+    version: int
+    """The resource version that it got."""
     manifest: bytes
     """Its digest."""
     answered: bytes | None
@@ -47,12 +51,18 @@ class Executor:
         cluster: Cluster,
         announcer: Announcer,
         observed: Callable[[Identity], Object | None],
+        has_seen: Callable[[str, int], bool],
         clock: Callable[[], float],
     ) -> None:
-        """`observed` answers with the body of an object of a watched kind, as far as known; `clock` in seconds."""
+        """`observed` answers with the body of an object of a watched kind, as far as known.
+
+        `has_seen` says whether that includes a write to a kind with the resource version of its answer; `clock` is in
+        seconds.
+        """
         self._cluster = cluster
         self._announcer = announcer
         self._observed = observed
+        self._has_seen = has_seen
         self._clock = clock
         self._applied: dict[Identity, _Applied] = {}
         self._looking: set[Identity] = set()
@@ -89,6 +99,8 @@ class Executor:
         last = self._applied.get(identity)
         asked = last is not None and last.manifest == _digest(manifest)
         if kind.kind in WATCHED:
+            if last is not None and asked and self._is_on_its_way(kind, last):
+                return []
             current = self._observed(identity)
         elif identity in self._looking or (last is not None and asked and self._clock() - last.at < _RESYNC_SECONDS):
             return []  # so it is, or another model of the namespace sees to it now
@@ -108,10 +120,15 @@ class Executor:
         else:
             after = await self._cluster.apply(manifest)
         answered = pack(like(manifest, after)) if drifted(manifest, after) else None
-        self._applied[identity] = _Applied(self._clock(), _digest(manifest), answered)
+        version = int(after["metadata"]["resourceVersion"])
+        self._applied[identity] = _Applied(self._clock(), version, _digest(manifest), answered)
         if current is not None and after["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
             return []
         return [f"{kind.kind}/{meta['name']} {'configured' if current else 'applied'}"]
+
+    def _is_on_its_way(self, kind: Kind, last: _Applied) -> bool:
+        """Whether no watch has shown yet what we wrote last: what is known is from before."""
+        return not self._has_seen(kind.kind, last.version) and self._clock() - last.at < _UNSEEN_SECONDS
 
     async def _found(self, kind: Kind, meta: Object) -> Object | None:
         """Return an object that nobody watches, None where there is none or we may not look."""

@@ -38,7 +38,7 @@ from trimtab.effects.mirrors import Mirrors
 from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
-from trimtab.effects.tables import Packed, Unpacked
+from trimtab.effects.tables import Packed, Table, Unpacked
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
 from trimtab.effects.written import Written
 from trimtab.planning.loads import Load
@@ -102,10 +102,17 @@ class World:
     def observed(self, identity: Identity) -> Object | None:
         """Return the body of one of our children, as far as it is known."""
         kind, namespace, name = identity
-        if kind == "Service":
-            return _only(self.services, (namespace, name))
-        index = {"Deployment": self.named_deployments, "Job": self.named_jobs}.get(kind)
+        index = self._children(kind)
         return _only(index, (namespace, name)) if index is not None else None
+
+    def has_seen(self, kind: str, version: int) -> bool:
+        """Whether what is known of a kind includes a write that was answered with this resource version."""
+        index = self._children(kind)
+        return not isinstance(index, Table) or index.newest >= version
+
+    def _children(self, kind: str) -> Index | None:
+        named = {"Deployment": self.named_deployments, "Job": self.named_jobs, "Service": self.services}
+        return named.get(kind)
 
 
 def world_of(

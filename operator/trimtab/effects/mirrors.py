@@ -77,6 +77,9 @@ class Mirrors:
                 if not missing:
                     self.complete.set()
                 continue
+            version = int(item["metadata"].get("resourceVersion", 0))  # what a new list lacks has none
+            for table in mirror.tables:
+                table.newest = max(table.newest, version)
             if event == "DELETED":
                 differs = [table.drop(identity(item)) for table in mirror.tables]
             else:

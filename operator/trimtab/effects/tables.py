@@ -56,6 +56,8 @@ class Table(Mapping[K, Collection[Object]], Generic[K]):
         self._groups: dict[K, dict[Identity, Object | bytes]] = {}
         self.changes = 0
         """How often anything became another one than it was."""
+        self.newest = 0
+        """The highest resource version that a watch told."""
 
     def put(self, item: Object) -> bool:
         """Take an object in as it is now; return whether that differs from what was kept."""
