@@ -4,7 +4,7 @@ from typing import Any
 
 from trimtab.api.capacity import CapacityPool
 from trimtab.effects.consolidating import Consolidating
-from trimtab.effects.gather import World
+from trimtab.effects.world import World
 from trimtab.planning.fleet import Held, Node
 from trimtab.planning.packing import Request
 

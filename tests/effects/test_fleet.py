@@ -4,8 +4,8 @@ from typing import Any
 
 from trimtab.api.capacity import CapacityPool
 from trimtab.effects.fleetview import demands, nodes, overhead
-from trimtab.effects.gather import World
 from trimtab.effects.reserving import reserved, share
+from trimtab.effects.world import World
 from trimtab.planning.packing import Request
 
 

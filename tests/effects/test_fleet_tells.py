@@ -7,8 +7,9 @@ from typing import Any
 
 from trimtab.api.base import CapacityType
 from trimtab.effects.fleet import Fleet
-from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.gather import Gatherer
 from trimtab.effects.pools.orders import Ordered
+from trimtab.effects.world import World
 from trimtab.planning.plan import Announce
 from trimtab.planning.settings import Settings
 from trimtab.planning.zones import Quota, Shortage

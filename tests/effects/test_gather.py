@@ -8,7 +8,8 @@ import pytest
 from trimtab.api.capacity import Price
 from trimtab.api.names import Key, labels
 from trimtab.api.status import OptimizedModelStatus, RunPhase, RunStatus
-from trimtab.effects.gather import Gatherer, World, _is_of
+from trimtab.effects.gather import Gatherer, _is_of
+from trimtab.effects.world import World
 from trimtab.planning.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

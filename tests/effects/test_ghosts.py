@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from trimtab.effects.gather import world_of
 from trimtab.effects.ghosts import Ghosts, Living
 from trimtab.effects.kinds import POOLS
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.mirrors import Mirrors
 from trimtab.effects.tables import Packed, pack
+from trimtab.effects.world import world_of
 
 
 def item(uid: str, name: str = "a", version: int = 1) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from trimtab.effects.gather import World
 from trimtab.effects.kubernetes import ApiError
 from trimtab.effects.leaving import Leaving
+from trimtab.effects.world import World
 
 
 class Cluster:

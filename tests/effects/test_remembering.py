@@ -4,9 +4,9 @@ from typing import Any
 
 from trimtab.api.names import Key
 from trimtab.effects.fleetview import Wish, wish_of, wishes
-from trimtab.effects.gather import World
 from trimtab.effects.remembering import Remembered, stamp
 from trimtab.effects.tables import Packed, Table, Unpacked, identity, pack
+from trimtab.effects.world import World
 
 
 def test_an_answer_is_kept_until_its_question_changes() -> None:

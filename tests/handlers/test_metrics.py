@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from trimtab.effects.gather import World
+from trimtab.effects.world import World
 from trimtab.handlers.looks import Looks
 from trimtab.handlers.metrics import OWN_PATH, metrics
 

@@ -9,10 +9,10 @@ import structlog
 
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.names import CONSOLIDATION_TAINT
-from trimtab.effects.gather import World
 from trimtab.effects.kinds import NODES
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.remembering import Remembered
+from trimtab.effects.world import World
 from trimtab.planning import consolidation
 from trimtab.planning.consolidation import Roomy
 from trimtab.planning.fleet import Held, Node

@@ -17,12 +17,13 @@ from trimtab.api.status import CostStatus, DecisionStatus
 from trimtab.effects import fleetview
 from trimtab.effects.consolidating import Consolidating
 from trimtab.effects.execute import Executor
-from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.gather import Gatherer
 from trimtab.effects.kinds import NODE_GROUPS
 from trimtab.effects.kubernetes import ApiError, Cluster
 from trimtab.effects.leaving import Leaving
 from trimtab.effects.pools.orders import Orders
 from trimtab.effects.remembering import Remembered, stamp
+from trimtab.effects.world import World
 from trimtab.planning import costing, decisions, zonememory
 from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, assign, node_size, order
 from trimtab.planning.losses import lost_nodes

@@ -11,9 +11,9 @@ from trimtab.api import conditions as c
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.names import CAPACITY_TYPE_LABEL, GATEWAY, POOL_LABEL, WORKLOAD_LABEL, ZONE_LABEL, Key
-from trimtab.effects.gather import World
 from trimtab.effects.reserving import reserved, together
 from trimtab.effects.tables import Unpacked
+from trimtab.effects.world import World
 from trimtab.planning.daemons import is_for, sure_labels
 from trimtab.planning.fleet import Demand, Node
 from trimtab.planning.packing import Request

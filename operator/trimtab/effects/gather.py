@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +14,6 @@ from trimtab.api.conditions import Condition
 from trimtab.api.gateway import GatewayStats, ModelStats
 from trimtab.api.names import (
     API_VERSION,
-    CONSOLIDATION_TAINT,
     GATEWAY,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -29,17 +27,14 @@ from trimtab.api.optimizedmodel import OptimizedModel
 from trimtab.api.overrides import Overrides
 from trimtab.api.status import OptimizedModelStatus, RunPhase
 from trimtab.effects.capacityevents import CapacityEvents
-from trimtab.effects.execute import Identity
-from trimtab.effects.ghosts import Living
 from trimtab.effects.kinds import PODS
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.listening import Listening
-from trimtab.effects.mirrors import Mirrors
 from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.reading import explain
 from trimtab.effects.signals import GatewaySignals
-from trimtab.effects.tables import Packed, Table, Unpacked
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
+from trimtab.effects.world import World, only
 from trimtab.effects.written import Written
 from trimtab.planning.loads import Load
 from trimtab.planning.notices import leaves_at
@@ -48,98 +43,10 @@ from trimtab.planning.snapshot import Owner, RunView, Snapshot
 from trimtab.planning.support import pool_refusals
 
 Object = dict[str, Any]
-Index = Mapping[Any, Collection[Object]]
 
 _LOG_TAIL_LINES = 20
 # What is not replaced by then leaves all the same.
 _RETIRED_NOTICE = timedelta(minutes=2)
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What the watches know, by the key that makes looking it up cheap."""
-
-    models: Index
-    """By `Key`."""
-    namespaced_models: Index
-    """By namespace."""
-    pools: Index
-    """By name."""
-    deployments: Index
-    """By the `Key` of their model."""
-    named_deployments: Index
-    """By (namespace, name)."""
-    jobs: Index
-    """By the `Key` of their model."""
-    named_jobs: Index
-    """By (namespace, name)."""
-    pods: Index
-    """By the `Key` of their model."""
-    services: Index
-    """By (namespace, name)."""
-    gateways: Index
-    """Gateway pods by namespace."""
-    nodes: Index
-    """By name."""
-    daemon_sets: Index
-    """By (namespace, name)."""
-
-    def model(self, key: Key) -> Object | None:
-        return _only(self.models, key)
-
-    def node(self, name: str) -> Object | None:
-        return _only(self.nodes, name)
-
-    def retiring(self) -> frozenset[str]:
-        """Return the nodes that are emptied because their replicas have room elsewhere."""
-        found = ((name, self.node(name)) for name in self.nodes)
-        return frozenset(
-            name
-            for name, node in found
-            if node is not None and any(taint["key"] == CONSOLIDATION_TAINT for taint in node["spec"]["taints"])
-        )
-
-    def observed(self, identity: Identity) -> Object | None:
-        """Return the body of one of our children, as far as it is known."""
-        kind, namespace, name = identity
-        index = self._children(kind)
-        return _only(index, (namespace, name)) if index is not None else None
-
-    def has_seen(self, kind: str, version: int) -> bool:
-        """Whether what is known of a kind includes a write that was answered with this resource version."""
-        index = self._children(kind)
-        return not isinstance(index, Table) or index.newest >= version
-
-    def _children(self, kind: str) -> Index | None:
-        named = {"Deployment": self.named_deployments, "Job": self.named_jobs, "Service": self.services}
-        return named.get(kind)
-
-
-def world_of(
-    models: Mapping[Any, Collection[Packed]],
-    namespaced_models: Index,
-    pools: Index,
-    mirrors: Mirrors,
-    gone: Collection[str],
-) -> World:
-    """Return the world of packed models, of what their namespaces have, of pools, and of all that is mirrored.
-
-    What is `gone`, by uid, is not part of it, although the indices may still have it.
-    """
-    return World(
-        models=Unpacked(Living(models, gone, lambda item: item.uid)),
-        namespaced_models=Living(namespaced_models, gone, _uid),
-        pools=Living(pools, gone, _uid),
-        deployments=mirrors.deployments,
-        named_deployments=mirrors.named_deployments,
-        jobs=mirrors.jobs,
-        named_jobs=mirrors.named_jobs,
-        pods=mirrors.pods,
-        services=mirrors.services,
-        gateways=mirrors.gateways,
-        nodes=mirrors.nodes,
-        daemon_sets=mirrors.daemon_sets,
-    )
 
 
 class Gatherer:
@@ -197,7 +104,7 @@ class Gatherer:
         status = OptimizedModelStatus.model_validate(body.get("status") or {})
         pools, bad_pools = self.pools()
         stats = await self._stats(key)
-        service = _only(self._world.services, (key.namespace, key.name))
+        service = only(self._world.services, (key.namespace, key.name))
         return Snapshot(
             key=key,
             uid=body["metadata"]["uid"],
@@ -236,7 +143,7 @@ class Gatherer:
 
         The same answer, not merely an equal one, until a pool or a price changes: every model asks every second.
         """
-        bodies = [_only(self._world.pools, name) for name in sorted(self._world.pools)]
+        bodies = [only(self._world.pools, name) for name in sorted(self._world.pools)]
         found = [body for body in bodies if body is not None and not body["metadata"].get("deletionTimestamp")]
         asked = [(body, self.market.get(body["metadata"]["name"])) for body in found]
         if len(asked) != len(self._asked) or any(
@@ -304,7 +211,7 @@ class Gatherer:
         )
 
     def _gateway_owners(self, namespace: str) -> frozenset[str]:
-        body = _only(self._world.named_deployments, (namespace, GATEWAY)) or {"metadata": {}}
+        body = only(self._world.named_deployments, (namespace, GATEWAY)) or {"metadata": {}}
         return frozenset(reference["uid"] for reference in body["metadata"].get("ownerReferences") or ())
 
     async def _load(self, key: Key) -> Load | None:
@@ -358,20 +265,6 @@ class Gatherer:
                 meta = pod["metadata"]
                 return await self._cluster.pod_log(meta["namespace"], meta["name"], _LOG_TAIL_LINES)
         return ""
-
-
-def _only(index: Index, key: Any) -> Object | None:
-    """Return the object that has a name; of several the one that has it now, as the others are gone."""
-    found = list(index.get(key, ()))
-    return max(found, key=_version) if len(found) > 1 else found[0] if found else None
-
-
-def _version(item: Object) -> int:
-    return int(item["metadata"]["resourceVersion"])
-
-
-def _uid(item: Object) -> str:
-    return str(item["metadata"]["uid"])
 
 
 def _parsed(body: Object) -> tuple[OptimizedModel | None, str | None]:

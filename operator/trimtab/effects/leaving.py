@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from trimtab.api.names import MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL
-from trimtab.effects.gather import World
 from trimtab.effects.kinds import NODE_GROUPS, NODES, PODS
 from trimtab.effects.kubernetes import ApiError, Cluster
+from trimtab.effects.world import World
 
 log = structlog.get_logger(__name__)
 

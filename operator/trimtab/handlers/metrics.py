@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from trimtab.effects.gather import Index, World
+from trimtab.effects.world import Index, World
 from trimtab.handlers.looks import Looks
 from trimtab.planning.exposition import CONTENT_TYPE, exposition
 

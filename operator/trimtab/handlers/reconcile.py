@@ -13,8 +13,9 @@ import structlog
 from trimtab.api.names import Key
 from trimtab.effects.execute import Executor
 from trimtab.effects.fleet import Fleet
-from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.gather import Gatherer
 from trimtab.effects.kubernetes import ApiError
+from trimtab.effects.world import World
 from trimtab.errors import NotYet
 from trimtab.handlers.looks import Looks
 from trimtab.handlers.wakes import FLEET

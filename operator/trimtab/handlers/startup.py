@@ -11,11 +11,11 @@ import aiohttp
 import kopf
 import structlog
 
-from trimtab.effects.gather import world_of
 from trimtab.effects.ghosts import Ghosts
 from trimtab.effects.kinds import MODELS, POOLS
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.mirrors import Mirrors
+from trimtab.effects.world import world_of
 from trimtab.handlers.looks import Looks
 from trimtab.handlers.metrics import metrics
 from trimtab.handlers.queue import WorkQueue

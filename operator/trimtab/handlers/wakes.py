@@ -7,8 +7,8 @@ from typing import Any
 import kopf
 
 from trimtab.api.names import Key
-from trimtab.effects.gather import World
 from trimtab.effects.kinds import NODES, PODS, SERVICES, Kind
+from trimtab.effects.world import World
 from trimtab.handlers.indices import CAPACITY_POOLS, OPTIMIZED_MODELS
 from trimtab.handlers.queue import WorkQueue
 

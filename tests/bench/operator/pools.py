@@ -19,9 +19,10 @@ from trimtab.api import names
 from trimtab.api.base import CapacityType
 from trimtab.effects.fleet import Fleet
 from trimtab.effects.fleetview import wish_of
-from trimtab.effects.gather import Gatherer, world_of
+from trimtab.effects.gather import Gatherer
 from trimtab.effects.mirrors import Mirrors
 from trimtab.effects.tables import Packed, pack
+from trimtab.effects.world import world_of
 from trimtab.planning.settings import Settings
 
 Object = dict[str, Any]

@@ -11,11 +11,11 @@ import pytest
 import requests
 from imitatedaws import moto_server
 
-from trimtab.effects.gather import World
 from trimtab.effects.kinds import NODES, PODS, Kind
 from trimtab.effects.kubernetes import ApiError
 from trimtab.effects.pools import aws as aws_module
 from trimtab.effects.pools.aws import Aws
+from trimtab.effects.world import World
 
 REGION = "us-east-1"
 SECRET = "wJalr-very-secret"

@@ -17,9 +17,9 @@ from trimtab.api.names import (
     POOL_LABEL,
     SURPLUS_TAINT,
 )
-from trimtab.effects.gather import World
 from trimtab.effects.kinds import NODES, PODS
 from trimtab.effects.kubernetes import ApiError, Cluster
+from trimtab.effects.world import World
 from trimtab.planning.karpenter import CAPACITY_TYPE, NODE_POOL_LABEL
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from trimtab.effects.gather import Gatherer, World
+from trimtab.effects.gather import Gatherer
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.pools.aws import Aws
 from trimtab.effects.pools.clouds import Clouds
@@ -13,6 +13,7 @@ from trimtab.effects.pools.interruptions import Interruptions
 from trimtab.effects.pools.nodes import Nodes
 from trimtab.effects.pools.orders import Orders
 from trimtab.effects.pools.queues import Queues
+from trimtab.effects.world import World
 
 
 @asynccontextmanager

@@ -16,11 +16,11 @@ from trimtab.api.capacity import CapacityPool, NodeShape, Price
 from trimtab.api.conditions import Condition, ConditionStatus, Reason
 from trimtab.api.quantities import amount, counted
 from trimtab.effects.capacityevents import CapacityEvents
-from trimtab.effects.gather import World
 from trimtab.effects.pools.clouds import Clouds
 from trimtab.effects.pools.keeper import Keeper
 from trimtab.effects.pools.nodes import Nodes, instance_of
 from trimtab.effects.pools.queues import Queues
+from trimtab.effects.world import World
 from trimtab.planning import groups, zones
 from trimtab.planning.fleet import Held, Node, PoolMemory, order
 from trimtab.planning.groups import Trouble
