@@ -1,5 +1,6 @@
 """What HAProxy says, and what the gateway makes of it."""
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +16,7 @@ from trimtab.workloads.gateway.configuration import Listener
 from trimtab.workloads.gateway.failures import Failures
 from trimtab.workloads.gateway.latency import answers, buckets_text, with_failures
 from trimtab.workloads.gateway.observed import Observed, Server, Slot, observed, parse_map
-from trimtab.workloads.gateway.runtime import Proxy
+from trimtab.workloads.gateway.runtime import Proxy, ProxyUnavailable
 from trimtab.workloads.gateway.statistics import prometheus, report
 
 # Cut from HAProxy 2.8.25: a server with two requests at work, five in the backend's queue.
@@ -43,6 +44,24 @@ def test_show_stat_and_show_map():
     assert slot.servers["10.0.0.1:8080_r1"] == Server(1, 2, "UP", "L7OK", in_flight=2, failures=1)
     assert seen.slots["leastconn-r3-00"].empty
     assert not slot.empty
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("answer", ["", "No such proxy.\n\n", STAT[:-9]], ids=["nothing", "no such slot", "cut off"])
+async def test_what_is_no_list_is_no_answer(tmp_path, answer):
+    """A HAProxy between two configurations has not lost its slots; whoever asked looks again."""
+
+    async def tell(reader, writer):
+        await reader.readline()
+        writer.write(answer.encode())
+        writer.close()
+
+    async with await asyncio.start_unix_server(tell, tmp_path / "admin.sock"):
+        with Proxy(tmp_path) as proxy:
+            with pytest.raises(ProxyUnavailable, match=r"admin.sock: show stat: ."):
+                await proxy.read()
+            with pytest.raises(ProxyUnavailable, match=r"admin.sock: show stat roundrobin-r3-00 6 -1: ."):
+                await proxy.read_slots(["roundrobin-r3-00"], {})
 
 
 def test_free_slots():

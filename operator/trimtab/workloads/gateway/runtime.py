@@ -67,7 +67,7 @@ class Proxy:
         Raises:
             ProxyUnavailable: It does not answer.
         """
-        stat = await self._ask(ADMIN_SOCKET, "show stat")
+        stat = await self._statistics("show stat")
         routes = await self._ask(ADMIN_SOCKET, f"show map {MAP_FILE}")
         return await asyncio.to_thread(observed, stat, routes)
 
@@ -77,13 +77,20 @@ class Proxy:
         Raises:
             ProxyUnavailable: It does not answer, or has no such slot.
         """
-        parts = [await self._ask(ADMIN_SOCKET, f"show stat {slot} 6 -1") for slot in sorted(slots)]
+        parts = [await self._statistics(f"show stat {slot} 6 -1") for slot in sorted(slots)]
         found: dict[str, Slot] = {}
         for part in parts:
             found |= observed(part, "").slots
         if found.keys() != set(slots):
             raise ProxyUnavailable("ProxyUnavailable", f"{ADMIN_SOCKET}: no slots {sorted(set(slots) - found.keys())}")
         return Observed(found, routes)
+
+    async def _statistics(self, command: str) -> str:
+        text = await self._ask(ADMIN_SOCKET, command)
+        # One that was reloaded may lack a slot, and says so in words; one that ends may do so in the middle of a line.
+        if not (text.startswith("# ") and text.endswith("\n\n")):
+            raise ProxyUnavailable("ProxyUnavailable", f"{ADMIN_SOCKET}: {command}: {text[-80:].strip() or 'nothing'}")
+        return text
 
     async def answers(self) -> dict[str, RevisionStats]:
         """Return what each revision answered since the worker started.
