@@ -11,6 +11,7 @@ import kopf
 import structlog
 
 from trimtab.handlers import indices, startup, wakes
+from trimtab.handlers.toggles import spare_wakes
 from trimtab.planning.settings import Settings
 
 HANDLERS = (indices, startup, wakes)  # importing them is what registers them
@@ -23,6 +24,7 @@ def run(settings: Settings, health_url: str | None, metrics: tuple[str, int] | N
 
     `health_url` (http://host:port/path) answers liveness probes, `metrics` (host and port) answers Prometheus.
     """
+    spare_wakes()
     operator = kopf.operator(
         clusterwide=True,
         standalone=True,
