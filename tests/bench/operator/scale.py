@@ -29,6 +29,8 @@ HERE = Path(__file__).parent
 _OPERATOR = "OpenAPI-Generator"
 _WATCHER = "kopf"
 _QUIET_SECONDS = 5.0
+# Models that were changed on purpose may be awake.
+_QUIET_LOOKS_PER_SECOND = 4
 _NEVER_QUIET_SECONDS = float(os.environ.get("SCALE_NEVER_QUIET", "240"))
 
 
@@ -176,13 +178,13 @@ def until_quiet(cluster: Cluster, operator: Operator, began: float, models: int)
         not (found := operator.reconciles()) or found[-1][1] < models
     ) and time.time() - began < _NEVER_QUIET_SECONDS:
         time.sleep(0.2)
-    quiet_since, before = time.time(), operator.processor_seconds()
+    quiet_since, before = time.time(), operator.reconciles()[-1][1]
     known = of_the_operator(cluster.ask("requests")["by_kind"])
     while time.time() - quiet_since < _QUIET_SECONDS and time.time() - began < _NEVER_QUIET_SECONDS:
         time.sleep(0.5)
-        now = operator.processor_seconds()
+        now = operator.reconciles()[-1][1]
         requests = of_the_operator(cluster.ask("requests")["by_kind"])
-        if requests != known or now - before > 0.5 * 0.5:
+        if requests != known or now - before > 0.5 * _QUIET_LOOKS_PER_SECOND:
             quiet_since = time.time()
         before, known = now, requests
     return quiet_since - began
