@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from quietclouds import QuietClouds
+
 from trimtab.api.base import CapacityType
 from trimtab.effects.fleet import Fleet
 from trimtab.effects.gather import Gatherer
@@ -18,7 +20,7 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SETTINGS = Settings("a", "b", "c")
 
 
-class Cluster:
+class Cluster(QuietClouds):
     """Pools of one cluster and the embedded cloud's nodes; counts what is written."""
 
     def __init__(self, *pools: dict[str, Any]) -> None:
@@ -67,18 +69,6 @@ class Cluster:
 
     async def order(self, pool: Any, *_: Any) -> Ordered | None:
         return self.ordered(pool.name)
-
-    def given_back(self) -> frozenset[str]:
-        return frozenset()
-
-    def short(self) -> frozenset[str]:
-        return frozenset()
-
-    def shape(self, _: Any) -> None:
-        return None
-
-    def conditions(self, *_: Any) -> tuple[()]:
-        return ()
 
     async def list(self, *_: Any, **__: Any) -> Any:
         return []

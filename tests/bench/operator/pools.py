@@ -11,9 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
+from quietclouds import QuietClouds
 
 from trimtab.api import names
 from trimtab.api.base import CapacityType
@@ -31,7 +36,7 @@ NODES = 100
 POD = {"containers": [{"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}]}
 
 
-class Outside:
+class Outside(QuietClouds):
     """The API server, an executor and the clouds, for pools that the embedded cluster makes nodes for."""
 
     def __init__(self, pools: dict[str, list[Object]]) -> None:
@@ -59,18 +64,6 @@ class Outside:
         return []
 
     async def look(self, *_: Any) -> tuple[()]:
-        return ()
-
-    def given_back(self) -> frozenset[str]:
-        return frozenset()
-
-    def short(self) -> frozenset[str]:
-        return frozenset()
-
-    def shape(self, _: Any) -> None:
-        return None
-
-    def conditions(self, *_: Any) -> tuple[()]:
         return ()
 
 
