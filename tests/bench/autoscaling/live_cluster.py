@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from live_inputs import INTERRUPTION_TAINT, Inputs, model, pools
+from live_inputs import INTERRUPTION_TAINT, SETTLE_S, Inputs, model, pools
 from live_recording import Point, Recording
 
 from trimtab.api.conditions import moment
@@ -25,7 +25,6 @@ from trimtab.cli.demo.world import World, ready
 from trimtab.effects.kinds import NODE_GROUPS, NODES
 from trimtab.effects.kubernetes import Cluster, mirror
 
-_SETTLE_S = 45.0
 _PATIENCE_S = 180.0
 
 
@@ -93,7 +92,7 @@ class _Replay:
     async def run(self) -> Recording:
         sending = asyncio.create_task(self._load.run())
         try:
-            await asyncio.sleep(_SETTLE_S)  # at the first minute's rate, as the simulation begins
+            await asyncio.sleep(SETTLE_S)
             await self._replay()
         finally:
             sending.cancel()

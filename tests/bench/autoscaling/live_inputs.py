@@ -24,6 +24,8 @@ DRAIN_S = 3.0
 EXPECTED_STARTUP_S = 10
 NOTICE_S = 20
 BOOT_S = 5
+SETTLE_S = 45
+"""At the first minute's rate, before the replay begins: a model that stood still has seen its load jump."""
 INTERRUPTION_TAINT = "local.trimtab.dev/interruption"
 
 

@@ -15,6 +15,7 @@ from live_inputs import (
     ON_DEMAND_HOLD_S,
     ON_DEMAND_PRICE,
     SCALE_DOWN_DELAY_S,
+    SETTLE_S,
     SPOT_PRICE,
     TARGET,
     ZONES,
@@ -30,6 +31,7 @@ from trimtab.cli.simulate.world import Market, Replica, World
 from trimtab.planning.zones import CapacityEvent
 
 _WARM_UP_S = 120
+"""The model has stood without a request for the first part of it; the load begins when it does live."""
 _UNLIMITED = 1000
 
 
@@ -59,26 +61,27 @@ def simulate(inputs: Inputs, service_s: float, startup_s: float, seed: int) -> R
     preferences = Preferences(on_demand_base=1, spot_percent=100, scale_down_delay=f"{SCALE_DOWN_DELAY_S}s")
     policy = Trimtab(service, preferences, pools_of(ZONES, EXPECTED_STARTUP_S, NOTICE_S), ON_DEMAND_HOLD_S)
     rng, provider = Random(f"live {seed}"), _Provider()
-    world = World(provider, market, rng, -_WARM_UP_S)
+    world = World(provider, market, rng, 0.0)
     demand, due = inputs.demand(), inputs.notices()
-    world.start(max(MIN_REPLICAS, math.ceil(demand.rate(0) * service_s / service.planned)))
+    world.start(MIN_REPLICAS)
     recording, released = Recording(), _Released()
     events: list[CapacityEvent] = []
     answered = 0.0
-    for now in range(-_WARM_UP_S, int(inputs.length_s)):
-        if due and now >= due[0] and _interrupt(world, provider, float(now)):
-            recording.notices.append(now)
+    for second in range(_WARM_UP_S + int(inputs.length_s)):
+        now, at = float(second), second - _WARM_UP_S  # the policy's clock knows no moment before 0
+        if due and at >= due[0] and _interrupt(world, provider, now):
+            recording.notices.append(at)
             due.pop(0)
-        events += world.advance(float(now))
-        rate = demand.rate(max(0, now))
+        events += world.advance(now)
+        rate = demand.rate(max(0, at)) if at >= -SETTLE_S else 0.0
         answered += rate
         before = world.replicas
         load = _poisson(rate * service_s, rng)
-        order = policy.decide(Seen(float(now), load, int(answered), before, ZONES, tuple(events)))
+        order = policy.decide(Seen(now, load, int(answered), before, ZONES, tuple(events)))
         events = world.apply(order)
-        released.note(before, world.replicas, float(now))
-        if now >= 0:
-            recording.points.append(_point(float(now), world, released, load))
+        released.note(before, world.replicas, now)
+        if at >= 0:
+            recording.points.append(_point(now, at, world, released, load))
     return recording
 
 
@@ -123,11 +126,11 @@ class _Released:
         return sum(1 for until, of in self._until if of is kind and until > now)
 
 
-def _point(now: float, world: World, released: _Released, load: int) -> Point:
+def _point(now: float, at: float, world: World, released: _Released, load: int) -> Point:
     staying = sum(1 for one in world.replicas if one.ready_at <= now and not one.noticed)
     spot = sum(1 for one in world.replicas if _is_spot(one))
     return Point(
-        now,
+        at,
         staying,
         len(world.replicas) - spot + released.count(CapacityType.ON_DEMAND, now),
         spot + released.count(CapacityType.SPOT, now),
