@@ -1,7 +1,6 @@
 """The Helm chart makes what kubectl apply -k makes; Helm's own code renders it here."""
 
 import importlib.util
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def operator(objects: list[dict[str, Any]]) -> Any:
     return found["spec"]
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize(
     ("folder", "values"),
     [
@@ -56,7 +55,7 @@ def test_helm_and_kustomize_make_the_same_objects(folder: str, values: dict[str,
     assert ours == by_name(kustomized(folder))
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")
+@pytest.mark.needs("kubectl")
 def test_namespaces_with_models_get_their_policies() -> None:
     """The same as by kubectl apply --namespace ... -k manifests/models, in each of them."""
     before = by_name(rendered({}))

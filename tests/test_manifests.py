@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -173,7 +172,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
     assert {name.removesuffix("_bucket") for name in asked} <= written
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize("folder", [".", "overlays/embedded"])
 def test_kustomize_renders_what_we_read(folder: str) -> None:
     """kubectl and the demo see the same objects."""

@@ -1,7 +1,6 @@
 """Completion of `kubectl trimtab ...`, as kubectl asks for it, and of `trimtab` itself."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +50,7 @@ def test_commands_are_known_without_what_they_need(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")
+@pytest.mark.needs("kubectl")
 def test_kubectl_finds_it() -> None:
     """By the name that it looks for on the PATH; it is installed beside the plugin."""
     assert PROGRAM.exists(), "see [project.scripts]"

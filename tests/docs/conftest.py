@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -13,10 +12,8 @@ CLEAN_UP = "trimtab local down"
 
 
 @pytest.fixture(scope="session")
-def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def tutorial(kubectl_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """The shell of somebody who has come to the end of the tutorial and not yet cleaned up; that comes last."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not on PATH")
     page = blocks(ROOT / "docs" / "tutorial.md")
     (last,) = (number for number, block in enumerate(page) if CLEAN_UP in block.text)
     shell = Shell(tmp_path_factory.mktemp("docs"))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,6 @@ from trimtab.local.patching import MERGE
 from trimtab.local.registry import Registry
 
 pytestmark = pytest.mark.integration
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
 WIDGETS = json.loads((Path(__file__).parent / "conformance" / "api" / "widgets-crd.json").read_text())
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -77,7 +75,7 @@ def kubectl(kubeconfig: Path, tmp_path: Path) -> Kubectl:
     return Kubectl(kubeconfig, tmp_path)
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_kubectl_applies_with_its_own_validation(kubectl: Kubectl):
     """Client-side apply, server-side apply and a diff see the same object; a typo is refused."""
     assert await kubectl("apply", "-f", "-", stdin=DEPLOYMENT) == "deployment.apps/web created\n"
@@ -91,7 +89,7 @@ async def test_kubectl_applies_with_its_own_validation(kubectl: Kubectl):
     assert "deleted" in await kubectl("delete", "-f", "-", stdin=DEPLOYMENT)
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_kubectl_reads(kubectl: Kubectl, registry: Registry):
     """Tables, explanations, waiting and describing work on built-in and custom kinds."""
     registry.create(CRDS, WIDGETS)
@@ -109,7 +107,7 @@ async def test_kubectl_reads(kubectl: Kubectl, registry: Registry):
     assert "widgets" in await kubectl("api-resources", "--api-group=conformance.test")
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_kubectl_creates_from_flags(kubectl: Kubectl, registry: Registry):
     """The imperative commands, which speak protobuf, make what their flags say."""
     await kubectl("create", "configmap", "c", "--from-literal=k=v")
@@ -123,7 +121,7 @@ async def test_kubectl_creates_from_flags(kubectl: Kubectl, registry: Registry):
     assert await kubectl("auth", "can-i", "create", "pods") == "yes\n"
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_kubectl_follows_logs(kubectl: Kubectl, registry: Registry):
     """What the node agent says goes to whoever follows, with the options that were asked for."""
     asked: dict[str, Any] = {}

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import os
 import pty
-import shutil
 import ssl
 from pathlib import Path
 
@@ -15,13 +14,11 @@ from containers import kubectl, official, started
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-
 
 ECHO = "while read line; do echo got $line; done; echo end"
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_exec_has_the_containers_surroundings_and_tells_the_exit_code(embedded):
     """Environment, mounts, both outputs apart, and the code of the command."""
     await started(embedded)
@@ -32,7 +29,7 @@ async def test_exec_has_the_containers_surroundings_and_tells_the_exit_code(embe
     assert err == "oh\ncommand terminated with exit code 3\n"
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_exec_carries_stdin_to_its_end(embedded):
     """Much more than fits into a pipe, both ways, and the end of it."""
     await started(embedded)
@@ -42,7 +39,7 @@ async def test_exec_carries_stdin_to_its_end(embedded):
     assert out == data
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_a_command_ends_with_its_client(embedded):
     """Nobody is left to see it: it is killed, and the container goes on."""
     await started(embedded)
@@ -62,7 +59,7 @@ async def test_a_command_ends_with_its_client(embedded):
     assert embedded.get("pods", "p")["status"]["phase"] == "Running"
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_a_command_ends_with_its_pod(embedded):
     """A pod that goes takes along what clients run in it."""
     await started(embedded, "trap 'exit 0' TERM; while :; do sleep 0.1; done")
@@ -74,7 +71,7 @@ async def test_a_command_ends_with_its_pod(embedded):
     assert not running("sleep\x0054322")
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -91,7 +88,7 @@ async def test_exec_that_cannot_be_had_says_why(embedded, args, words):
     assert words in err
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_exec_into_a_container_that_has_ended(embedded):
     """There is nothing to enter."""
     embedded.run_pod("p", "true")
@@ -101,7 +98,7 @@ async def test_exec_into_a_container_that_has_ended(embedded):
     assert "cannot exec into a container in a completed pod" in err  # kubectl looks before it asks
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_copying_to_and_from_a_pod(embedded, tmp_path):
     """kubectl cp runs tar on both sides; names are those inside the pod."""
     await started(embedded)
@@ -115,7 +112,7 @@ async def test_copying_to_and_from_a_pod(embedded, tmp_path):
     assert (tmp_path / "back" / "deep" / "file").read_text() == "hello"
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_a_terminal(embedded):
     """`exec -it` gives the command a terminal of the client's size."""
     await started(embedded)
@@ -154,7 +151,7 @@ async def test_a_terminal(embedded):
     os.close(mine)
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_attach_joins_the_container(embedded):
     """What is typed reaches the container, once; what it says reaches the client and the log."""
     await started(embedded, ECHO, stdin=True, stdinOnce=True)
@@ -208,7 +205,7 @@ def running(command_line):
     return found
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_exec_through_spdy(embedded):
     """Clients that know no WebSockets get the same."""
     await started(embedded)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 
 import aiohttp
 import pytest
@@ -10,10 +9,8 @@ from containers import a_web_server, kubectl, official, started
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
-
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize(
     "path",
     [
@@ -34,7 +31,7 @@ async def test_the_api_server_passes_requests_on(embedded, path):
         assert (code, out) == (0, "/some/thing?x=1" * 20_000), err
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize(
     ("path", "words"),
     [
@@ -70,7 +67,7 @@ async def test_the_official_client_forwards_ports(embedded):
     assert await official(embedded, FORWARDS) == [40_000]
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize("websockets", ["true", "false"])
 @pytest.mark.parametrize("target", ["pod/web", "svc/web"])
 async def test_port_forward(embedded, target, websockets):
@@ -105,7 +102,7 @@ async def test_port_forward(embedded, target, websockets):
         await process.wait()
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize("websockets", ["true", "false"])
 async def test_a_port_nobody_listens_on(embedded, websockets):
     """kubectl prints why."""

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import os
-import shutil
 import ssl
 import sys
 
@@ -15,7 +14,6 @@ from trimtab.local.access.tokens import InvalidTokenError
 from trimtab.local.statuses import ApiError
 
 pytestmark = pytest.mark.integration
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 RBAC = "rbac.authorization.k8s.io"
@@ -227,7 +225,7 @@ async def test_replicas_that_are_refused_are_tried_with_patience(embedded):
     assert embedded.registry.version - before < 20
 
 
-@needs_kubectl
+@pytest.mark.needs("kubectl")
 async def test_kubectl_tells_who_may_what(embedded):
     """auth whoami and can-i, create token, and refusals as kubectl prints them."""
     assert "kubernetes-admin" in await kubectl(embedded, "auth", "whoami")

@@ -31,13 +31,20 @@ def what_a_test_needs(request: pytest.FixtureRequest) -> None:
     needs = [need for marker in request.node.iter_markers("needs") for need in marker.args]
     if unknown := set(needs) - {*LACKING, "kubectl"}:
         pytest.fail(f"needs({', '.join(sorted(unknown))}): there are only {', '.join(sorted(LACKING))}, kubectl")
-    if "kubectl" in needs and shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not on PATH")
+    if "kubectl" in needs:
+        request.getfixturevalue("kubectl_path")
     needs = [need for need in needs if need in LACKING]
     if needs:
         cluster: ClusterUnderTest = request.getfixturevalue("cluster_under_test")
         if reason := cluster.lacks(needs):
             pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def kubectl_path() -> str:
+    """The program's path; what uses it is skipped where there is none."""
+    found = shutil.which("kubectl")
+    return found or pytest.skip("kubectl is not on PATH")
 
 
 @pytest.fixture(scope="session")
