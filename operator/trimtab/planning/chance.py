@@ -10,6 +10,7 @@ largest of the last hour is kept in reserve.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 
 from trimtab.planning.signals import WINDOW_S, SignalState, mean_between
 
@@ -45,12 +46,12 @@ def deviation_seen(before: float, signal: SignalState, since_s: float) -> float:
         signal: Samples of the last minute.
         since_s: Seconds since then; infinite the first time.
     """
-    last = signal.samples[-1]
-    earlier = next((one for one in reversed(signal.samples) if one.at <= last.at - LAG_S), None)
-    if earlier is None:
+    times, totals = signal.times, signal.totals
+    earlier = bisect_right(times, times[-1] - LAG_S) - 1
+    if earlier < 0:
         return before
     weight = 1 - math.exp(-min(since_s, WINDOW_S) / MEMORY_S)
-    return before + weight * (_OF_DIFFERENCES * abs(last.total - earlier.total) - before)
+    return before + weight * (_OF_DIFFERENCES * abs(totals[-1] - totals[earlier]) - before)
 
 
 def jump_seen(before: float, signal: SignalState, now: float, window: float, deviation: float, since_s: float) -> float:

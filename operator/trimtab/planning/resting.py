@@ -13,7 +13,6 @@ from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.planning import signals
 from trimtab.planning.scaling import ScalingState, Wanted
 from trimtab.planning.serving import Serving
-from trimtab.planning.signals import Sample
 from trimtab.planning.snapshot import Snapshot
 from trimtab.planning.target import Target
 from trimtab.planning.windows import peak
@@ -57,8 +56,7 @@ def rest_seconds(snapshot: Snapshot) -> float:
 
 def _is_silent(state: ScalingState) -> bool:
     """Whether no sample of the window knows of a request; a single one, after a restart, speaks for itself."""
-    samples = state.signal.samples
-    return len({sample.requests for sample in samples}) <= 1 and not any(sample.total for sample in samples)
+    return len(set(state.signal.requests)) <= 1 and not any(state.signal.totals)
 
 
 def _least(spec: OptimizedModelSpec) -> int:
@@ -83,9 +81,9 @@ def _is_placed(snapshot: Snapshot, serving: Serving, wanted: Wanted) -> bool:
 
 def settled(state: ScalingState) -> ScalingState:
     """Return what has to be remembered of a model that rests: samples that say the same are said by their ends."""
-    samples = state.signal.samples
-    ends = samples if len(samples) <= 2 else (samples[0], samples[-1])
-    signal = replace(state.signal, samples=ends)
+    signal = state.signal
+    if len(signal) > 2:
+        signal = signal.of((0, -1))
     return ScalingState(signal=signal, autoscaler=state.autoscaler, split=state.split, counted=state.counted)
 
 
@@ -94,16 +92,17 @@ def caught_up(state: ScalingState, now: float) -> ScalingState:
 
     What it was last seen with went on until then: whatever is different woke it.
     """
-    samples = state.signal.samples
-    if not samples:
+    signal = state.signal
+    if not signal:
         return state
-    first = max(samples[0].at, now - signals.WINDOW_S)
-    filled: list[Sample] = []
+    first = max(signal.times[0], now - signals.WINDOW_S)
+    filled: list[float] = []
     at = first
     while at < now - _SAMPLE_SECONDS / 2:
-        filled.append(replace(samples[-1], at=at))
+        filled.append(at)
         at += _SAMPLE_SECONDS
+    signal = replace(signal.of([-1] * max(1, len(filled))), times=tuple(filled) or signal.times[-1:])
     counted = state.counted
     if counted is not None:
         counted = replace(counted, at=max(counted.at, now - _SAMPLE_SECONDS))
-    return replace(state, signal=replace(state.signal, samples=tuple(filled or samples[-1:])), counted=counted)
+    return replace(state, signal=signal, counted=counted)

@@ -7,13 +7,12 @@ not change when a replica comes or goes, so the autoscaler does not chase its ow
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from trimtab.planning.windows import elapsed
 
 WINDOW_S = 60.0
-_AT = attrgetter("at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +30,40 @@ class Sample:
     load: float | None = None
     """What the model's metric comes to, in requests at once; those at the gateway unless set."""
 
-    total: float = field(init=False, compare=False, repr=False)
-    """The load: requests at the gateway, running or waiting, or what they come to. Kept: windows add it up often."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "total", self.in_flight + self.queued if self.load is None else self.load)
+    @property
+    def total(self) -> float:
+        """The load: requests at the gateway, running or waiting, or what they come to."""
+        return self.in_flight + self.queued if self.load is None else self.load
 
 
 @dataclass(frozen=True, slots=True)
 class SignalState:
-    """Samples of the last minute, oldest first, and since when no request came (None: they do, or it is unknown)."""
+    """Samples of the last minute, oldest first, and since when no request came (None: they do, or it is unknown).
 
-    samples: tuple[Sample, ...] = ()
+    They are kept column by column, as windows are added up by the hundred thousand: sums of floats, not of objects.
+    """
+
+    times: tuple[float, ...] = ()
+    """When each was taken; they rise."""
+    totals: tuple[float, ...] = ()
+    """The load of each."""
+    requests: tuple[int | None, ...] = ()
+    """The count of requests of each."""
     quiet_since: float | None = None
     source: str = "the gateway"
     """Who tells, in words."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def of(self, indices: Sequence[int]) -> SignalState:
+        """Return the state with these of its samples."""
+        return replace(
+            self,
+            times=tuple([self.times[i] for i in indices]),
+            totals=tuple([self.totals[i] for i in indices]),
+            requests=tuple([self.requests[i] for i in indices]),
+        )
 
 
 def ingest(state: SignalState, sample: Sample | None, now: float) -> SignalState:
@@ -53,30 +71,36 @@ def ingest(state: SignalState, sample: Sample | None, now: float) -> SignalState
 
     A sample that is not newer than the last is already there: feeding one twice changes nothing.
     """
-    kept = _kept(state.samples, now)
-    if sample is None or elapsed(sample.at, now) > WINDOW_S or (kept and sample.at <= kept[-1].at):
-        return state if kept is state.samples else replace(state, samples=kept)
-    last = state.samples[-1] if state.samples else None
-    quiet_since = _quiet_since(state.quiet_since, last, sample)
-    return SignalState((*kept, sample), quiet_since, state.source)
+    times = state.times
+    first, end = _kept(times, now)
+    if sample is None or elapsed(sample.at, now) > WINDOW_S or (first < end and sample.at <= times[end - 1]):
+        return state if end - first == len(times) else state.of(range(first, end))
+    total = sample.total
+    return SignalState(
+        (*times[first:end], sample.at),
+        (*state.totals[first:end], total),
+        (*state.requests[first:end], sample.requests),
+        _quiet_since(state, sample, total),
+        state.source,
+    )
 
 
-def _kept(samples: tuple[Sample, ...], now: float) -> tuple[Sample, ...]:
-    """Return the samples of the window; they rise in time, so that only those at the ends can be out of it."""
-    first, end = 0, len(samples)
-    while first < end and elapsed(samples[end - 1].at, now) > WINDOW_S:  # a clock step: they are yet to come
+def _kept(times: tuple[float, ...], now: float) -> tuple[int, int]:
+    """Return where the window begins and ends; times rise, so that only those at the ends can be out of it."""
+    first, end = 0, len(times)
+    while first < end and elapsed(times[end - 1], now) > WINDOW_S:  # a clock step: they are yet to come
         end -= 1
-    while first < end and elapsed(samples[first].at, now) > WINDOW_S:
+    while first < end and elapsed(times[first], now) > WINDOW_S:
         first += 1
-    return samples[first:end]
+    return first, end
 
 
-def _quiet_since(since: float | None, last: Sample | None, sample: Sample) -> float | None:
-    if sample.total or sample.requests is None:
+def _quiet_since(state: SignalState, sample: Sample, total: float) -> float | None:
+    if total or sample.requests is None:
         return None
-    if since is None or last is None or last.requests != sample.requests:
+    if state.quiet_since is None or not state.requests or state.requests[-1] != sample.requests:
         return sample.at
-    return since
+    return state.quiet_since
 
 
 def quiet_for(state: SignalState, now: float) -> float:
@@ -92,10 +116,9 @@ def mean(state: SignalState, now: float, window: float) -> float:
 
 def mean_between(state: SignalState, since: float, until: float) -> float | None:
     """Return the mean total of a time, its ends included; None where there is no sample."""
-    samples = state.samples
-    first, end = bisect_left(samples, since, key=_AT), bisect_right(samples, until, key=_AT)
-    totals = [sample.total for sample in samples[first:end]]
-    return sum(totals) / len(totals) if totals else None
+    times = state.times
+    first, end = bisect_left(times, since), bisect_right(times, until)
+    return sum(state.totals[first:end]) / (end - first) if first < end else None
 
 
 def missing(state: SignalState, now: float, window: float) -> str | None:
@@ -103,12 +126,12 @@ def missing(state: SignalState, now: float, window: float) -> str | None:
 
     There must be one in the last `window` seconds, and they must reach back at least as far.
     """
-    if not state.samples:
+    if not state.times:
         return f"{state.source} gives no figures"
-    age = elapsed(state.samples[-1].at, now)
+    age = elapsed(state.times[-1], now)
     if age > window:
         return f"{state.source}'s last figures are {age:.0f} s old"
-    span = elapsed(state.samples[0].at, now)
+    span = elapsed(state.times[0], now)
     if span < window:
         return f"{state.source}'s figures reach back {span:.0f} of {window:.0f} s"
     return None
