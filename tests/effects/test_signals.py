@@ -1,15 +1,19 @@
 """What gateways report: together, and without a word per silence."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import aiohttp
+import pytest
 import structlog
+from aiohttp import web
 
 from trimtab.api.gateway import EndpointState, EndpointStats, GatewayStats, ModelStats
-from trimtab.effects.signals import GatewaySignals, merged
+from trimtab.effects import signals as effects_signals
+from trimtab.effects.signals import GatewaySignals, gateway_session, merged
 
 
 def report(state: EndpointState, in_flight: int = 1) -> GatewayStats:
@@ -71,3 +75,37 @@ async def test_silence_is_logged_once() -> None:
         for now[0] in (3.0, 4.0):
             assert await signals.sample("default", ["127.1.0.9"]) is not None
     assert [line["event"] for line in lines] == ["gateway.fell_silent", "gateway.answered_again"]
+
+
+@pytest.mark.integration
+async def test_many_gateways_at_rest_leave_a_connection_for_one_that_is_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them holds one until something changes: with a limit nobody else would be scaled or rolled out."""
+    waiting, arrived = 101, asyncio.Semaphore(0)
+
+    async def answer(request: web.Request) -> web.Response:
+        if "Prefer" in request.headers:
+            arrived.release()
+            await asyncio.Event().wait()
+        return web.Response(text=report(EndpointState.HEALTHY).model_dump_json(by_alias=True))
+
+    app = web.Application()
+    app.router.add_get("/{address}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    monkeypatch.setattr(effects_signals, "_url", lambda address: f"http://127.0.0.1:{port}/{address}")
+    monkeypatch.setattr(effects_signals, "_TIMEOUT", aiohttp.ClientTimeout(total=60))
+    async with gateway_session() as session:
+        signals = GatewaySignals(session, lambda: 0.0)
+        polls = [asyncio.create_task(signals.changed(f"gateway-{number}", None)) for number in range(waiting)]
+        try:
+            async with asyncio.timeout(60):
+                for _ in polls:
+                    await arrived.acquire()
+            assert await signals.sample("default", ["gateway-0"]) is not None
+        finally:
+            for poll in polls:
+                poll.cancel()
+            await asyncio.gather(*polls, return_exceptions=True)
+            await runner.cleanup()

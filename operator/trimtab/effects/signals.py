@@ -29,6 +29,15 @@ class SilentError(Exception):
     """A gateway does not answer."""
 
 
+def gateway_session() -> aiohttp.ClientSession:
+    """Return a session for any number of gateways at once; the caller closes it.
+
+    Each gateway of models at rest holds a connection for as long as nothing happens. With aiohttp's limit of a hundred,
+    a hundred of them would leave none for the models that are awake.
+    """
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
 class GatewaySignals:
     """Scrapes the gateways of a namespace; a scrape that fails is None, never zero."""
 

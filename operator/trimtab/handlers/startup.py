@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
 import kopf
 import structlog
 
@@ -15,6 +14,7 @@ from trimtab.effects.ghosts import Ghosts
 from trimtab.effects.kinds import MODELS, POOLS
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.mirrors import Mirrors
+from trimtab.effects.signals import gateway_session
 from trimtab.effects.world import world_of
 from trimtab.handlers.looks import Looks
 from trimtab.handlers.metrics import metrics
@@ -60,7 +60,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     memo.world = world_of(models, by_namespace, pools, memo.mirrors, memo.ghosts.gone)
     memo.woken = asyncio.Event()
     memo.pools = {}
-    memo.session = aiohttp.ClientSession()
+    memo.session = gateway_session()
     memo.cluster = await Cluster.connect()
     memo.opened = AsyncExitStack()
     memo.looks = Looks()
