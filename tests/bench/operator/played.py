@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from typing import Any, Self, cast
 
 from trimtab.api.gateway import EndpointState, EndpointStats, GatewayStats, ModelStats
@@ -77,11 +78,22 @@ def result_of(job: str) -> str:
 class _Gateway:
     """What the agent's server asks an agent for."""
 
-    def __init__(self, models: dict[str, ModelStats]) -> None:
-        self.models = models
+    def __init__(self) -> None:
+        self._endpoints: dict[str, dict[str, EndpointStats]] = {}
+        self._models: dict[str, ModelStats] = {}
+
+    def note(self, pod: Object, *, ready: bool) -> None:
+        """Take up a replica, or drop it; its model stays known."""
+        model = pod["metadata"]["labels"][MODEL_LABEL]
+        endpoints = self._endpoints.setdefault(model, {})
+        if ready:
+            endpoints[pod["metadata"]["name"]] = _endpoint(pod)
+        else:
+            endpoints.pop(pod["metadata"]["name"], None)
+        self._models[model] = ModelStats(endpoints=list(endpoints.values()))
 
     async def stats(self, now: float) -> GatewayStats:
-        return GatewayStats(time=now, proxy_up=True, models=self.models)
+        return GatewayStats(time=now, proxy_up=True, models=self._models)
 
     async def metrics(self, now: float) -> str:
         del now
@@ -149,6 +161,8 @@ class Played:
 
     def _job(self, change: Change) -> None:
         job = change.object
+        if change.type == "DELETED":
+            self._collect(job)
         if change.type == "DELETED" or (job.get("status") or {}).get("conditions"):
             return
         if change.type == "ADDED":
@@ -185,7 +199,10 @@ class Played:
 
     def _deployment(self, change: Change) -> None:
         body = change.object
-        if change.type == "DELETED" or (change.old and change.old["spec"] == body["spec"]):
+        if change.type == "DELETED":
+            self._collect(body)
+            return
+        if change.old and change.old["spec"] == body["spec"]:
             return
         if change.type == "ADDED" and (body.get("status") or {}).get("observedGeneration"):
             return
@@ -210,6 +227,14 @@ class Played:
         self._status(DEPLOYMENTS, body, status)
 
     # Pods.
+
+    def _collect(self, owner: Object) -> None:
+        """Delete the pods of what is gone."""
+        meta = owner["metadata"]
+        for pod in self._registry.list(PODS, meta["namespace"])[0]:
+            if any(reference["uid"] == meta["uid"] for reference in pod["metadata"]["ownerReferences"]):
+                name = pod["metadata"]["name"]
+                self._after(0.05, partial(self._registry.delete, PODS, name, meta["namespace"], grace_seconds=0))
 
     def _make_pod(self, owner: Object, kind: str, name: str) -> None:
         template, meta = owner["spec"]["template"], owner["metadata"]
@@ -278,17 +303,19 @@ class Played:
         ready = change.type != "DELETED" and status.get("phase") == "Running"
         if labels.get(COMPONENT_LABEL) == "gateway" and ready and status["podIP"] not in self._open:
             if namespace not in self._gateways:
-                self._gateways[namespace] = _Gateway(self._endpoints(namespace))
+                self._gateways[namespace] = self._gateway(namespace)
             self._open.add(status["podIP"])
             task = asyncio.create_task(self._listen(namespace, status["podIP"]))
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
         elif REVISION_LABEL in labels and namespace in self._gateways:
-            self._gateways[namespace].models |= {labels[MODEL_LABEL]: _stats(pod) if ready else ModelStats()}
+            self._gateways[namespace].note(pod, ready=ready)
 
-    def _endpoints(self, namespace: str) -> dict[str, ModelStats]:
-        pods = self._registry.list(PODS, namespace, REVISION_LABEL)[0]
-        return {pod["metadata"]["labels"][MODEL_LABEL]: _stats(pod) for pod in pods}
+    def _gateway(self, namespace: str) -> _Gateway:
+        made = _Gateway()
+        for pod in self._registry.list(PODS, namespace, REVISION_LABEL)[0]:
+            made.note(pod, ready=True)
+        return made
 
     async def _listen(self, namespace: str, address: str) -> None:
         agent = cast("Agent", self._gateways[namespace])
@@ -299,8 +326,8 @@ class Played:
         self._registry.update(resource, {**fresh, "status": status}, subresource="status", manager="kubelet")
 
 
-def _stats(pod: Object) -> ModelStats:
-    endpoint = EndpointStats(
+def _endpoint(pod: Object) -> EndpointStats:
+    return EndpointStats(
         address=f"{_address(pod)}:{SERVE_PORT}",
         pod=pod["metadata"]["name"],
         revision=pod["metadata"]["labels"][REVISION_LABEL],
@@ -308,7 +335,6 @@ def _stats(pod: Object) -> ModelStats:
         state=EndpointState.HEALTHY,
         max_concurrency=4,
     )
-    return ModelStats(endpoints=[endpoint])
 
 
 def _address(pod: Object) -> str:
