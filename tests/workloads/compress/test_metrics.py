@@ -209,3 +209,23 @@ def test_what_cannot_be_scored_is_said(metric, outputs, labels, says):
     with pytest.raises(UnscorableError) as raised:
         judgement(metric, outputs, outputs, labels, drop_limit("1%"), 0.95, 1, 5)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("metric", [Metric.ACCURACY, Metric.TOP_K_ACCURACY, Metric.F1])
+def test_an_answer_of_nan_is_never_right(metric):
+    """What overflowed says nothing, though to numpy a NaN is the highest score: nearly all labels are class 0 here."""
+    draw = np.random.default_rng(0)
+    labels = (draw.random(2000) < 0.02).astype(np.int64) * draw.integers(1, 4, 2000)
+    good = outputs_of(labels, 4, 0.01, draw)
+    broken = np.where(draw.random((2000, 1)) < 0.9, np.float32("nan"), good)
+    limit = drop_limit("3pp")
+    assert judgement(metric, good, good, labels, limit, 0.95, 100, 2).verdict is Verdict.PASSED
+    assert judgement(metric, good, broken, labels, limit, 0.95, 100, 2).verdict is Verdict.FAILED
+
+
+def test_auroc_of_nan_is_refused():
+    """Scores that overflowed have no order."""
+    labels, scores = np.array([0, 1] * 100), np.linspace(0, 1, 200, dtype=np.float32)
+    broken = np.where(labels == 1, np.float32("nan"), scores)
+    with pytest.raises(UnscorableError, match="100 of 200 answers are NaN"):
+        judgement(Metric.AUROC, scores, broken, labels, drop_limit("1pp"), 0.95, 100, 5)

@@ -108,13 +108,13 @@ def paired_counts(first: Array, second: Array) -> PairedCounts:
 
 
 def classes_of(outputs: Array) -> Array:
-    """Return a class per sample, int64 [N], from scores [N, C] or from classes [N].
+    """Return a class per sample, int64 [N], from scores [N, C] or from classes [N]; -1 where a score is NaN.
 
     Raises:
         UnscorableError: They are neither.
     """
     if outputs.ndim == 2 and outputs.shape[1] > 1:
-        classes: Array = outputs.argmax(axis=1)
+        classes: Array = np.where(_says_nothing(outputs), -1, outputs.argmax(axis=1))
         return classes
     if outputs.ndim == 1 and np.issubdtype(outputs.dtype, np.integer):
         return outputs
@@ -122,6 +122,14 @@ def classes_of(outputs: Array) -> Array:
         f"for {len(outputs)} samples the model gives {outputs.dtype} {list(outputs.shape)}; scores [samples, classes] "
         "or classes [samples] are needed as its first output"
     )
+
+
+def _says_nothing(outputs: Array) -> Array:
+    """Return which answers hold a NaN, bool [N]; to numpy it is the highest score, and class 0 seems to be meant."""
+    if not np.issubdtype(outputs.dtype, np.floating):
+        return np.zeros(len(outputs), bool)
+    found: Array = np.isnan(outputs).reshape(len(outputs), -1).any(axis=1)
+    return found
 
 
 def _accuracy(outputs: Array, *, labels: Array, top_k: int) -> Array:
@@ -138,7 +146,7 @@ def _top_k(outputs: Array, *, labels: Array, top_k: int) -> Array:
             f"[samples, classes] of more than {top_k} classes"
         )
     best = np.argpartition(-outputs, top_k - 1, axis=1)[:, :top_k]
-    right: Array = (best == _class_labels(labels)[:, None]).any(axis=1)
+    right: Array = (best == _class_labels(labels)[:, None]).any(axis=1) & ~_says_nothing(outputs)
     return right
 
 
@@ -153,7 +161,7 @@ def _exact_match(outputs: Array, *, labels: Array, top_k: int) -> Array:
             f"answers have shape {list(answers.shape)} and labels {list(labels.shape)}; ExactMatch compares them "
             "element by element"
         )
-    right: Array = (answers == labels).reshape(len(labels), -1).all(axis=1)
+    right: Array = (answers == labels).reshape(len(labels), -1).all(axis=1) & ~_says_nothing(outputs)
     return right
 
 
@@ -247,6 +255,8 @@ def _auroc(outputs: Array, labels: Array) -> Statistic:
     scores = outputs.reshape(len(outputs), -1)
     if not np.issubdtype(scores.dtype, np.floating):
         raise UnscorableError(f"the model gives classes ({outputs.dtype}); AUROC needs scores")
+    if unordered := int(_says_nothing(scores).sum()):
+        raise UnscorableError(f"{unordered:,} of {len(scores):,} answers are NaN, which AUROC cannot put in an order")
     if scores.shape[1] == 1:
         return _area(scores[:, 0], given == 1)
     if scores.shape[1] == 2:
