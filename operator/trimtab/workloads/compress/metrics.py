@@ -128,8 +128,7 @@ def _says_nothing(outputs: Array) -> Array:
     """Return which answers hold a NaN, bool [N]; to numpy it is the highest score, and class 0 seems to be meant."""
     if not np.issubdtype(outputs.dtype, np.floating):
         return np.zeros(len(outputs), bool)
-    found: Array = np.isnan(outputs).reshape(len(outputs), -1).any(axis=1)
-    return found
+    return np.asarray(np.isnan(outputs).reshape(len(outputs), -1).any(axis=1))
 
 
 def _accuracy(outputs: Array, *, labels: Array, top_k: int) -> Array:
