@@ -192,10 +192,10 @@ def _failure(view: RunView) -> tuple[str, str]:
 
 
 def passed(guardrail: Guardrail, verdict: GuardrailStatus | None) -> bool:
-    """Whether the artifact may serve."""
-    if guardrail.mode is not GuardrailMode.ENFORCE or verdict is None:
+    """Whether the artifact may serve; what was to be judged and was not, may not."""
+    if guardrail.mode is not GuardrailMode.ENFORCE:
         return True
-    return verdict.verdict is Verdict.PASSED
+    return verdict is not None and verdict.verdict is Verdict.PASSED
 
 
 def falls_back(guardrail: Guardrail, verdict: GuardrailStatus) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from trimtab.api.base import CapacityType
-from trimtab.api.conditions import ROLLED_OUT, Reason, find
+from trimtab.api.conditions import ROLLED_OUT, Condition, Reason, find
 from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.status import RevisionStatus, RollbackStatus, RolloutStatus, WeightStatus
@@ -25,7 +25,7 @@ from trimtab.planning.snapshot import PodView, Snapshot
 
 # A pod on a node that goes away is asked to leave this long before, if nothing replaced it by then.
 _EVICT_BEFORE = timedelta(seconds=4)
-_DECIDED = {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.ARTIFACT_CORRUPT, Reason.CANARY_FAILED}
+DECIDED = {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.ARTIFACT_CORRUPT, Reason.CANARY_FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +156,7 @@ def _left_over(snapshot: Snapshot, keep: set[str]) -> dict[str, int]:
 
 def _refusal(snapshot: Snapshot, aim: Direction, candidate: RevisionStatus) -> TrimtabError | None:
     """Return why a candidate is not rolled out (any more): given up on, cannot start, or suspended."""
-    past = find(snapshot.conditions, ROLLED_OUT)
-    decided = past and past.reason in _DECIDED and past.observed_generation == snapshot.generation
-    if past and decided and _leads_there(snapshot.status.rollback) == _leads_there(aim.rollback):
+    if (past := given_up(snapshot, aim.rollback)) is not None:
         return Stalled(past.reason, past.message)
     active = snapshot.status.active_revision
     serving = f"{active.called} keeps serving" if active else "nothing serves yet"
@@ -176,6 +174,14 @@ def _refusal(snapshot: Snapshot, aim: Direction, candidate: RevisionStatus) -> T
     if aim.spec.suspend and not begun:
         return NotYet(Reason.SUSPENDED, f"spec.suspend: true; the rollout of {candidate.name} waits; {serving}")
     return None
+
+
+def given_up(snapshot: Snapshot, rollback: RollbackStatus | None) -> Condition | None:
+    """Return the condition that remembers that this generation's candidate was given up on, while that holds."""
+    past = find(snapshot.conditions, ROLLED_OUT)
+    if past is None or past.reason not in DECIDED or past.observed_generation != snapshot.generation:
+        return None
+    return past if _leads_there(snapshot.status.rollback) == _leads_there(rollback) else None
 
 
 def _leads_there(rollback: RollbackStatus | None) -> tuple[str, str] | None:

@@ -27,7 +27,7 @@ from trimtab.api.status import (
 from trimtab.errors import NotYet, Stalled, TrimtabError
 from trimtab.planning.decisions import KEPT
 from trimtab.planning.scaling import Wanted
-from trimtab.planning.serving import Serving, url
+from trimtab.planning.serving import DECIDED, Serving, given_up, url
 from trimtab.planning.snapshot import Snapshot
 from trimtab.planning.target import Target
 from trimtab.planning.traffic import HELD_SECONDS
@@ -93,9 +93,9 @@ def _conditions(
 ) -> tuple[Condition, ...]:
     findings = [
         _available(snapshot, serving, wanted),
-        _optimized(target),
+        _optimized(snapshot, target),
         _guardrail(snapshot, target),
-        _rolled_out(serving, problem),
+        _rolled_out(snapshot, target, serving, problem),
         *_capacity(snapshot, serving, wanted),
     ]
     available = findings[0].status == "True"
@@ -166,23 +166,34 @@ def _wakes(snapshot: Snapshot) -> bool:
     return before.reason == Reason.WAKING and since_s < HELD_SECONDS
 
 
-def _optimized(target: Target) -> Finding:
+def _said(snapshot: Snapshot, kind: str) -> Finding | None:
+    """Return what was found of this generation before, where it cannot be looked at now."""
+    past = c.find(snapshot.conditions, kind)
+    if past is None or past.observed_generation != snapshot.generation:
+        return None
+    return Finding(kind, past.status, past.reason, past.message)
+
+
+def _optimized(snapshot: Snapshot, target: Target) -> Finding:
     run = target.run
-    if target.revision is not None or (run is not None and run.phase is RunPhase.SUCCEEDED):
+    if target.revision is not None or (target.asked and run is not None and run.phase is RunPhase.SUCCEEDED):
         name = target.revision.run_name if target.revision else run.name if run else ""
         unserved = ", which does not serve" if target.revision and target.revision.original else ""
         return Finding(c.OPTIMIZED, "True", Reason.RUN_SUCCEEDED, f"run {name} made an artifact{unserved}")
+    if not target.asked and (said := _said(snapshot, c.OPTIMIZED)) is not None and said.status == "True":
+        return said
     problem = target.problem or NotYet(Reason.PROGRESSING, "no run has been decided on yet")
     return Finding(c.OPTIMIZED, "False", problem.reason, problem.message)
 
 
 def _guardrail(snapshot: Snapshot, target: Target) -> Finding:
-    verdict = target.guardrail
+    verdict = target.judged
     mode = snapshot.spec.guardrail.mode if snapshot.spec else GuardrailMode.ENFORCE
     if mode is GuardrailMode.DISABLED:
         return Finding(c.GUARDRAIL_PASSED, "Unknown", Reason.GUARDRAIL_DISABLED, "spec.guardrail.mode: Disabled")
     if verdict is None:
-        return Finding(c.GUARDRAIL_PASSED, "Unknown", Reason.PROGRESSING, "nothing has been judged yet")
+        unknown = Finding(c.GUARDRAIL_PASSED, "Unknown", Reason.PROGRESSING, "nothing has been judged yet")
+        return _said(snapshot, c.GUARDRAIL_PASSED) or unknown
     if verdict.verdict is Verdict.PASSED:
         return Finding(c.GUARDRAIL_PASSED, "True", Reason.GUARDRAIL_PASSED, verdict.message)
     reason = Reason.GUARDRAIL_FAILED if verdict.verdict is Verdict.FAILED else Reason.GUARDRAIL_INCONCLUSIVE
@@ -191,7 +202,14 @@ def _guardrail(snapshot: Snapshot, target: Target) -> Finding:
     return Finding(c.GUARDRAIL_PASSED, "False", reason, verdict.message)
 
 
-def _rolled_out(serving: Serving | None, problem: TrimtabError | None) -> Finding:
+def _rolled_out(snapshot: Snapshot, target: Target, serving: Serving | None, problem: TrimtabError | None) -> Finding:
+    own = serving.problem if serving else None
+    if own is not None and own.reason in DECIDED:
+        problem = own
+    elif target.problem is not None and (serving is None or serving.candidate is None):
+        # Whatever else goes wrong, this condition is what keeps a candidate that failed from being tried again.
+        past = given_up(snapshot, serving.rollback if serving else snapshot.status.rollback)
+        problem = Stalled(past.reason, past.message) if past is not None else problem
     if problem is not None:
         return Finding(c.ROLLED_OUT, "False", problem.reason, problem.message)
     if serving is None or serving.active is None:

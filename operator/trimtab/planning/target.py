@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.names import RUN_LABEL, revision_name, run_name
@@ -28,16 +28,24 @@ class Target:
     problem: TrimtabError | None = None
     """Why there is no revision (yet)."""
     actions: tuple[Action, ...] = field(default=())
+    asked: bool = True
+    """Whether `run` is the one that the spec asks for; else what is remembered is of an earlier one."""
+
+    @property
+    def judged(self) -> GuardrailStatus | None:
+        """What was proven of what the spec asks for; None before it is."""
+        ended = self.asked and self.run is not None and self.run.phase is RunPhase.SUCCEEDED
+        return self.guardrail if ended else None
 
 
 def target(snapshot: Snapshot) -> Target:
     """Decide what should serve. Without a revision, what served before goes on serving."""
-    remembered = Target(run=snapshot.status.last_run, guardrail=snapshot.status.guardrail)
+    remembered = Target(run=snapshot.status.last_run, guardrail=snapshot.status.guardrail, asked=False)
     try:
         spec = admitted(snapshot)
         wanted = runs.run_spec(snapshot, spec)
     except Stalled as refused:
-        return Target(run=remembered.run, guardrail=remembered.guardrail, problem=refused)
+        return replace(remembered, problem=refused)
     outcome = runs.outcome(snapshot, wanted)
     superseded = _superseded(snapshot, wanted)
     if outcome.start or outcome.stale_job:
@@ -103,7 +111,7 @@ def _begin(
     guardrail = snapshot.status.guardrail
     if spec.suspend:
         problem = NotYet(Reason.SUSPENDED, "spec.suspend: true; the run that this generation asks for waits")
-        return Target(snapshot.status.last_run, guardrail, problem=problem)
+        return Target(snapshot.status.last_run, guardrail, problem=problem, asked=False)
     problem = runs.pending(outcome.status)
     if outcome.stale_job:
         delete = Delete("batch/v1", "Job", snapshot.key.namespace, outcome.stale_job)
@@ -126,10 +134,16 @@ def _judged(
     verdict = result.guardrail
     active = snapshot.status.active_revision
     artifact, original = result.artifact, False
-    if verdict is not None and not runs.passed(spec.guardrail, verdict):
+    if not runs.passed(spec.guardrail, verdict):
+        if verdict is None:
+            problem = Stalled(
+                Reason.RUN_FAILED,
+                f"run {run.name} ended without a verdict, and spec.guardrail.mode is Enforce; change spec.rerun.reason",
+            )
+            return Target(run, problem=problem, actions=superseded)
         if not runs.falls_back(spec.guardrail, verdict):
-            problem = runs.refusal(spec, verdict, active)
-            return Target(run, verdict, problem=problem, actions=superseded)
+            refused = runs.refusal(spec, verdict, active)
+            return Target(run, verdict, problem=refused, actions=superseded)
         artifact, original = result.original, True
     if artifact is None:
         what = "the original that spec.guardrail.onFail asks for" if original else "an artifact"
