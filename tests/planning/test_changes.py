@@ -6,7 +6,7 @@ import pytest
 
 from trimtab.api.names import Key, run_name
 from trimtab.api.optimizedmodel import OptimizedModelSpec
-from trimtab.api.status import OptimizedModelStatus
+from trimtab.api.status import OptimizedModelStatus, RunPhase, RunStatus
 from trimtab.planning.changes import Effect, FieldChange, change
 from trimtab.planning.runs import run_key
 
@@ -87,6 +87,16 @@ def test_going_back_needs_no_run() -> None:
     old, live = spec(compression={"preset": "Fast"}), spec()
     found = change(KEY, live, old, serving(live, old))
     assert (found.effect, found.why) == (Effect.ROLLOUT, "the artifact of digits-0 is there already; no Job")
+
+
+def test_a_failed_run_is_tried_with_what_it_lacked() -> None:
+    """More time is no other artifact, but a run that ended for want of it goes on."""
+    last = RunStatus(name="digits-run-x", key="x", phase=RunPhase.FAILED)
+    longer = spec(compression={"preset": "Balanced", "job": {"deadline": "9h"}})
+    failed = OptimizedModelStatus(last_run=last)
+    found = change(KEY, spec(), longer, failed)
+    assert (found.effect, found.why) == (Effect.NEW_RUN, "run digits-run-x failed, and is given something else")
+    assert change(KEY, spec(), spec(**serves(maxReplicas=9)), failed).effect is Effect.IN_PLACE
 
 
 def test_a_new_model_runs() -> None:

@@ -1,5 +1,6 @@
 """What should serve: refusals, runs, verdicts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -198,3 +199,34 @@ def test_going_back_needs_no_job(a_snapshot: Any, make: Any) -> None:
     assert back.revision is not None
     assert done.revision is not None
     assert back.revision.name == done.revision.name
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        pytest.param(
+            {"compression": {"preset": "Fast", "output": {"uri": OUTPUT}, "job": {"deadline": "9h"}}}, id="job"
+        ),
+        pytest.param({"source": {"uri": "file:///models/digits", "secretRef": {"name": "keys"}}}, id="secret"),
+    ],
+)
+def test_what_a_failed_run_asked_for_is_tried(a_snapshot: Any, make: Any, remedy: Any) -> None:
+    """Deadline, memory and credentials are no part of its key: the old Job goes, and the next one is made."""
+    failed = run(make, JobPhase.FAILED, failure="DeadlineExceeded")
+    remembered = a_snapshot().status.model_copy(update={"last_run": target(a_snapshot()).run})
+    ended = target(a_snapshot(status=remembered, runs=(failed,)))
+    assert isinstance(ended.problem, Stalled)
+    world = a_snapshot(status=remembered.model_copy(update={"last_run": ended.run}), runs=(failed,))
+    assert target(world).actions == (), "nothing else is a reason to try again"
+    world = replace(world, spec=make.spec(**remedy), generation=2)
+    first = target(world)
+    assert first.actions == (Delete("batch/v1", "Job", "default", failed.name),)
+    assert isinstance(first.problem, NotYet)
+    # An operator that ended between saying so and doing so finds the old Job.
+    crashed = target(replace(world, status=remembered.model_copy(update={"last_run": first.run})))
+    again = target(replace(world, status=remembered.model_copy(update={"last_run": crashed.run})))
+    assert again.actions == first.actions
+    gone = target(replace(world, status=remembered.model_copy(update={"last_run": first.run}), runs=()))
+    assert applied(gone.actions)
+    made = target(replace(world, status=remembered.model_copy(update={"last_run": gone.run})))
+    assert isinstance(made.problem, Stalled), "the new Job failed as well: no endless tries"

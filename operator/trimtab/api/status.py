@@ -61,6 +61,8 @@ class RunStatus(ApiModel):
     """Why it failed."""
     message: str | None = None
     """Why it failed, and what to do."""
+    given: str | None = None
+    """What its Job had to work with, as a hash: a run that failed is tried again with something else."""
 
 
 class GuardrailStatus(ApiModel):

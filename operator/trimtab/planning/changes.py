@@ -10,7 +10,7 @@ from typing import Any
 from trimtab.api.names import Key, run_name
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.overrides import ROLLBACK
-from trimtab.api.status import OptimizedModelStatus, RevisionStatus
+from trimtab.api.status import OptimizedModelStatus, RevisionStatus, RunPhase
 from trimtab.planning import runs, support
 from trimtab.planning.manifests.serving import revision_hash
 from trimtab.planning.settings import Settings
@@ -81,6 +81,8 @@ def _change(
     known = _remembered(status, run_name(key.name, new))
     if old != new and known is None:
         return Change(Effect.NEW_RUN, f"run {_run_of(old, status)} made something else{waits}", fields)
+    if known is None and _is_tried_again(before, after, status):
+        return Change(Effect.NEW_RUN, f"run {_run_of(old, status)} failed, and is given something else{waits}", fields)
     was = _asked(status)
     serves = known if old != new else was
     if was is None or serves is None:
@@ -89,6 +91,14 @@ def _change(
         what = f"the artifact of {serves.name} is there already" if old != new else "its pods are made otherwise"
         return Change(Effect.ROLLOUT, f"{what}; no Job{waits}", fields)
     return Change(Effect.IN_PLACE, "neither the artifact nor its pods depend on it", fields)
+
+
+def _is_tried_again(before: OptimizedModelSpec, after: OptimizedModelSpec, status: OptimizedModelStatus) -> bool:
+    """Whether the last run failed and its Job is to have something else to work with."""
+    if status.last_run is None or status.last_run.phase is not RunPhase.FAILED:
+        return False
+    old, new = (runs.given(spec.compression.job, spec.source.secret_ref, allow_code=False) for spec in (before, after))
+    return old != new
 
 
 def _asked(status: OptimizedModelStatus) -> RevisionStatus | None:

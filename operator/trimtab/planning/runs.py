@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from trimtab.api.compression import Preset
+from trimtab.api.base import SecretRef
+from trimtab.api.compression import JobOptions, Preset
 from trimtab.api.conditions import Reason, timestamp
 from trimtab.api.guardrail import Guardrail, GuardrailMode, OnFail, OnInconclusive, Verdict
 from trimtab.api.names import run_name, short_hash
@@ -90,25 +91,44 @@ class RunOutcome:
     """A Job of this key that ended without a readable result and must go before it can be made again."""
 
 
+def given(job: JobOptions, secret: SecretRef | None, *, allow_code: bool) -> str:
+    """Return what a Job has to work with as a hash: it makes no other artifact, but may be why there was none."""
+    parts = {"job": job.wire(), "secret": secret.name if secret else "", "code": allow_code}
+    return short_hash(json.dumps(parts, sort_keys=True))
+
+
 def outcome(snapshot: Snapshot, wanted: RunSpec) -> RunOutcome:
     """Decide what becomes of the wanted run, from its Job and from what the status remembers."""
     name = run_name(snapshot.key.name, wanted.key)
-    remembered = snapshot.status.last_run
-    if remembered is not None and remembered.key == wanted.key and remembered.phase is RunPhase.FAILED:
+    last = snapshot.status.last_run
+    remembered = last if last is not None and last.key == wanted.key else None
+    now_given = given(wanted.compression.job, wanted.source.secret_ref, allow_code=wanted.allow_code)
+    failed = remembered is not None and remembered.phase is RunPhase.FAILED
+    if remembered is not None and failed and remembered.given in {None, now_given}:
         return RunOutcome(remembered)
     if (known := _result_of(snapshot.status, name)) is not None:
         done = RunStatus(name=name, key=wanted.key, phase=RunPhase.SUCCEEDED, progress_percent=100)
-        return RunOutcome(remembered if remembered and remembered.key == wanted.key else done, known)
-    if remembered is not None and remembered.key == wanted.key and _refused(snapshot, wanted):
+        return RunOutcome(remembered or done, known)
+    if remembered is not None and _refused(snapshot, wanted):
         return RunOutcome(remembered, RunResult(guardrail=snapshot.status.guardrail, reused=True))
     view = next((run for run in snapshot.runs if run.key == wanted.key), None)
-    if view is None or view.deleting:
-        pending = RunStatus(name=name, key=wanted.key, phase=RunPhase.PENDING)
-        return RunOutcome(pending, start=view is None)
-    if view.phase is JobPhase.COMPLETE and view.result is None:
-        waiting = RunStatus(name=name, key=wanted.key, phase=RunPhase.PENDING, message="the result was lost; repeating")
-        return RunOutcome(waiting, stale_job=name)
-    return RunOutcome(_status_of(snapshot, view), view.result if view.phase is JobPhase.COMPLETE else None)
+    if view is None:
+        return RunOutcome(RunStatus(name=name, key=wanted.key, phase=RunPhase.PENDING, given=now_given), start=True)
+    # A Job that is there has what it was made with, whatever the spec says by now.
+    pending = RunStatus(
+        name=name,
+        key=wanted.key,
+        phase=RunPhase.PENDING,
+        given=remembered.given if remembered is not None and remembered.given is not None else now_given,
+    )
+    if view.deleting:
+        return RunOutcome(pending)
+    lost = view.phase is JobPhase.COMPLETE and view.result is None
+    if failed or lost:
+        why = "the result was lost; repeating" if lost else "it failed; trying again with what it is given now"
+        return RunOutcome(pending.model_copy(update={"message": why}), stale_job=name)
+    seen = _status_of(snapshot, view).model_copy(update={"given": pending.given})
+    return RunOutcome(seen, view.result if view.phase is JobPhase.COMPLETE else None)
 
 
 def _refused(snapshot: Snapshot, wanted: RunSpec) -> bool:
