@@ -69,7 +69,7 @@ def after(
     assert snapshot.spec is not None
     for second, load in enumerate(loads):
         now = snapshot.now + timedelta(seconds=second)
-        told = None if load is None else replace(load, at=now.timestamp())
+        told = None if load is None else load._replace(at=now.timestamp())
         seen = replace(snapshot, now=now, load=told, traffic=traffic)
         found, state = scale(seen, snapshot.spec, state, ordered)
     assert found is not None

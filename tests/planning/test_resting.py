@@ -107,8 +107,8 @@ def test_a_burst_finds_a_rested_model_as_ready_as_one_that_was_watched(served: A
 def test_rest_takes_no_memory(served: Any) -> None:
     """Of a minute's samples that say the same, the ends are kept."""
     _, memory, _ = served
-    assert len(memory.scaling.signal) > 5
-    assert len(memory.at_rest().scaling.signal) == 2
+    assert len(memory.scaling.signal.times) > 5
+    assert len(memory.at_rest().scaling.signal.times) == 2
 
 
 def test_a_restart_tells_no_events_again(served: Any) -> None:

@@ -86,6 +86,6 @@ def test_the_window_is_what_lies_within_it(steps, window):
         if not expected or expected[-1][0] < now:
             expected.append((now, load))
         assert list(zip(state.times, state.totals, strict=True)) == expected
-        assert len(state) == len(state.requests) == len(expected)
+        assert len(state.times) == len(state.requests) == len(expected)
         inside = [old for at, old in expected if now - window <= at <= now]
         assert signals.mean(state, now, window) == (sum(inside) / len(inside) if inside else 0.0)

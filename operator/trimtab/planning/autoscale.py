@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from trimtab.api.quantities import counted
 from trimtab.planning import chance, signals
@@ -45,6 +45,12 @@ class AutoscaleConfig:
     stable_window: float = signals.WINDOW_S
     panic_window: float = 6.0
     panic_threshold: float = 2.0
+    planned: float = field(init=False)
+    """Requests at once that a replica is planned for."""
+    sleeps: bool = field(init=False)
+    """Whether the model may go to zero."""
+    awake: int = field(init=False)
+    """Replicas at least while requests come."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_replicas <= self.max_replicas:
@@ -56,21 +62,9 @@ class AutoscaleConfig:
             )
         if not 0 < self.panic_window <= self.stable_window <= signals.WINDOW_S:
             raise ValueError(f"windows must be within {signals.WINDOW_S:.0f} s, the short one shorter")
-
-    @property
-    def sleeps(self) -> bool:
-        """Whether the model may go to zero."""
-        return self.min_replicas == 0 and self.idle_after is not None
-
-    @property
-    def awake(self) -> int:
-        """Replicas at least while requests come."""
-        return min(max(self.min_replicas, 1), self.max_replicas)
-
-    @property
-    def planned(self) -> float:
-        """Requests at once that a replica is planned for."""
-        return self.capacity_per_replica * self.utilisation
+        object.__setattr__(self, "planned", self.capacity_per_replica * self.utilisation)
+        object.__setattr__(self, "sleeps", self.min_replicas == 0 and self.idle_after is not None)
+        object.__setattr__(self, "awake", min(max(self.min_replicas, 1), self.max_replicas))
 
     def replicas_for(self, load: float, deviation: float = 0.0, jump: float = 0.0) -> int:
         """Return the replicas that take a mean load and what it strays by.
@@ -78,10 +72,10 @@ class AutoscaleConfig:
         `deviation` is the standard deviation that was seen; what is more than Poisson's is a burst that will be back.
         `jump` is the largest rise that was seen to come faster than a replica boots.
         """
-        most = load / self.utilisation + self.capacity_per_replica
-        peak_load = min(chance.highest(load), most) + chance.beyond(load, deviation, jump)
-        enough = math.ceil(peak_load / self.capacity_per_replica - ROUNDING)
-        return max(enough, math.ceil(load / (self.capacity_per_replica * self.fullest) - ROUNDING))
+        each = self.capacity_per_replica
+        peak_load = min(chance.highest(load), load / self.utilisation + each) + chance.beyond(load, deviation, jump)
+        enough, least = math.ceil(peak_load / each - ROUNDING), math.ceil(load / (each * self.fullest) - ROUNDING)
+        return max(least, enough)
 
     @property
     def turn_interval(self) -> float:
@@ -165,8 +159,7 @@ class AutoscaleState:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Desired:
+class Desired(NamedTuple):
     """A decision and its reason, a sentence for people. `held`: kept as it is for want of figures."""
 
     replicas: int
@@ -174,8 +167,7 @@ class Desired:
     held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Need:
+class _Need(NamedTuple):
     replicas: int
     why: str
 
@@ -209,9 +201,8 @@ def desired(
 
 def _seen(state: AutoscaleState, ordered: int, need: int, config: AutoscaleConfig, now: float) -> Peaks:
     """Return the needs within the delay; a time that was not watched counts as one that needed all there was."""
-    last = state.peaks[-1][0] if state.peaks else None
     peaks = state.peaks
-    if elapsed(last, now) > config.stable_window:
+    if not peaks or elapsed(peaks[-1][0], now) > config.stable_window:
         peaks = with_value((), now, ordered, config.scale_down_delay)
     return with_value(peaks, now, need, config.scale_down_delay)
 
@@ -235,8 +226,9 @@ def _need(
     at_once = burst if panicking or waiting else 0
     fresh = elapsed(state.raised_at, now) < config.panic_window  # what was just ordered is not taken back at once
     here = burst if fresh else math.ceil(short / config.capacity_per_replica - ROUNDING)
-    kept = min(max(config.replicas_for(stable, deviation, jump), here), ordered)
-    replicas = max(config.replicas_for(risen, deviation, jump), at_once, kept)
+    replicas = max(config.replicas_for(risen, deviation, jump), at_once)
+    if replicas < ordered:  # of what there is, what the mean needs is kept
+        replicas = max(replicas, min(max(config.replicas_for(stable, deviation, jump), here), ordered))
     load = max(stable, short)
     full = load / (replicas * config.capacity_per_replica) if replicas else 0.0
     why = (

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import Fallback, SpotMode
@@ -114,8 +115,7 @@ class SplitState:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """Replicas by capacity type, and why.
 
     `spot` counts good replicas: those on doomed nodes are ordered again on top. `cover` is the part of `on_demand`
@@ -182,7 +182,7 @@ def split(
     result = Split(
         on_demand=n - target + cover,
         spot=target + spare,
-        reason=_reason(n, target, cover, shortfall, spare, config),
+        reason=_reason(n, target, cover, shortfall, spare, config.base, config.spot_percent, config.hold_s),
         cover=cover,
     )
     return result, SplitState(target=target, growing=growing, covers=covers, zones=state.zones)
@@ -193,13 +193,15 @@ def _growing(state: SplitState, target: int, good: int, pools: Pools, now: float
     grown = target - (good if state.target is None else state.target)
     if grown <= 0 and not state.growing:
         return ()
-    if not any(_may_grow(pool, state.zones, now) for pool in pools.spot):
+    if not _may_grow(pools, state.zones, now):
         return ()
     on_time = LATE * pools.startup_s
     batches = [batch for batch in state.growing if elapsed(batch[0], now) < on_time]
     if grown > 0:
         batches.append((now, grown))
     room = max(0, target - good)
+    if sum([count for _, count in batches]) <= room:
+        return tuple(batches)
     kept: list[tuple[float, int]] = []
     for at, count in reversed(batches):  # the oldest came first, so the youngest are still on their way
         if taken := min(count, room):
@@ -208,11 +210,15 @@ def _growing(state: SplitState, target: int, good: int, pools: Pools, now: float
     return tuple(kept)
 
 
-def _may_grow(pool: PoolView, known: ZoneState, now: float) -> bool:
-    """Whether a pool can be expected to give nodes now."""
-    if zones.is_over_quota(known, pool.name, now):
-        return False
-    return not all(zones.is_cooling(known, name, now) for name in pool.domains)
+def _may_grow(pools: Pools, known: ZoneState, now: float) -> bool:
+    """Whether any spot pool can be expected to give nodes now."""
+    if not known.zones and not known.quota_until:  # nothing happened yet: nearly always
+        return True
+    return any(
+        not zones.is_over_quota(known, pool.name, now)
+        and not all(zones.is_cooling(known, name, now) for name in pool.domains)
+        for pool in pools.spot
+    )
 
 
 def _spares(target: int, config: SplitConfig, pools: Pools, known: ZoneState, now: float) -> int:
@@ -222,14 +228,17 @@ def _spares(target: int, config: SplitConfig, pools: Pools, known: ZoneState, no
     return spares.spare_replicas(target, config.mode, hazards, pools.startup_s, pools.notice_s)
 
 
-def _reason(n: int, target: int, cover: int, shortfall: int, spare: int, config: SplitConfig) -> str:
+@lru_cache(maxsize=4096)  # the same for many models, look after look
+def _reason(
+    n: int, target: int, cover: int, shortfall: int, spare: int, base: int, spot_percent: int, hold_s: float
+) -> str:
     parts = [f"{n - target + cover} on demand + {target + spare} spot for {n}"]
-    parts.append(f"floor {min(config.base, n)}, {config.spot_percent} % of the rest on spot")
+    parts.append(f"floor {min(base, n)}, {spot_percent} % of the rest on spot")
     if shortfall:
         stands_in = "on demand stands in" if cover else "waiting for spot"
         parts.append(f"{shortfall} of {target} spot missing, {stands_in}")
     elif cover:
-        parts.append(f"spot is back, {cover} on demand stay for {config.hold_s:.0f} s")
+        parts.append(f"spot is back, {cover} on demand stay for {hold_s:.0f} s")
     if spare:
         parts.append(f"{spare} spare against losses")
     return "; ".join(parts)

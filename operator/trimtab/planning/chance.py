@@ -22,19 +22,20 @@ LARGEST_JUMP = 0.3  # of the load: whoever comes from nothing will not double ag
 _END = 0.25  # of a window: its last part is compared with its first
 _NO_JUMP = 1.5  # deviations: means of some seconds differ by as much
 _LEAST = 1.5  # requests: a smaller deviation is no burst
+_LOPSIDED = (DEVIATIONS**2 - 1) / 6
 _OF_DIFFERENCES = math.sqrt(math.pi) / 2  # two normal draws differ by 2 / sqrt(pi) deviations on average
 
 
 def highest(load: float) -> float:
     """Return what Poisson draws around a mean load stay below; the last term is for their lopsidedness."""
-    return load + DEVIATIONS * math.sqrt(load) + (DEVIATIONS**2 - 1) / 6 * min(load, 1.0)
+    return load + DEVIATIONS * math.sqrt(load) + _LOPSIDED * min(1.0, load)
 
 
 def beyond(load: float, deviation: float, jump: float = 0.0) -> float:
     """Return by how much more a load strays that was seen to: by a larger standard deviation, or by a jump."""
     if load <= 0:
         return 0.0
-    burst = DEVIATIONS * (deviation - max(math.sqrt(load), _LEAST))
+    burst = DEVIATIONS * (deviation - max(_LEAST, math.sqrt(load)))
     return max(0.0, burst, min(jump, LARGEST_JUMP * load))
 
 

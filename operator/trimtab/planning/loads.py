@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from trimtab.api.gateway import ModelStats
 from trimtab.api.serving import ScalingMetric
@@ -13,8 +14,7 @@ from trimtab.api.serving import ScalingMetric
 _SHORTEST_RATE_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """What a source says of a model at one moment (Unix seconds); None for what it does not know."""
 
     at: float
@@ -24,12 +24,11 @@ class Load:
     """Requests per second."""
     latency_ms: float | None = None
     """Mean time of recent requests."""
-    cpu: Mapping[str, float] = field(default_factory=dict)
+    cpu: Mapping[str, float] = MappingProxyType({})
     """Cores in use, by pod."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """How many requests there had been at some moment (Unix seconds)."""
 
     at: float

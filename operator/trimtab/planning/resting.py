@@ -82,7 +82,7 @@ def _is_placed(snapshot: Snapshot, serving: Serving, wanted: Wanted) -> bool:
 def settled(state: ScalingState) -> ScalingState:
     """Return what has to be remembered of a model that rests: samples that say the same are said by their ends."""
     signal = state.signal
-    if len(signal) > 2:
+    if len(signal.times) > 2:
         signal = signal.of((0, -1))
     return ScalingState(signal=signal, autoscaler=state.autoscaler, split=state.split, counted=state.counted)
 
@@ -93,7 +93,7 @@ def caught_up(state: ScalingState, now: float) -> ScalingState:
     What it was last seen with went on until then: whatever is different woke it.
     """
     signal = state.signal
-    if not signal:
+    if not signal.times:
         return state
     first = max(signal.times[0], now - signals.WINDOW_S)
     filled: list[float] = []
@@ -101,8 +101,8 @@ def caught_up(state: ScalingState, now: float) -> ScalingState:
     while at < now - _SAMPLE_SECONDS / 2:
         filled.append(at)
         at += _SAMPLE_SECONDS
-    signal = replace(signal.of([-1] * max(1, len(filled))), times=tuple(filled) or signal.times[-1:])
+    signal = signal.of([-1] * max(1, len(filled)))._replace(times=tuple(filled) or signal.times[-1:])
     counted = state.counted
     if counted is not None:
-        counted = replace(counted, at=max(counted.at, now - _SAMPLE_SECONDS))
+        counted = counted._replace(at=max(counted.at, now - _SAMPLE_SECONDS))
     return replace(state, signal=signal, counted=counted)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
@@ -40,8 +41,7 @@ class ScalingState:
     """What the spec and the pools came to at the last look; no part of what is remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Replicas that the model should have."""
 
     replicas: int
@@ -88,7 +88,7 @@ def scale(
     learnt = learn(state.learnt or Learnt(), load, len(ready)) if learns else None
     sample, measured = _sample(snapshot, terms, load, ready, learnt.rate if learnt else terms.target)
     source = "the gateway" if snapshot.settings.prometheus_url is None else "Prometheus"
-    told = state.signal if state.signal.source == source else replace(state.signal, source=source)
+    told = state.signal if state.signal.source == source else state.signal._replace(source=source)
     signal = signals.ingest(told, sample, now)
     decision, autoscaler = autoscale.desired(signal, terms.config, state.autoscaler, ordered, now)
     split, split_state = _split(snapshot, terms, state.split, decision.replicas, now)
@@ -222,7 +222,7 @@ def _split(
         doomed=sum(1 for pod in ready if pod.node in leaving) if leaving else 0,
         state=state,
         now=now,
-        ordered_on_demand=_ordered_on_demand(snapshot),
+        ordered_on_demand=_ordered_on_demand(snapshot) if state.target is None else None,
     )
 
 

@@ -145,7 +145,8 @@ class Snapshot:
     @property
     def leaving_nodes(self) -> dict[str, datetime]:
         """Nodes that go away whatever we do, and when."""
-        return {name: until for name, until in self.doomed_nodes.items() if name not in self.retiring}
+        doomed = self.doomed_nodes
+        return {name: until for name, until in doomed.items() if name not in self.retiring} if doomed else {}
 
     @property
     def timestamp(self) -> float:

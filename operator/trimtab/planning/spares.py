@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from trimtab.api.capacity import SpotMode
 
+_GUARDED, _BALANCED = SpotMode.GUARDED, SpotMode.BALANCED  # looking a member up takes longer than comparing it
 ACCEPTED_RISK = 1e-3  # of having too few good replicas in the time that a notice does not cover
 
 
@@ -39,7 +40,7 @@ def largest_zone_spares(needed: int, zones: int) -> int:
 
 def are_kept(mode: SpotMode, startup_s: float, notice_s: float) -> bool:
     """Whether a mode keeps any: Cost never, Balanced only where a replacement is not ready within the notice."""
-    return mode is SpotMode.GUARDED or (mode is SpotMode.BALANCED and startup_s > notice_s)
+    return mode is _GUARDED or (mode is _BALANCED and startup_s > notice_s)
 
 
 def spare_replicas(needed: int, mode: SpotMode, hazards: Sequence[float], startup_s: float, notice_s: float) -> int:
@@ -52,7 +53,7 @@ def spare_replicas(needed: int, mode: SpotMode, hazards: Sequence[float], startu
     if not are_kept(mode, startup_s, notice_s) or len(hazards) < 2 or needed <= 0:
         return 0
     most = largest_zone_spares(needed, len(hazards))
-    if mode is SpotMode.GUARDED:
+    if mode is _GUARDED:
         return most
     uncovered_h = (startup_s - notice_s) / 3600
     loss = [1 - math.exp(-hazard * uncovered_h) for hazard in hazards]

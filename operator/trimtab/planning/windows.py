@@ -16,8 +16,12 @@ def elapsed(since: float | None, now: float) -> float:
 
 def with_value(peaks: Peaks, now: float, value: int, horizon: float) -> Peaks:
     """Return the peaks of the last `horizon` seconds with `value` seen now."""
-    kept = [entry for entry in peaks if entry[1] > value and elapsed(entry[0], now) < horizon]
-    return (*kept, (now, value))
+    first, end = 0, len(peaks)
+    while end and (peaks[end - 1][1] <= value or peaks[end - 1][0] > now):
+        end -= 1
+    while first < end and now - peaks[first][0] >= horizon:
+        first += 1
+    return (*peaks[first:end], (now, value))
 
 
 def peak(peaks: Peaks) -> int:

@@ -193,4 +193,5 @@ def is_cooling(state: ZoneState, name: str, now: float) -> bool:
 
 def is_over_quota(state: ZoneState, pool: str, now: float) -> bool:
     """Whether a pool may not grow for now."""
-    return now < state.quota_until.get(pool, 0.0) <= now + QUOTA_BACK_OFF_S
+    until = state.quota_until.get(pool)
+    return until is not None and now < until <= now + QUOTA_BACK_OFF_S

@@ -23,13 +23,14 @@ def placed(count: int, running: Mapping[str, int], known: ZoneState, now: float)
     moved to another zone: a move costs a start and a drain, and spreads no better than the next loss will.
     """
     wanted = dict(running)
-    if sum(wanted.values()) == count:
-        return wanted
-    open_zones = [name for name in wanted if not zones.is_cooling(known, name, now)]
-    hazards = {name: zones.hazard(known, name, now) for name in wanted}
     missing = count - sum(wanted.values())
-    emptiest = [(wanted[name], hazards[name], name) for name in open_zones] if missing > 0 else []
-    heapify(emptiest)
+    if missing == 0:
+        return wanted
+    hazards = {name: zones.hazard(known, name, now) for name in wanted}
+    emptiest: list[tuple[int, float, str]] = []
+    if missing > 0:
+        emptiest = [(wanted[name], hazards[name], name) for name in wanted if not zones.is_cooling(known, name, now)]
+        heapify(emptiest)
     for _ in range(missing if emptiest else 0):
         there, hazard, name = emptiest[0]
         heapreplace(emptiest, (there + 1, hazard, name))

@@ -21,6 +21,7 @@ from trimtab.planning.snapshot import PodView, Snapshot
 
 REVISION = "simulated"
 _KEY = Key("default", "simulated")
+_SPOT = CapacityType.SPOT
 _STATUS = OptimizedModelStatus()
 SETTINGS = Settings(compress_image="-", serve_image="-", gateway_image="-")
 
@@ -60,11 +61,11 @@ class Trimtab:
         split = self._state.split
         for event in seen.events:
             split = capacity.on_event(split, event, seen.now)
-        doomed = sum(1 for one in seen.replicas if one.noticed)
+        staying = [one for one in seen.replicas if not one.noticed]
         state = self._state if split is self._state.split else replace(self._state, split=split)
-        wanted, self._state = scale(snapshot, self._spec, state, len(seen.replicas) - doomed)
-        good = [one.zone for one in seen.of(CapacityType.SPOT) if not one.noticed]
-        running = {zone: good.count(zone) for zone in seen.zones}
+        wanted, self._state = scale(snapshot, self._spec, state, len(staying))
+        spot_zones = [one.zone for one in staying if one.capacity_type is _SPOT]
+        running = {zone: spot_zones.count(zone) for zone in seen.zones}
         spot = zoning.placed(wanted.spot, running, self._state.split.zones, seen.now)
         return Order(on_demand=wanted.on_demand, spot=spot, replicas=wanted.replicas)
 
