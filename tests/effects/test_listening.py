@@ -1,13 +1,13 @@
 """Models at rest are woken by what their gateways report, and only by what concerns them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from trimtab.api.gateway import GatewayStats, ModelStats
+from trimtab.api.gateway import ModelStats
 from trimtab.api.names import Key
 from trimtab.effects import listening
 from trimtab.effects.listening import Listening
@@ -22,7 +22,7 @@ class Gateways:
 
     def __init__(self) -> None:
         self.models: dict[str, ModelStats] = {}
-        self.version = 0
+        self.version = self.told = 0
         self.silent = False
         self.asked = 0
         self._moved = asyncio.Condition()
@@ -38,16 +38,16 @@ class Gateways:
             self.silent = True
             self._moved.notify_all()
 
-    async def changed(self, address: str, known: str | None) -> str | None:
+    async def changed(self, namespace: str, address: str) -> None:
         self.asked += 1
         async with self._moved:
-            await self._moved.wait_for(lambda: self.silent or str(self.version) != known)
+            await self._moved.wait_for(lambda: self.silent or self.version != self.told)
+            self.told = self.version
         if self.silent:
             raise SilentError(address)
-        return str(self.version)
 
-    async def sample(self, namespace: str, addresses: Any, *, fresh: bool = False) -> GatewayStats | None:
-        return GatewayStats(time=0, proxy_up=True, models=dict(self.models))
+    def latest(self, namespace: str) -> Mapping[str, ModelStats] | None:
+        return None if self.silent else dict(self.models)
 
 
 class Heard:
@@ -100,25 +100,22 @@ async def test_a_silent_gateway_wakes_all(heard: Heard) -> None:
 
 
 async def test_what_changed_during_a_look_is_not_missed(heard: Heard) -> None:
-    """A model is not left alone with what it was seen with before a change."""
+    """A model is not left alone with what it was seen with before a change; changes of others are none of its."""
     assert heard.look(A)
     heard.listening.attend(B)
     seen = ModelStats()
     await heard.gateways.tell(a=ModelStats(queued=1), b=ModelStats(queued=1))
     assert await heard.next() == A
-    heard.listening._changed_at["shop"] = heard.clock + 1  # the change was heard after the look began
     assert not heard.listening.rest(B, seen, [GATEWAY])
     assert heard.look(B), "the next look sees it"
+    await heard.gateways.tell(a=ModelStats(queued=2))
+    assert heard.listening.rest(B, ModelStats(queued=1), [GATEWAY])
 
 
-async def test_a_change_of_others_keeps_no_model_awake(heard: Heard) -> None:
-    """Where a namespace has a hundred models, one of them changes during every look."""
-    assert heard.look(A)
-    heard.listening.attend(B)
-    await heard.gateways.tell(a=ModelStats(queued=1))
-    assert await heard.next() == A
-    heard.listening._changed_at["shop"] = heard.clock + 1
-    assert heard.listening.rest(B, ModelStats(), [GATEWAY])
+async def test_nobody_rests_while_a_gateway_is_silent(heard: Heard) -> None:
+    """What it would say nobody knows."""
+    heard.gateways.silent = True
+    assert not heard.look(A)
 
 
 async def test_nobody_is_asked_for_models_that_are_awake(heard: Heard) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -13,7 +13,8 @@ from aiohttp import web
 
 from trimtab.api.gateway import EndpointState, EndpointStats, GatewayStats, ModelStats
 from trimtab.effects import signals as effects_signals
-from trimtab.effects.signals import GatewaySignals, gateway_session, merged
+from trimtab.effects.reports import Reports
+from trimtab.effects.signals import GatewaySignals, SilentError, gateway_session
 
 
 def report(state: EndpointState, in_flight: int = 1) -> GatewayStats:
@@ -23,9 +24,20 @@ def report(state: EndpointState, in_flight: int = 1) -> GatewayStats:
     return GatewayStats(time=1.0, proxy_up=True, models={"digits": ModelStats(in_flight=2, endpoints=[endpoint])})
 
 
+def merged(*samples: GatewayStats) -> ModelStats:
+    """Return what gateways say of the model together."""
+    reports = Reports()
+    reports.follow(str(number) for number, _ in enumerate(samples))
+    for number, sample in enumerate(samples):
+        reports.take(str(number), sample.model_dump_json(by_alias=True).encode(), None)
+    total = reports.total()
+    assert total is not None
+    return total["digits"]
+
+
 def test_a_replica_of_two_gateways_is_one() -> None:
     """While a gateway is replaced both report: counted twice, old replicas would go too early."""
-    both = merged([report(EndpointState.HEALTHY), report(EndpointState.STARTING)]).models["digits"]
+    both = merged(report(EndpointState.HEALTHY), report(EndpointState.STARTING))
     assert both.in_flight == 4
     assert [(e.state, e.in_flight, e.max_concurrency) for e in both.endpoints] == [(EndpointState.STARTING, 2, 4)]
 
@@ -36,11 +48,11 @@ def test_a_replica_that_one_gateway_has_not_heard_of_is_starting() -> None:
     unknown = GatewayStats(time=1.0, proxy_up=True)
     for lagging in (nothing, unknown):
         for samples in ([report(EndpointState.HEALTHY), lagging], [lagging, report(EndpointState.HEALTHY)]):
-            (endpoint,) = merged(samples).models["digits"].endpoints
+            (endpoint,) = merged(*samples).endpoints
             assert (endpoint.state, endpoint.in_flight) == (EndpointState.STARTING, 1)
-        (endpoint,) = merged([lagging, report(EndpointState.DRAINING)]).models["digits"].endpoints
+        (endpoint,) = merged(lagging, report(EndpointState.DRAINING)).endpoints
         assert endpoint.state is EndpointState.DRAINING
-    (alone,) = merged([report(EndpointState.HEALTHY)]).models["digits"].endpoints
+    (alone,) = merged(report(EndpointState.HEALTHY)).endpoints
     assert alone.state is EndpointState.HEALTHY
 
 
@@ -49,12 +61,16 @@ class Answers:
 
     def __init__(self) -> None:
         self.bodies: dict[str, str] = {}
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.known: list[str | None] = []
 
     @asynccontextmanager
-    async def get(self, url: str, **_: Any) -> AsyncIterator[Self]:
+    async def get(self, url: str, *, headers: Mapping[str, str], **_: Any) -> AsyncIterator[Self]:
         if url not in self.bodies:
             raise aiohttp.ClientConnectionError("refused")
         self.url = url
+        self.known.append(headers.get("If-None-Match"))
         yield self
 
     def raise_for_status(self) -> None:
@@ -75,6 +91,42 @@ async def test_silence_is_logged_once() -> None:
         for now[0] in (3.0, 4.0):
             assert await signals.sample("default", ["127.1.0.9"]) is not None
     assert [line["event"] for line in lines] == ["gateway.fell_silent", "gateway.answered_again"]
+
+
+async def test_a_report_is_sent_once() -> None:
+    """A gateway that names its report is asked for another one; one of an earlier release sends it each time."""
+    session, now = Answers(), [0.0]
+    session.bodies["http://127.1.0.9:8090/v1/stats"] = report(EndpointState.HEALTHY).model_dump_json(by_alias=True)
+    signals = GatewaySignals(session, lambda: now[0])  # type: ignore[arg-type]
+
+    async def sample() -> Any:
+        now[0] += 1
+        return await signals.sample("default", ["127.1.0.9"])
+
+    first = await sample()
+    assert await sample() == first
+    session.headers = {"ETag": '"1"'}
+    assert await sample() == first
+    session.status, session.bodies["http://127.1.0.9:8090/v1/stats"] = 304, ""
+    assert await sample() is first
+    assert session.known == [None, None, None, '"1"']
+
+
+async def test_a_wait_for_a_change_brings_it() -> None:
+    """Nobody has to ask again for what a gateway at rest had to say."""
+    session = Answers()
+    session.bodies["http://127.1.0.9:8090/v1/stats"] = report(EndpointState.STARTING).model_dump_json(by_alias=True)
+    signals = GatewaySignals(session, lambda: 0.0)  # type: ignore[arg-type]
+    await signals.sample("default", ["127.1.0.9"])
+    session.bodies["http://127.1.0.9:8090/v1/stats"] = report(EndpointState.HEALTHY).model_dump_json(by_alias=True)
+    await signals.changed("default", "127.1.0.9")
+    told = signals.latest("default")
+    assert told is not None
+    assert told["digits"].endpoints[0].state is EndpointState.HEALTHY
+    session.bodies["http://127.1.0.9:8090/v1/stats"] = "not a report"
+    with pytest.raises(SilentError):
+        await signals.changed("default", "127.1.0.9")
+    assert signals.latest("default") is None
 
 
 @pytest.mark.integration
@@ -98,7 +150,7 @@ async def test_many_gateways_at_rest_leave_a_connection_for_one_that_is_awake(mo
     monkeypatch.setattr(effects_signals, "_TIMEOUT", aiohttp.ClientTimeout(total=60))
     async with gateway_session() as session:
         signals = GatewaySignals(session, lambda: 0.0)
-        polls = [asyncio.create_task(signals.changed(f"gateway-{number}", None)) for number in range(waiting)]
+        polls = [asyncio.create_task(signals.changed("default", f"gateway-{number}")) for number in range(waiting)]
         try:
             async with asyncio.timeout(60):
                 for _ in polls:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from trimtab.api.capacity import CapacityPool, Price
 from trimtab.api.conditions import Condition
-from trimtab.api.gateway import GatewayStats, ModelStats
+from trimtab.api.gateway import ModelStats
 from trimtab.api.names import (
     API_VERSION,
     GATEWAY,
@@ -88,7 +88,7 @@ class Gatherer:
         """Drop what is known of a model that is gone, and of its namespace with the last one."""
         self._written.forget(key)
         if self._listening is not None:
-            self._listening.forget(key)
+            self._listening.attend(key)
         if not self._world.namespaced_models.get(key.namespace):
             self._signals.forget(key.namespace)
 
@@ -226,7 +226,7 @@ class Gatherer:
             return False
         return self._listening.rest(key, seen, self._addresses(key.namespace))
 
-    async def _stats(self, key: Key) -> GatewayStats | None:
+    async def _stats(self, key: Key) -> Mapping[str, ModelStats] | None:
         return await self._signals.sample(key.namespace, self._addresses(key.namespace))
 
     def _addresses(self, namespace: str) -> list[str]:
@@ -291,8 +291,8 @@ def _cluster_ip(service: Object) -> str | None:
     return ip if ip and ip != "None" else None
 
 
-def _traffic(stats: GatewayStats | None, model: str) -> ModelStats | None:
+def _traffic(stats: Mapping[str, ModelStats] | None, model: str) -> ModelStats | None:
     """A gateway that answers but does not know the model yet has no traffic for it; one that is silent says nothing."""
     if stats is None:
         return None
-    return stats.models.get(model, ModelStats())
+    return stats.get(model, ModelStats())
