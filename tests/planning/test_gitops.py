@@ -12,6 +12,7 @@ from cel_expr_python import cel
 from lupa import LuaRuntime
 
 from trimtab.api.base import CapacityType
+from trimtab.api.capacity import CapacityPool
 from trimtab.api.gateway import ModelStats
 from trimtab.api.guardrail import Verdict
 from trimtab.api.optimizedmodel import OptimizedModel
@@ -23,6 +24,17 @@ from trimtab.planning.snapshot import DeploymentView, JobPhase, PodView, RunView
 GITOPS = Path(__file__).parents[2] / "manifests" / "gitops"
 LUA = (GITOPS / "argocd" / "health.lua").read_text()
 FLUX = [body for body in yaml.safe_load_all((GITOPS / "flux" / "models.yaml").read_text()) if body]
+POOLS = tuple(
+    CapacityPool.model_validate(
+        {
+            "apiVersion": "trimtab.dev/v1alpha1",
+            "kind": "CapacityPool",
+            "metadata": {"name": name},
+            "spec": {"capacityType": kind, "provider": {"embedded": {}}, "price": {"perNodeHour": price}},
+        }
+    )
+    for name, kind, price in (("od", "OnDemand", "0.19"), ("spot", "Spot", "0.06"))
+)
 
 
 class Life:
@@ -100,6 +112,21 @@ class Life:
             world = self.after(world, found.status, now=world.now + timedelta(seconds=1))
         return self.told(world, memory)
 
+    def lacks_spot(self) -> dict[str, Any]:
+        """The replica on demand is there, those on spot are ordered, and no node comes for them."""
+        world, memory = self.served()
+        name = world.status.active_revision.name
+        spec = self.make.spec(
+            serving={"minReplicas": 3, "maxReplicas": 4}, capacity={"onDemandBase": 1, "spotPercent": 100}
+        )
+        ordered = DeploymentView(f"{name}-spot", name, CapacityType.SPOT, 2, 0)
+        world = replace(world, spec=spec, deployments=(*world.deployments, ordered), pools=POOLS)
+        status = self.told(world, memory)
+        assert {"type": "CapacityMet", "status": "False", "reason": "SpotShort"}.items() <= next(
+            entry for entry in status["conditions"] if entry["type"] == "CapacityMet"
+        ).items()
+        return status
+
     def loses_its_replicas(self) -> dict[str, Any]:
         world, memory = self.served()
         return self.told(replace(world, pods=(), traffic=ModelStats()), memory)
@@ -117,6 +144,7 @@ SITUATIONS = [
     pytest.param(Life.missed_while_one_serves, "Failed", "Degraded", "True", id="guardrail failed, the old one serves"),
     pytest.param(Life.rolled_back, "Failed", "Degraded", "True", id="rolled back by a person"),
     pytest.param(Life.serves, "Current", "Healthy", "True", id="serves"),
+    pytest.param(Life.lacks_spot, "Current", "Healthy", "True", id="spot is missing above the floor"),
     pytest.param(Life.asleep, "Current", "Healthy", "True", id="scaled to zero"),
     pytest.param(Life.loses_its_replicas, "InProgress", "Progressing", "False", id="all replicas lost"),
 ]
