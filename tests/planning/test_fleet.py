@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool, Embedded
+from trimtab.planning import packing
 from trimtab.planning.fleet import Demand, Held, Node, PoolMemory, assign, node_size, order
-from trimtab.planning.packing import Request
+from trimtab.planning.packing import Request, new_nodes
 from trimtab.planning.zones import Loss, Notice, ZoneState, with_event
 
 SMALL = Request(cpu=0.5, memory=2**28)
@@ -269,3 +270,19 @@ def test_a_full_pool_counts_the_nodes_that_there_are() -> None:
     nodes = [node("a", "n", of="first"), node("b", "n", of="first")]
     asked = Demand("m", CapacityType.SPOT, 1, Request(0.9, 1), frozenset())
     assert sizes(assign([asked], [first, second], nodes)) == {"first": 0, "second": 1}
+
+
+def test_what_no_pool_has_room_for_is_not_packed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand replicas and ten nodes: the loop that everybody shares must not stand still for seconds."""
+    packed: list[int] = []
+
+    def counting(requests: Any, size: Any, rooms: Any = ()) -> int:
+        packed.append(len(requests))
+        return new_nodes(requests, size, rooms)
+
+    monkeypatch.setattr(packing, "new_nodes", counting)
+    first, second = pool(name="a", weight=1), pool(name="b")
+    held = assign([demand(1000)], [first, second], [])
+    assert len(held["a"].waiting) + len(held["b"].waiting) == 1000
+    assert len(held["a"].waiting) > len(held["b"].waiting) > 0, "those that fit nowhere wait for the first"
+    assert max(packed) < 200

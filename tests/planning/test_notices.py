@@ -46,6 +46,8 @@ def node(*taints: str, own: str | None = None, said: str | None = None, **condit
         pytest.param(node(PreemptScheduled="False"), None, id="a condition that does not hold"),
         pytest.param(node("trimtab.dev/interrupted", said="2026-03-01T12:01:30Z"), 90, id="a message said when"),
         pytest.param(node(said="2026-03-01T12:01:30Z"), None, id="what is left of an old message"),
+        pytest.param(node("trimtab.dev/interrupted", said="soon"), 120, id="no time"),
+        pytest.param(node("trimtab.dev/interrupted", said="2026-03-01T12:01:30"), 120, id="a time of no zone"),
     ],
 )
 def test_when_a_node_goes(shown: dict[str, Any], after: int | None) -> None:

@@ -20,6 +20,8 @@ from trimtab.planning.packing import Request
 
 Object = dict[str, Any]
 _BY_LABEL = {kind.label: kind for kind in CapacityType}
+# maxReplicas and maxSurge end at 1,000 each; a Deployment with more is none of ours.
+_MOST_REPLICAS = 4000
 
 
 class Wish(NamedTuple):
@@ -65,7 +67,7 @@ def demands(world: World, wanted: Mapping[Key, Wish]) -> list[Demand]:
                 Demand(
                     workload=f"{key.namespace}/{meta['labels'][WORKLOAD_LABEL]}",
                     capacity_type=kind,
-                    replicas=int(spec.get("replicas", 1)),
+                    replicas=min(int(spec.get("replicas", 1)), _MOST_REPLICAS),
                     request=reserved(spec["template"]["spec"]),
                     pools=wish.pools,
                 )

@@ -10,13 +10,25 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from trimtab.api.names import COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL, Key
+from trimtab.api.base import CapacityType
+from trimtab.api.names import (
+    CAPACITY_TYPE_LABEL,
+    COMPONENT_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    MODEL_LABEL,
+    REVISION_LABEL,
+    RUN_LABEL,
+    WORKLOAD_LABEL,
+    Key,
+)
 from trimtab.effects import keeping
 from trimtab.effects.kinds import DAEMON_SETS, DEPLOYMENTS, JOBS, NODES, PODS, SERVICES, Kind
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.tables import Identity, Object, Table, identity
 
 _OURS = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+_TYPES = {kind.label for kind in CapacityType}
 _OF_A_MODEL = f"{_OURS},{MODEL_LABEL}"
 
 Changed = Callable[[Kind, Object], None]
@@ -40,11 +52,11 @@ class Mirrors:
     """
 
     def __init__(self) -> None:
-        self.deployments: Table[Key] = Table(Key.owner_of, keeping.deployment)
+        self.deployments: Table[Key] = Table(_served_of, keeping.deployment)
         self.named_deployments: Table[Identity] = Table(identity, keeping.whole, packed=True)
-        self.jobs: Table[Key] = Table(Key.owner_of, keeping.job)
+        self.jobs: Table[Key] = Table(_run_of, keeping.job)
         self.named_jobs: Table[Identity] = Table(identity, keeping.whole, packed=True)
-        self.pods: Table[Key] = Table(Key.owner_of, keeping.pod)
+        self.pods: Table[Key] = Table(_pod_of, keeping.pod)
         self.gateways: Table[str] = Table(_gateway_of, keeping.pod)
         self.services: Table[Identity] = Table(identity, keeping.whole, packed=True)
         self.nodes: Table[str] = Table(_name, keeping.node)
@@ -86,6 +98,24 @@ class Mirrors:
                 differs = [table.put(item) for table in mirror.tables]
             if any(differs[: mirror.read]):
                 changed(mirror.kind, item)
+
+
+def _served_of(item: Object) -> Key | None:
+    """Return the model that a Deployment serves; None for one that only looks so, as anybody may label."""
+    labels = item["metadata"].get("labels") or {}
+    return _pod_of(item) if labels.get(REVISION_LABEL) and labels.get(WORKLOAD_LABEL) else None
+
+
+def _run_of(job: Object) -> Key | None:
+    return Key.owner_of(job) if (job["metadata"].get("labels") or {}).get(RUN_LABEL) else None
+
+
+def _pod_of(item: Object) -> Key | None:
+    """Return the model of a pod that serves it or runs for it; one that serves says what it runs on."""
+    labels = item["metadata"].get("labels") or {}
+    if REVISION_LABEL in labels and labels.get(CAPACITY_TYPE_LABEL) not in _TYPES:
+        return None
+    return Key.owner_of(item)
 
 
 def _gateway_of(pod: Object) -> str | None:

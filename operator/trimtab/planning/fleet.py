@@ -118,9 +118,16 @@ def assign(
             if node.pool in by_name:
                 missing -= placed
         fitting = [pool for pool in ordered if _fits(demand, pool)]
-        for _ in range(missing):
-            if (pool := _first_with_room(fitting, held, demand.request, sizes, rooms)) is not None:
-                held[pool.name].waiting.append(demand.request)
+        open_to_it = list(fitting)
+        for left in range(missing, 0, -1):
+            # A pool that has no room for one more of them has none for the next either.
+            while open_to_it and not _has_room(open_to_it[0], held, demand.request, sizes, rooms):
+                del open_to_it[0]
+            if not open_to_it:
+                if fitting:
+                    held[fitting[0].name].waiting.extend([demand.request] * left)
+                break
+            held[open_to_it[0].name].waiting.append(demand.request)
     return held
 
 
@@ -257,24 +264,20 @@ def _fits(demand: Demand, pool: CapacityPool) -> bool:
     return devices is None or named
 
 
-def _first_with_room(
-    pools: Sequence[CapacityPool],
+def _has_room(
+    pool: CapacityPool,
     held: Mapping[str, Held],
     request: Request,
     sizes: Mapping[str, Amounts],
     rooms: Mapping[str, Sequence[Amounts]],
-) -> CapacityPool | None:
-    for pool in pools:
-        size = sizes.get(pool.name)
-        if size is None:
-            return pool
-        used, most = rooms[pool.name], pool.spec.limits.max_nodes
-        # One node per replica is the most that it can take: only then does it have to be packed.
-        if len(used) + len(held[pool.name].waiting) < most:
-            return pool
-        if len(used) + packing.new_nodes([*held[pool.name].waiting, request], size, used) <= most:
-            return pool
-    return pools[0] if pools else None
+) -> bool:
+    """Whether a pool takes one more replica within its most nodes; one of unknown size does."""
+    size = sizes.get(pool.name)
+    if size is None:
+        return True
+    used, most, waiting = rooms[pool.name], pool.spec.limits.max_nodes, held[pool.name].waiting
+    # One node per replica is the most that it can take: only then does it have to be packed.
+    return len(used) + len(waiting) < most or len(used) + packing.new_nodes([*waiting, request], size, used) <= most
 
 
 def _price(pool: CapacityPool) -> float:

@@ -39,9 +39,9 @@ def leaves_at(node: Mapping[str, Any], pools: Sequence[CapacityPool], now: datet
     """
     taints = {taint["key"] for taint in node["spec"].get("taints") or ()}
     named = {taint: pool for pool in pools for taint in pool.spec.interruption.taints}
-    said = (node["metadata"].get("annotations") or {}).get(LEAVES_AT_ANNOTATION)
-    if said and INTERRUPTED_TAINT in taints:
-        return moment(said)
+    said = announced(node)
+    if said is not None and INTERRUPTED_TAINT in taints:
+        return said
     if found := sorted(taints & named.keys()):
         return now + _notice(named[found[0]])
     if taints & TAINTS or _has(CONDITIONS, (node.get("status") or {}).get("conditions") or ()):
@@ -49,6 +49,15 @@ def leaves_at(node: Mapping[str, Any], pools: Sequence[CapacityPool], now: datet
         pool = next((pool for pool in pools if pool.name == own), None)
         return now + (_notice(pool) if pool is not None else _USUAL)
     return now if UNREACHABLE in taints else None
+
+
+def announced(node: Mapping[str, Any]) -> datetime | None:
+    """Return when a node goes, as its annotation says; None where that is no time: kubelets may write anything."""
+    try:
+        at = moment((node["metadata"].get("annotations") or {}).get(LEAVES_AT_ANNOTATION, ""))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
 
 
 def _has(kinds: Collection[str], conditions: Iterable[Mapping[str, Any]]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from trimtab.api.capacity import CapacityPool
-from trimtab.api.conditions import moment, timestamp
+from trimtab.api.conditions import timestamp
 from trimtab.api.names import (
     CAPACITY_TYPE_LABEL,
     INTERRUPTED_TAINT,
@@ -21,6 +21,7 @@ from trimtab.effects.kinds import NODES, PODS
 from trimtab.effects.kubernetes import ApiError, Cluster
 from trimtab.effects.world import World
 from trimtab.planning.karpenter import CAPACITY_TYPE, NODE_POOL_LABEL
+from trimtab.planning.notices import announced
 
 log = structlog.get_logger(__name__)
 
@@ -69,9 +70,11 @@ class Nodes:
         for node in self._all():
             labels = node["metadata"]["labels"]
             pool = next((pool for pool in pools if _belongs(node, pool, members.get(pool.name))), None)
-            if pool is None or labels.get(POOL_LABEL) == pool.name:
+            if pool is None:
                 continue
             wanted = {POOL_LABEL: pool.name, CAPACITY_TYPE_LABEL: pool.spec.capacity_type.label}
+            if wanted.items() <= labels.items():
+                continue
             name = node["metadata"]["name"]
             try:
                 await self._cluster.merge(NODES, name, None, {"metadata": {"labels": wanted}})
@@ -85,10 +88,10 @@ class Nodes:
         node = await self._cluster.get(NODES, name)
         if node is None:
             return False
-        said = (node["metadata"].get("annotations") or {}).get(LEAVES_AT_ANNOTATION)
+        said = announced(node)
         taints = node["spec"].get("taints") or []
         known = any(taint["key"] == INTERRUPTED_TAINT for taint in taints)
-        if known and said and moment(said) <= until:
+        if known and said is not None and said <= until:
             return False
         others = [taint for taint in taints if taint["key"] != INTERRUPTED_TAINT]
         added = {"key": INTERRUPTED_TAINT, "value": why, "effect": "NoSchedule"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +73,8 @@ class Orders:
         self._clouds.sync(pools)
         self._queues.sync(pools)
         self._memory = {name: kept for name, kept in self._memory.items() if self._clouds.keeper(name) is not None}
+        for name in [name for name in self._market if self._clouds.keeper(name) is None]:
+            del self._market[name]
         members, heard = {}, []
         for pool in pools:
             keeper = self._clouds.keeper(pool.name)
@@ -98,7 +99,7 @@ class Orders:
         keeper = self._clouds.keeper(pool.name)
         if keeper is None or not keeper.resizable:
             return None
-        seen = [_allocatable(node) for node in self._nodes.of_pool(pool.name) if node["status"].get("allocatable")]
+        seen = [found for node in self._nodes.of_pool(pool.name) if (found := _allocatable(node)) is not None]
         if seen:
             return NodeShape(
                 cpu=f"{int(1000 * min(cpu for cpu, _, _ in seen))}m",
@@ -221,7 +222,9 @@ def _readiness(keeper: Keeper, nodes: int) -> tuple[ConditionStatus, str, str]:
     return "True", Reason.CAPACITY_MET, counted(nodes, "node")
 
 
-def _allocatable(node: Mapping[str, Any]) -> tuple[float, float, float]:
-    found = node["status"]["allocatable"]
-    cpu, memory, pods = (amount(found.get(name, math.inf)) for name in ("cpu", "memory", "pods"))
-    return cpu, memory, pods
+def _allocatable(node: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """Return CPUs, bytes and pods that a node has room for; None before its kubelet told all of them."""
+    found = node["status"].get("allocatable") or {}
+    if not {"cpu", "memory", "pods"} <= found.keys():
+        return None
+    return amount(found["cpu"]), amount(found["memory"]), amount(found["pods"])
