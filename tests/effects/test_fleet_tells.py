@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from quietclouds import QuietClouds
 
 from trimtab.api.base import CapacityType
@@ -146,3 +147,60 @@ async def test_what_a_cloud_has_not_is_an_event_and_a_decision() -> None:
     ]
     assert cluster.status("od")["desired"] == 2
     assert len(cluster.writes) == 4, "two pools, at first and when there was something to say"
+
+
+def taint(cluster: Cluster, node: str, *keys: str) -> None:
+    body = cluster.nodes[node][0]
+    cluster.nodes[node] = [{**body, "spec": {**body["spec"], "taints": [{"key": key} for key in keys]}}]
+
+
+async def test_a_machine_that_is_given_back_is_no_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cloud announces its end as it does any other's; no zone cools down for it. One that stays does count."""
+    monkeypatch.setattr(QuietClouds, "given_back", lambda self: frozenset(self.closed))
+    cluster: Any = Cluster(cloudy("spot", CapacityType.SPOT), cloudy("od", CapacityType.ON_DEMAND))
+    cluster.closed = {"n1"}
+    for name in ("n1", "n2"):
+        cluster.add(name, "spot", "a")
+    operator = cluster.operator()
+    await operator.reconcile()
+    taint(cluster, "n1", "trimtab.dev/surplus", "trimtab.dev/interrupted")
+    cluster.now += timedelta(seconds=2)
+    await operator.reconcile()
+    cluster.closed = set()
+    del cluster.nodes["n1"]
+    cluster.now += timedelta(seconds=2)
+    await operator.reconcile()
+    assert cluster.status("spot")["interruptions"] == 0
+    assert "zones" not in cluster.status("spot")
+    taint(cluster, "n2", "trimtab.dev/interrupted")
+    cluster.now += timedelta(seconds=2)
+    await operator.reconcile()
+    assert cluster.status("spot")["interruptions"] == 1
+    assert [zone["zone"] for zone in cluster.status("spot")["zones"]] == ["a"]
+
+
+async def test_a_restart_counts_no_notice_twice() -> None:
+    """What a new operator finds doomed was counted by the last one; another node's notice is one more."""
+    cluster = Cluster(cloudy("spot", CapacityType.SPOT), cloudy("od", CapacityType.ON_DEMAND))
+    for name in ("n1", "n2"):
+        cluster.add(name, "spot", "a")
+    first = cluster.operator()
+    await first.reconcile()
+    taint(cluster, "n1", "trimtab.dev/interrupted")
+    await first.reconcile()
+    assert cluster.status("spot")["interruptions"] == 1
+    cluster.now += timedelta(seconds=30)
+    second = cluster.operator()
+    await second.reconcile()
+    assert cluster.status("spot")["interruptions"] == 1
+    taint(cluster, "n2", "trimtab.dev/interrupted")
+    cluster.now += timedelta(seconds=2)
+    await second.reconcile()
+    assert cluster.status("spot")["interruptions"] == 2
+
+
+async def test_a_pool_that_cannot_be_read_says_so_of_its_generation() -> None:
+    """Whoever waits for this generation must not be told of generation 0."""
+    cluster = Cluster(pool("spot", "Spot", {"embedded": {}}, instanceTypes=["m7i.large"]))
+    await cluster.operator().reconcile()
+    assert {c["observedGeneration"] for c in cluster.status("spot")["conditions"]} == {1}

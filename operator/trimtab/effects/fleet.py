@@ -66,6 +66,7 @@ class Fleet:
         self._noticed: dict[str, set[str]] = {}
         self._before: dict[str, Node] = {}
         self._given_back: set[str] = set()
+        self._closed: frozenset[str] = frozenset()
         self._decided: dict[str, list[DecisionStatus]] = {}
         self._said: dict[str, Object] = {}
         self._leaving = Leaving(world, cluster)
@@ -82,19 +83,19 @@ class Fleet:
         now = self._clock()
         pools, bad = self._gatherer.pools()
         for name, why in bad.items():
-            await self._say(name, _stalled(why, now), {})
+            await self._say(name, _stalled(why, _generation(self._body(name)), now), {})
         doomed = self._gatherer.doomed(now, pools)
         await self._leaving.move_gateways(doomed)
         orders = any(pool.spec.provider.embedded is not None for pool in pools)
         left = await self._leaving.release(orders=orders)
         for event in await self._orders.look(pools, now):
             await self._tell_shortage(event, now)
-        self._given_back |= self._orders.given_back()
+        closed = self._orders.given_back()
         if not pools:
             return _LOOK_SECONDS if left else None
         nodes = self._nodes_of(doomed)
         wishes = fleetview.wishes(self._world)
-        self._hear(pools, nodes, doomed, now)
+        self._hear(pools, nodes, doomed, closed, now)
         shapes = {pool.name: pool.spec.provider.embedded or self._orders.shape(pool) for pool in pools}
         found = {pool.name: node_size(pool, self._overhead(pool), shapes[pool.name]) for pool in pools}
         sizes = {name: size for name, size in found.items() if size is not None}
@@ -118,10 +119,11 @@ class Fleet:
                 desired = len(own) if ordered is None else ordered.desired
                 if ordered is not None and ordered.decision is not None:
                     await self._tell(pool.name, ordered.decision, now)
-            noticed = {node.name for node in own if node.doomed} - self._world.retiring()
-            fresh = noticed - self._noticed.setdefault(pool.name, set())
-            self._noticed[pool.name] = noticed
             body = self._body(pool.name)
+            # A machine that we give back ends like any other, and its provider says so: that is no interruption.
+            noticed = {node.name for node in own if node.doomed} - self._world.retiring() - closed
+            fresh = noticed - self._noticed.setdefault(pool.name, _counted(self._status(body)))
+            self._noticed[pool.name] = noticed
             said = self._orders.conditions(pool, len(own), _generation(body), now)
             before = int(self._status(body).get("interruptions") or 0)
             numbers = {
@@ -158,20 +160,25 @@ class Fleet:
         return self._held.ask(given, lambda: assign(demands, pools, nodes, sizes, short=short))
 
     def _hear(
-        self, pools: Sequence[CapacityPool], nodes: Sequence[Node], doomed: Mapping[str, datetime], now: datetime
+        self,
+        pools: Sequence[CapacityPool],
+        nodes: Sequence[Node],
+        doomed: Mapping[str, datetime],
+        closed: frozenset[str],
+        now: datetime,
     ) -> None:
-        """Note which spot nodes got a notice, and which went without one."""
+        """Note which spot nodes got a notice, and which went without one; those that we give back are no loss."""
         spot = {pool.name for pool in pools if pool.spec.capacity_type is CapacityType.SPOT}
         here = {node.name: node for node in nodes if node.pool in spot}
         before = [node for node in self._before.values() if node.pool in spot]
         events: list[CapacityEvent] = [
             Notice(f"{node.name} {doomed[node.name].timestamp():.0f}", node.domain, node.name, node.pool)
             for node in here.values()
-            if node.doomed and node.name not in self._world.retiring()
+            if node.doomed and node.name not in self._world.retiring() and node.name not in closed
         ]
-        lost = lost_nodes(before, here, self._given_back)
+        lost = lost_nodes(before, here, self._given_back | self._closed | closed)
         events += [Loss(node.name, node.domain, node.name, node.pool) for node in lost]
-        self._before = here
+        self._before, self._closed = here, closed
         self._given_back &= here.keys()
         for event in events:
             if self._events.note(event, now.timestamp()):
@@ -284,9 +291,14 @@ def _cost(status: Object) -> CostStatus | None:
     return CostStatus.model_validate(written) if written else None
 
 
-def _stalled(why: str, now: datetime) -> tuple[Condition, ...]:
+def _counted(status: Object) -> set[str]:
+    """Return the nodes whose notices an earlier operator counted."""
+    return {str(entry["id"]).rpartition(" ")[0] for entry in status.get("heard") or ()}
+
+
+def _stalled(why: str, generation: int, now: datetime) -> tuple[Condition, ...]:
     def condition(kind: str, status: ConditionStatus) -> Condition:
-        return Condition(kind, status, Reason.INVALID_SPEC, why, 0, now)
+        return Condition(kind, status, Reason.INVALID_SPEC, why, generation, now)
 
     return condition(c.READY, "False"), condition(c.STALLED, "True")
 

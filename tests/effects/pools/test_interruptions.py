@@ -123,6 +123,16 @@ async def test_machines_of_others_are_none_of_ours(cluster: FakeNodes) -> None:
     assert await handler(cluster)(body(WARNING), REGION)
 
 
+async def test_another_clusters_hook_is_left_to_it(cluster: FakeNodes) -> None:
+    """Events of all groups of an account arrive: whose node is in use elsewhere must not be taken down under it."""
+    hooks = Hooks()
+    others = (HOOK[0], {**HOOK[1], "AutoScalingGroupName": "spot-of-another-cluster"})
+    assert await handler(cluster, hooks)(body(others), REGION)
+    assert hooks.completed == []
+    assert await handler(cluster, hooks)(body(HOOK), REGION), "a machine of our own group that is no node"
+    assert [said["AutoScalingGroupName"] for said in hooks.completed] == ["spot"]
+
+
 async def test_what_nobody_understands_is_left_to_the_dead_letter_queue(cluster: FakeNodes) -> None:
     """With a warning that says what is wrong."""
     with structlog.testing.capture_logs() as lines:

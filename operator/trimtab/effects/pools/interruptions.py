@@ -46,7 +46,11 @@ class Interruptions:
         node = self._nodes.by_instance(event.instance)
         if node is None:
             log.debug("interruption.of_no_node", instance=event.instance, kind=event.kind)
-            return event.hook is None or await self._release(event.hook, event.instance, region)
+            # A machine of a group of ours that is no node (any more) need not be waited for; one of another cluster's
+            # is that cluster's to empty.
+            if event.hook is None or not self._keeps(event.hook.group):
+                return True
+            return await self._release(event.hook, event.instance, region)
         name, own = node["metadata"]["name"], node["metadata"]["labels"].get(POOL_LABEL)
         pool = next((pool for pool in self._pools() if pool.name == own), None)
         pending = [entry for entry in self._nodes.of_pool(own or "") if entry is not node and _is_rebalanced(entry)]
@@ -60,6 +64,11 @@ class Interruptions:
             return True
         # Until then the message comes back by itself: the queue remembers it, should we be restarted.
         return await self._nodes.is_idle(name) and await self._release(event.hook, event.instance, region)
+
+    def _keeps(self, group: str) -> bool:
+        """Whether a pool is this Auto Scaling group."""
+        named = (pool.spec.provider.auto_scaling_group for pool in self._pools())
+        return any(one is not None and one.name == group for one in named)
 
     async def _release(self, hook: Hook, instance: str, region: str) -> bool:
         """Tell the group that the instance may go."""
