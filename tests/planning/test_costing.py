@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.conditions import timestamp
 from trimtab.api.status import CostStatus
-from trimtab.planning.costing import Rate, accrued, costed, is_material, pool_rate, spent_by
+from trimtab.planning.costing import Rate, accrued, costed, is_material, pool_rate, rate_of, spent_by
+from trimtab.planning.snapshot import PodView
 
 START = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
 
@@ -156,3 +158,26 @@ def test_pools_pay_for_every_node(price: str | None, others: list[str], expected
     else:
         assert found is not None
         assert (found.pools["spot"][1], found.all_on_demand) == tuple(map(Decimal, expected))
+
+
+def priced(name: str, kind: str, currency: str, **embedded: str) -> CapacityPool:
+    price = {"perNodeHour": "0.2", "currency": currency}
+    spec = {"capacityType": kind, "provider": {"embedded": embedded}, "price": price}
+    body = {"apiVersion": "trimtab.dev/v1alpha1", "kind": "CapacityPool", "metadata": {"name": name}, "spec": spec}
+    return CapacityPool.model_validate(body)
+
+
+@pytest.mark.parametrize(
+    ("pools", "per_hour"),
+    [
+        pytest.param((priced("spot", "Spot", "USD"), priced("od", "OnDemand", "USD")), "0.025", id="one currency"),
+        pytest.param((priced("spot", "Spot", "USD"), priced("od", "OnDemand", "EUR")), None, id="two currencies"),
+        pytest.param((priced("spot", "Spot", "USD", cpu="0"), priced("od", "OnDemand", "USD")), "0.2", id="no CPUs"),
+    ],
+)
+def test_a_sum_is_of_one_currency(a_snapshot: Any, pools: Any, per_hour: str | None) -> None:
+    """As where spot is bought at a market in dollars and on demand by a contract in euros; no figure, no wrong one."""
+    pod = PodView("p", "r", CapacityType.SPOT, "n", "a", ready=True, terminating=False, age_s=60, pool="spot")
+    world = a_snapshot(pools=pools, pods=(pod,))
+    found = rate_of(world, world.spec)
+    assert (found.per_hour if found else None) == (Decimal(per_hour) if per_hour else None)

@@ -65,12 +65,14 @@ def costed(
 def rate_of(snapshot: Snapshot, spec: OptimizedModelSpec) -> Rate | None:
     """Return the cost per hour of the replicas that have a node; None where the pools have no prices.
 
+    Neither is there a sum of prices in several currencies.
+
     A replica pays for the share of its node that it reserves (the largest of CPU, memory and pod slots): what it
     keeps others from using. The counterfactual is the same replicas on the cheapest on-demand pool.
     """
     pools = {pool.name: pool for pool in offers.usable(snapshot.pools, spec) if pool.spec.price is not None}
     on_demand = [pool for pool in pools.values() if pool.spec.capacity_type is CapacityType.ON_DEMAND]
-    if not on_demand:
+    if not on_demand or len({pool.spec.price.currency for pool in pools.values() if pool.spec.price}) > 1:
         return None
     placed = [pod for pod in snapshot.pods if pod.pool in pools and not pod.terminating]
     rows = {}
@@ -89,11 +91,9 @@ def hourly(pool: CapacityPool, spec: OptimizedModelSpec) -> Decimal:
     if shape is None:
         return _price(pool, 1.0)
     wanted = requests(spec)
-    shares = (
-        amount(wanted.get("cpu", 0)) / amount(shape.cpu),
-        amount(wanted.get("memory", 0)) / amount(shape.memory),
-        1 / shape.pods,
-    )
+    asked = (amount(wanted.get("cpu", 0)), amount(wanted.get("memory", 0)), 1.0)
+    there = (amount(shape.cpu), amount(shape.memory), float(shape.pods))
+    shares = (taken / whole if whole > 0 else 1.0 for taken, whole in zip(asked, there, strict=True))
     return _price(pool, min(1.0, max(shares)))
 
 
