@@ -58,7 +58,7 @@ def test_a_table_names_all_policies(files: Path) -> None:
     )
     assert code == 0, text
     assert "2 zones; start-up 120 s, notice 120 s for 100% of the losses; spot at 0.25 of on demand" in text
-    assert [line.split("  ")[0] for line in text.splitlines()[4:9]] == [
+    assert [line.split("  ")[0] for line in text.splitlines()[6:11]] == [
         "Trimtab",
         "HPA, on demand",
         "KPA, on demand",

@@ -10,13 +10,13 @@ import click
 
 from trimtab.api.quantities import counted, fraction, seconds
 from trimtab.cli.printing import echo_json, output_option, progress
-from trimtab.cli.simulate.experiment import Make, Result, compare, peak_scaled, policies, stretches
+from trimtab.cli.simulate.experiment import Make, compare, longest, peak_scaled, policies, stretches
 from trimtab.cli.simulate.objects import read_model, read_pools
 from trimtab.cli.simulate.plot import draw
 from trimtab.cli.simulate.policies.seen import Service
 from trimtab.cli.simulate.policies.trimtab import SETTINGS, Preferences
 from trimtab.cli.simulate.replay import Case, loads, replay
-from trimtab.cli.simulate.table import as_text
+from trimtab.cli.simulate.table import as_text, traces_told
 from trimtab.cli.simulate.traces import read_demand, read_supply
 from trimtab.cli.simulate.world import Market
 from trimtab.errors import Stalled
@@ -102,15 +102,17 @@ def simulate(
             service = replace(service, capacity=float(chosen.capacity))
     case = Case(service, market, length, supply=read_supply(spot), fixed=replicas)
     if requests is not None:
-        case = peak_scaled(replace(case, demand=read_demand(requests)), peak)
+        case = replace(case, demand=read_demand(requests))
+    told = traces_told(case)
+    case = peak_scaled(case, peak) if requests is not None else case
     made = policies(preferences, SETTINGS.on_demand_hold_s)
     cases = stretches(case, offsets, seed)
     with progress() as show:
         results = compare(cases, seeds, made, replicas or peak, show)
     if output == "json":
-        echo_json(_document(results))
+        echo_json({"stretches": len(cases), "policies": [result.to_json() for result in results]})
     else:
-        click.echo(as_text(results, _heading(case, cases)))
+        click.echo(as_text(results, "\n".join([_heading(case, cases), *told])))
     if plot is not None:
         _plot(cases[0], made, plot)
 
@@ -137,14 +139,12 @@ def _market(
 def _heading(case: Case, cases: Sequence[Case]) -> str:
     market, zones = case.market, len(case.supply.zones)
     replayed = f"{counted(len(cases), 'stretch', 'stretches')} of {case.length_s / 3600:g} h"
+    if len(cases) > 1 and len(cases) * case.length_s > longest(case):
+        replayed += ", which overlap: intervals are too narrow"
     return (
         f"{replayed}; {counted(zones, 'zone')}; start-up {market.startup_s:g} s, notice {market.notice_s:g} s for "
         f"{market.told:.0%} of the losses; spot at {market.spot_price:.2f} of on demand"
     )
-
-
-def _document(results: Sequence[Result]) -> dict[str, object]:
-    return {"policies": [result.to_json() for result in results]}
 
 
 def _plot(case: Case, made: dict[str, Make], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -22,14 +23,20 @@ PEAK_QUANTILE = 0.9999
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean and half of its 95 % interval (normal, over stretches: those are independent, seeds of one are not)."""
+    """A mean and half of its 95 % interval (normal, over stretches: those are independent, seeds of one are not).
+
+    The half is infinite for a single stretch; the mean of nothing is no number.
+    """
 
     value: float
     half: float
 
-    def to_json(self) -> dict[str, float]:
-        """Return both as JSON values."""
-        return {"mean": self.value, "half95": self.half}
+    def to_json(self) -> dict[str, float | None]:
+        """Return both as JSON values, null for what is no number there."""
+        return {
+            "mean": self.value if math.isfinite(self.value) else None,
+            "half95": self.half if math.isfinite(self.half) else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +100,25 @@ def stretches(case: Case, count: int, seed: int, part: tuple[float, float] = (0.
     """Return the case at `count` offsets drawn from a part of the traces (shares of their length).
 
     Demand and supply are of different days, so one offset serves both; the shorter trace starts again at its end.
+    Where both are no longer than a stretch there is only one.
     """
     rng = Random(f"offsets {seed}")  # noqa: S311 - a simulation
-    span = max(case.supply.length_s, case.demand.length_s)
+    span = longest(case)
     low, high = part[0] * span, part[1] * span - case.length_s - case.warm_up_s
-    drawn = (low + rng.random() * max(0.0, high - low) for _ in range(count))
+    drawn = (low + rng.random() * max(0.0, high - low) for _ in range(count if high > low else 1))
     return [replace(case, offset_s=offset // TICK_S * TICK_S) for offset in drawn]
+
+
+def longest(case: Case) -> float:
+    """Return the seconds after which both traces have been replayed once."""
+    return max(case.supply.length_s, case.demand.length_s)
 
 
 def peak_scaled(case: Case, peak_replicas: int) -> Case:
     """Return the case with its demand scaled so that the peak (99.99th percentile) needs this many replicas."""
     peak = case.demand.quantile(PEAK_QUANTILE) * case.service.service_s
     factor = peak_replicas * case.service.planned / peak if peak else 1.0
-    return replace(case, demand=replace(case.demand, rates=tuple(rate * factor for rate in case.demand.rates)))
+    return replace(case, demand=replace(case.demand, rates=array("d", (rate * factor for rate in case.demand.rates))))
 
 
 def compare(
@@ -124,18 +137,23 @@ def compare(
         for name in compared:
             outcomes[name].append([])
         for seed in range(seeds):
-            show(f"stretch {number + 1} of {len(cases)}", 100 * (number * seeds + seed) // (len(cases) * seeds))
             seeded = replace(case, seed=seed)
             demand = loads(seeded)
             least = bound.lower_bound(seeded, demand)
-            for name, make in compared.items():
+            for turn, (name, make) in enumerate(compared.items()):
+                done = (number * seeds + seed) * len(compared) + turn
+                percent = 100 * done // (len(cases) * seeds * len(compared))
+                show(f"{name}, stretch {number + 1} of {len(cases)}", percent)
                 outcomes[name][-1].append((replay(seeded, make(seeded), demand), least))
     return [_result(name, runs, peak_replicas) for name, runs in outcomes.items()]
 
 
 def _result(name: str, runs: Sequence[Sequence[tuple[Outcome, float]]], peak_replicas: int) -> Result:
     def mean(of: Callable[[Outcome, float], float]) -> Mean:
-        by_stretch = [fmean(of(outcome, least) for outcome, least in seeds) for seeds in runs]
+        every = [fmean(of(outcome, least) for outcome, least in seeds) for seeds in runs]
+        by_stretch = [value for value in every if not math.isnan(value)]
+        if not by_stretch:
+            return Mean(math.nan, math.inf)
         half = 1.96 * stdev(by_stretch) / math.sqrt(len(by_stretch)) if len(by_stretch) > 1 else math.inf
         return Mean(fmean(by_stretch), half)
 
@@ -145,7 +163,7 @@ def _result(name: str, runs: Sequence[Sequence[tuple[Outcome, float]]], peak_rep
     return Result(
         policy=name,
         cost=mean(lambda outcome, _: outcome.cost / (peak_replicas * days(outcome) * 24)),
-        over_bound=mean(lambda outcome, least: outcome.cost / least),
+        over_bound=mean(lambda outcome, least: outcome.cost / least if least else math.nan),  # nothing was needed
         unavailable=mean(lambda outcome, _: outcome.unavailable),
         violation_s_per_day=mean(lambda outcome, _: outcome.violation_s / days(outcome)),
         overload=mean(lambda outcome, _: outcome.overload),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from trimtab.api.quantities import counted
 from trimtab.cli.simulate.experiment import Mean, Result
+from trimtab.cli.simulate.replay import Case
 
+_UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _HEADER = ("policy", "cost", "x bound", "too few", "requests above", "launches/d", "turns/h", "spot")
 
 
@@ -43,6 +47,28 @@ def _row(result: Result) -> tuple[str, ...]:
 
 
 def _with_half(mean: Mean, factor: float, digits: int) -> str:
-    if mean.half == float("inf"):
+    if math.isnan(mean.value):
+        return "-"
+    if math.isinf(mean.half):
         return f"{mean.value * factor:.{digits}f}"
     return f"{mean.value * factor:.{digits}f}±{mean.half * factor:.{digits}f}"
+
+
+def traces_told(case: Case) -> list[str]:
+    """Return what the traces are, a line each, so that one that was misread is noticed."""
+    supply, demand = case.supply, case.demand
+    every = [sum(at) for at in zip(*supply.counts.values(), strict=True)]
+    lines = [f"spot: {_lasting(supply.length_s)}, {min(every)} to {counted(max(every), 'node')}"]
+    if case.fixed is None:
+        mean, most = sum(demand.rates) / len(demand.rates), max(demand.rates)
+        missing = f"; no line for {_lasting(demand.missing_s)}" if demand.missing_s else ""
+        lines.append(f"requests: {_lasting(demand.length_s)}, {mean:.3g} a second, {most:.3g} at the most{missing}")
+    if case.fixed is None and supply.length_s != demand.length_s:
+        lines[supply.length_s > demand.length_s] += ", again and again"
+    return lines
+
+
+def _lasting(seconds: float) -> str:
+    """Return a time in the largest unit that it has two of."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), _UNITS[-1])
+    return f"{seconds / size:.3g} {unit}"

@@ -1,39 +1,47 @@
 """Traces: what was asked of a service, and what spot capacity there was, as step functions of time.
 
-Files are CSV with a header, recognised by their columns; gzip'ed where the name ends in .gz. Times count from the
-first row.
+Files have a header, or are JSON objects line by line; columns tell what they are. Times count from the first moment,
+and lines may come in any order.
 
-    t_s|minute, rps|requests                 a rate, or a count per row's span
-    t_s, anything else                       one request per row
-    t_s, running_nodes                       nodes of one zone
-    t_s, <zone>, <zone>, ...                 nodes that each zone has
-    t_s, event (add|remove), node            nodes of one zone, coming and going
+    time        t_s (seconds), t_ms, minute, or time or timestamp: a date and time, or seconds
+    requests    rps, or rpm: a rate until the next row
+                requests: a count in the time up to the next row
+                neither: one request per row
+    spot        nodes of a zone per column, the zone its name
+                zone, nodes: of one zone per row
+                event (add, remove), node, and a zone where there are several: nodes that come and go
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
+import math
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
+from trimtab.cli.simulate.rows import INVALID, LONGEST_S, TIMES, Table, table
 from trimtab.errors import Stalled
 
-INVALID = "TraceInvalid"
-REQUEST_TRACES = "columns t_s and rps, minute and requests, or t_s with one request per row"
-SPOT_TRACES = "columns t_s and one per zone, t_s and running_nodes, or t_s, event and node"
+REQUEST_TRACES = f"a time ({TIMES}) and rps, rpm or requests, or one request per row"
+SPOT_TRACES = f"a time ({TIMES}) and a column of nodes per zone, zone and nodes, or event and node"
+STEP_S = 5.0
+"""Of traces whose rows are not equally far apart."""
+_MISSING = -1  # a probe
+_EVEN = 1000  # rows that tell whether requests come like clockwork
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Requests per second, constant within steps of `step_s` seconds; it starts again at its end."""
 
-    rates: tuple[float, ...]
+    rates: Sequence[float]
     step_s: float
+    missing_s: float = 0.0
+    """Of its time, what no row of the trace tells."""
 
     @property
     def length_s(self) -> float:
@@ -86,127 +94,208 @@ QUIET = Demand((0.0,), 1.0)
 NO_SPOT = Supply((0.0,), {}, 1.0)
 
 
-def read_demand(path: Path, step_s: float = 5.0) -> Demand:
-    """Return a trace of requests.
+def read_demand(path: Path, step_s: float = STEP_S) -> Demand:
+    """Return a trace of requests; `step_s` is the step where rows are not equally far apart.
 
     Raises:
-        Stalled: The file cannot be read as one; says the row and what is expected.
+        Stalled: The file cannot be read as one; says the line and what is expected.
     """
-    header, rows = _table(path)
-    if "rps" in header:
-        at, column = _column(header, path, "t_s", REQUEST_TRACES), header.index("rps")
-        return _uniform(path, [(_number(row[at], path, n), _number(row[column], path, n)) for n, row in rows])
-    if "requests" in header:
-        at, column = _column(header, path, "minute", REQUEST_TRACES), header.index("requests")
-        counts = [(60 * _number(row[at], path, n), _number(row[column], path, n) / 60) for n, row in rows]
-        return _uniform(path, counts)
-    at = _column(header, path, "t_s", REQUEST_TRACES)
-    return _binned([_number(row[at], path, n) for n, row in rows], step_s)
+    with table(path, REQUEST_TRACES) as rows:
+        at, seconds = rows.clock()
+        value = rows.column("rps", "rpm", "requests")
+        if value is None:
+            return _binned(rows, array("d", (seconds(row[at], line) for line, row in rows.lines)), step_s)
+        times, values, lines = array("d"), array("d"), array("Q")
+        for line, row in rows.lines:
+            times.append(seconds(row[at], line))
+            values.append(rows.number(row[value], line))
+            lines.append(line)
+        return _rated(*_in_order(rows, times, values, lines), rows.header[value], step_s)
 
 
-def _uniform(path: Path, rows: Sequence[tuple[float, float]]) -> Demand:
-    steps = {round(after[0] - before[0], 6) for before, after in pairwise(rows)}
-    if len(steps) != 1 or (step := steps.pop()) <= 0:
+def _in_order(
+    rows: Table, times: array[float], values: array[float], lines: array[int]
+) -> tuple[array[float], array[float]]:
+    """Return times and values by time, each moment once.
+
+    Raises:
+        Stalled: Two lines contradict each other, or there are fewer than two moments.
+    """
+    order = _order(times)
+    for before, after in pairwise(order):
+        if times[before] == times[after] and values[before] != values[after]:
+            rows.refuse(
+                lines[after],
+                f"{values[after]:g} at the moment of line {lines[before]}, which says {values[before]:g}; add up what "
+                "several servers counted, or leave one out",
+            )
+    kept = [index for n, index in enumerate(order) if not n or times[order[n - 1]] != times[index]]
+    if len(kept) < 2:
         raise Stalled(
-            INVALID, f"{path}: rows of a rate must be equally far apart, and there must be two; found {sorted(steps)}"
+            INVALID,
+            f"{rows.path}: a trace has lines of two moments at least, this one has {len(kept)}; for a constant number "
+            "of replicas use --replicas",
         )
-    return Demand(tuple(rate for _, rate in rows), step)
+    _bounded(rows, times, lines)
+    return array("d", (times[index] for index in kept)), array("d", (values[index] for index in kept))
 
 
-def _binned(times: Sequence[float], step_s: float) -> Demand:
-    start = min(times)
-    bins = [0] * (int((max(times) - start) // step_s) + 1)
+def _order(times: Sequence[float]) -> Sequence[int]:
+    """Return the indices by time, of equal ones the first first; most files are in order."""
+    indices = range(len(times))
+    return sorted(indices, key=times.__getitem__) if any(b < a for a, b in pairwise(times)) else indices
+
+
+def _bounded(rows: Table, times: Sequence[float], lines: Sequence[int]) -> None:
+    """Refuse a trace with a moment that cannot be; `times` are those of `lines`."""
+    span = max(times) - min(times)
+    if span <= LONGEST_S:
+        return
+    moments = sorted(zip(times, lines, strict=True))
+    before, after = max(pairwise(moments), key=lambda pair: pair[1][0] - pair[0][0])
+    rows.refuse(
+        max(before[1], after[1]),
+        f"{(after[0] - before[0]) / 86400:,.0f} days from line {min(before[1], after[1])}; a trace spans "
+        f"{LONGEST_S / 86400:.0f} days at most, this one {span / 86400:,.0f}: leave out moments that are wrong",
+    )
+
+
+def _rated(times: array[float], values: array[float], kind: str, step_s: float) -> Demand:
+    """Return the rates that values are, in the trace's own steps where they are equal."""
+    gaps = Counter(max(1e-6, round(after - before, 6)) for before, after in pairwise(times))
+    usual = min(gaps, key=lambda gap: (-gaps[gap], gap))
+    per = {"rps": 1.0, "rpm": 60.0, "requests": usual}[kind]
+    if len(gaps) == 1:
+        return Demand(array("d", (value / per for value in values)), usual)
+    start, end = times[0], times[-1] + usual
+    rates, missing = array("d", bytes(8 * math.ceil((end - start) / step_s))), 0.0
+    for index, (at, value) in enumerate(zip(times, values, strict=True)):
+        until = times[index + 1] if index + 1 < len(times) else end
+        missing += max(0.0, until - at - usual)
+        if kind == "requests":  # of a time without a row nobody counted any
+            until = min(until, at + usual)
+            per = until - at
+        _spread(rates, value / per, at - start, until - start, step_s)
+    rates[-1] *= step_s / (end - start - (len(rates) - 1) * step_s)  # the last step may not be whole
+    return Demand(rates, step_s, missing)
+
+
+def _spread(rates: array[float], rate: float, since: float, until: float, step_s: float) -> None:
+    """Add a rate to the steps that it lasts for, in part where a step has more than one."""
+    first, last = int(since // step_s), min(int(until // step_s), len(rates) - 1)
+    for step in range(first, last + 1):
+        lasts = min(until, (step + 1) * step_s) - max(since, step * step_s)
+        rates[step] += rate * lasts / step_s
+
+
+def _binned(rows: Table, times: array[float], step_s: float) -> Demand:
+    """Return the rate of single requests."""
+    if len(times) < 2:
+        raise Stalled(INVALID, f"{rows.path}: {len(times)} requests; a trace has two at least")
+    gaps = {round(after - before, 6) for before, after in pairwise(islice(times, _EVEN))}
+    if len(times) > 10 and len(gaps) == 1 and 0.0 not in gaps:
+        raise Stalled(
+            INVALID,
+            f"{rows.path}: lines are {gaps.pop():g} s apart, each of them, so they are no requests; call their column "
+            "rps, rpm or requests",
+        )
+    _bounded(rows, times, range(2, len(times) + 2))
+    start, end = min(times), max(times)
+    bins = array("Q", bytes(8 * (int((end - start) // step_s) + 1)))
     for at in times:
         bins[int((at - start) // step_s)] += 1
-    return Demand(tuple(count / step_s for count in bins), step_s)
+    return Demand(array("d", (count / step_s for count in bins)), step_s)
 
 
 def read_supply(path: Path) -> Supply:
     """Return a trace of spot capacity.
 
     Raises:
-        Stalled: The file cannot be read as one; says the row and what is expected.
+        Stalled: The file cannot be read as one; says the line and what is expected.
     """
-    header, rows = _table(path)
-    at = _column(header, path, "t_s", SPOT_TRACES)
-    if "event" in header:
-        return _from_events(path, header, rows)
-    zones = [name for name in header if name != "t_s"]
-    if not zones:
-        raise Stalled(INVALID, f"{path}: no zone; a trace of spot capacity has {SPOT_TRACES}")
-    times = [_number(row[at], path, n) for n, row in rows]
-    counts = {zone: _counts(header.index(zone), path, rows) for zone in zones}
-    return _supply(path, times, counts)
+    with table(path, SPOT_TRACES) as rows:
+        if rows.column("event") is not None:
+            return _running(rows, _events(rows))
+        if rows.column("zone") is not None and rows.column("nodes") is not None:
+            return _running(rows, _nodes(rows))
+        return _by_zone(rows)
 
 
-def _counts(column: int, path: Path, rows: Iterable[tuple[int, list[str]]]) -> tuple[int, ...]:
-    """Return a zone's nodes row by row; where a probe is missing, what the last one said goes on."""
-    counts: list[int] = []
-    for n, row in rows:
-        known = counts[-1] if counts else 0
-        counts.append(int(_number(row[column], path, n)) if row[column].strip() else known)
-    return tuple(counts)
+def _by_zone(rows: Table) -> Supply:
+    """Return what rows with a column per zone say; where a probe is missing, what the last one said goes on."""
+    at, seconds = rows.clock()
+    columns = {name: index for index, name in enumerate(rows.header) if index != at}
+    if not columns:
+        raise Stalled(INVALID, f"{rows.path}: no zone; a trace of spot capacity has {SPOT_TRACES}")
+    times, lines = array("d"), array("Q")
+    counts = {name: array("q") for name in columns}
+    for line, row in rows.lines:
+        times.append(seconds(row[at], line))
+        lines.append(line)
+        for name, index in columns.items():
+            counts[name].append(int(rows.number(row[index], line)) if row[index].strip() else _MISSING)
+    order = _order(times)
+    for name, column in counts.items():
+        known, held = 0, array("q")
+        for index in order:
+            known = known if column[index] == _MISSING else column[index]
+            held.append(known)
+        counts[name] = held
+    return _supply(rows, [times[index] for index in order], [lines[index] for index in order], counts)
 
 
-def _from_events(path: Path, header: Sequence[str], rows: Iterable[tuple[int, list[str]]]) -> Supply:
-    at, event = header.index("t_s"), header.index("event")
-    node = _column(header, path, "node", SPOT_TRACES)
-    running: set[str] = set()
-    times: list[float] = []
-    counts: list[int] = []
-    for n, row in rows:
-        match row[event]:
+Change = tuple[float, int, str, int]
+"""Seconds, the line that says so, a zone, and the nodes that it has from then on."""
+
+
+def _nodes(rows: Table) -> list[Change]:
+    """Return what rows of one zone each say."""
+    (at, seconds), zone, nodes = rows.clock(), rows.required("zone"), rows.required("nodes")
+    return sorted((seconds(row[at], n), n, row[zone], int(rows.number(row[nodes], n))) for n, row in rows.lines)
+
+
+def _events(rows: Table) -> list[Change]:
+    """Return how many nodes each zone has after every event; without a column of zones all are in one."""
+    (at, seconds), event, node = rows.clock(), rows.required("event"), rows.required("node")
+    zone = rows.column("zone")
+    running: dict[str, set[str]] = {}
+    changes: list[Change] = []
+    for moment, line, row in sorted((seconds(row[at], line), line, row) for line, row in rows.lines):
+        name = "zone" if zone is None else row[zone]
+        there = running.setdefault(name, set())
+        match row[event].strip():
             case "add":
-                running.add(row[node])
+                there.add(row[node])
             case "remove":
-                running.discard(row[node])
+                there.discard(row[node])
             case other:
-                raise Stalled(INVALID, f"{path}, row {n}: event is {other!r}; it must be add or remove")
-        times.append(_number(row[at], path, n))
-        counts.append(len(running))
-    return _supply(path, times, {"zone": tuple(counts)})
+                rows.refuse(line, f"event is {other!r}; it must be add or remove")
+        changes.append((moment, line, name, len(there)))
+    return changes
 
 
-def _supply(path: Path, times: Sequence[float], counts: dict[str, tuple[int, ...]]) -> Supply:
-    """Return the trace from its first row on; of rows with the same time, the last one counts."""
-    if any(after < before for before, after in pairwise(times)):
-        raise Stalled(INVALID, f"{path}: the column t_s must not fall from row to row")
+def _running(rows: Table, changes: Sequence[Change]) -> Supply:
+    """Return the nodes of all zones after every change; a zone has none before its first."""
+    counts = {zone: array("q") for zone in dict.fromkeys(zone for _, _, zone, _ in changes)}
+    known = dict.fromkeys(counts, 0)
+    for _, _, zone, nodes in changes:
+        known[zone] = nodes
+        for name, column in counts.items():
+            column.append(known[name])
+    return _supply(rows, [at for at, _, _, _ in changes], [line for _, line, _, _ in changes], counts)
+
+
+def _supply(rows: Table, times: Sequence[float], lines: Sequence[int], counts: Mapping[str, Sequence[int]]) -> Supply:
+    """Return the trace from its first moment on; of lines of one moment, the last one counts."""
     kept = [i for i, moment in enumerate(times) if i + 1 == len(times) or times[i + 1] != moment]
     if len(kept) < 2:
-        raise Stalled(INVALID, f"{path}: all rows are of one moment; a trace has two at least")
+        raise Stalled(
+            INVALID,
+            f"{rows.path}: a trace has lines of two moments at least, this one has {len(kept)}; what never changes is "
+            "said at its beginning and its end",
+        )
+    _bounded(rows, times, lines)
     relative = tuple(times[i] - times[0] for i in kept)
     last_span = relative[-1] - relative[-2]
-    rows = {zone: tuple(column[i] for i in kept) for zone, column in counts.items()}
-    return Supply(relative, rows, relative[-1] + last_span)
-
-
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise Stalled(INVALID, f"{path}: cannot be read as a CSV trace: {error}") from None
-    lines = [(n, row) for n, row in enumerate(csv.reader(io.StringIO(text)), 1) if row]
-    if len(lines) < 3:
-        raise Stalled(INVALID, f"{path}: a trace has a header and two rows at least")
-    header = [name.strip() for name in lines[0][1]]
-    for n, row in lines[1:]:
-        if len(row) != len(header):
-            raise Stalled(INVALID, f"{path}, row {n}: {len(row)} columns, the header has {len(header)}")
-    return header, lines[1:]
-
-
-def _column(header: Sequence[str], path: Path, name: str, expected: str) -> int:
-    if name not in header:
-        raise Stalled(INVALID, f"{path}: no column {name} among {', '.join(header)}; a trace has {expected}")
-    return header.index(name)
-
-
-def _number(text: str, path: Path, row: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise Stalled(INVALID, f"{path}, row {row}: {text!r} is no number") from None
-    if not 0 <= value < 1e12:
-        raise Stalled(INVALID, f"{path}, row {row}: {text} is not within 0 and 1e12")
-    return value
+    found = {zone: tuple(column[i] for i in kept) for zone, column in counts.items()}
+    return Supply(relative, found, relative[-1] + last_span)
