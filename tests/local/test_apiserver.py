@@ -75,7 +75,7 @@ async def test_dry_runs_keep_nothing(http: aiohttp.ClientSession, registry: Regi
 
 
 async def read_event(response: aiohttp.ClientResponse) -> Any:
-    return json.loads(await asyncio.wait_for(response.content.readline(), 5))
+    return json.loads(await asyncio.wait_for(response.content.readline(), 30))
 
 
 async def test_watches_stream_and_end_with_the_client(http: aiohttp.ClientSession, registry: Registry):
@@ -129,7 +129,7 @@ async def test_a_kind_that_goes_away_ends_its_watches(http: aiohttp.ClientSessio
     registry.create(crds, definition)
     async with http.get("/apis/example.com/v1/things", params={"watch": "true"}) as response:
         registry.delete(crds, "things.example.com")
-        assert await asyncio.wait_for(response.content.read(), 5) == b""
+        assert await asyncio.wait_for(response.content.read(), 30) == b""
     async with http.get("/apis/example.com/v1/things") as response:
         assert response.status == 404
 
@@ -137,8 +137,8 @@ async def test_a_kind_that_goes_away_ends_its_watches(http: aiohttp.ClientSessio
 async def test_stopping_ends_open_watches(http: aiohttp.ClientSession, api_server: ApiServer):
     """A server that stops leaves nobody waiting."""
     async with http.get(CONFIG_MAPS, params={"watch": "true"}) as response:
-        await asyncio.wait_for(api_server.stop(), 5)
-        assert await asyncio.wait_for(response.content.read(), 5) == b""
+        await asyncio.wait_for(api_server.stop(), 30)
+        assert await asyncio.wait_for(response.content.read(), 30) == b""
 
 
 async def test_documents_are_sent_once(http: aiohttp.ClientSession):

@@ -33,7 +33,7 @@ async def _talk() -> list[bytes]:
             await asyncio.sleep(0)
         writer.write(b"second")
         writer.write_eof()
-        answer = await asyncio.wait_for(reader.read(-1), 5)
+        answer = await asyncio.wait_for(reader.read(-1), 60)
         writer.close()
         await writer.wait_closed()
         return answer

@@ -6,7 +6,7 @@ import os
 import sys
 
 
-async def kubectl(embedded, *args, stdin=None, seconds=20, more=()):
+async def kubectl(embedded, *args, stdin=None, seconds=60, more=()):
     """Run kubectl on the cluster; returns code, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
         "kubectl",
@@ -47,7 +47,7 @@ async def official(embedded, script):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, err.decode()
     return json.loads(out)
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from containers import kubectl, official, started
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 
 ECHO = "while read line; do echo got $line; done; echo end"

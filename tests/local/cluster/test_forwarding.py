@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from containers import a_web_server, kubectl, official, started
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 
 @pytest.mark.needs("kubectl")
@@ -86,7 +86,7 @@ async def test_port_forward(embedded, target, websockets):
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        line = await asyncio.wait_for(process.stdout.readline(), 60)
         port = int(line.split(b" -> ")[0].rpartition(b":")[2])
         url = f"http://127.0.0.1:{port}"
         async with aiohttp.ClientSession() as http:
@@ -118,10 +118,10 @@ async def test_a_port_nobody_listens_on(embedded, websockets):
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        line = await asyncio.wait_for(process.stdout.readline(), 60)
         port = int(line.split(b" -> ")[0].rpartition(b":")[2])
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        words = await asyncio.wait_for(process.stderr.readline(), 20)
+        words = await asyncio.wait_for(process.stderr.readline(), 60)
         writer.close()
         assert b"error forwarding port 9 to pod p: failed to connect to 127." in words
     finally:

@@ -44,7 +44,7 @@ async def kubectl(embedded, *args, fails=False):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
     assert (process.returncode != 0) is fails, (out + err).decode()
     return (err if fails else out).decode()
 

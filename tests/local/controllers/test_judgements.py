@@ -167,7 +167,7 @@ async def test_a_queue_coalesces_and_tries_again():
     for key in ("a", "a", "b", "a"):
         queue.add(key)
     task = asyncio.create_task(queue.run(reconcile))
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 60)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

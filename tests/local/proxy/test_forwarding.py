@@ -20,7 +20,7 @@ def run(request):
 
     def on_loop(coroutine):
         with asyncio.Runner(loop_factory=request.param) as runner:
-            return runner.run(asyncio.wait_for(coroutine, 20))
+            return runner.run(asyncio.wait_for(coroutine, 60))
 
     return on_loop
 
