@@ -1,6 +1,7 @@
 """Canaries, look by look: traffic in steps, judged, promoted or rolled back by themselves."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from trimtab.api.conditions import moment
 from trimtab.api.serving import Canary, Rollout
 from trimtab.planning.canary import replicas_for
 from trimtab.planning.model import Memory
@@ -157,6 +159,49 @@ def test_a_gateway_that_counts_anew_begins_the_step_anew(live: Any, after: Any) 
     life.world = replace(life.world, traffic=None)
     life.look(after)
     assert life.weights[life.candidate] == 10
+
+
+def warms_up(life: Any) -> bool:
+    """Whether the replicas of the canary's step had their first traffic less than 3 s ago, or had none."""
+    since = life.status.get("rollout", {}).get("since")
+    return since is None or life.world.now < moment(since) + timedelta(seconds=3)
+
+
+def test_the_first_answers_of_a_step_do_not_count(live: Any, after: Any) -> None:
+    """Replicas that are new answer slowly at first, as the active revision's did once: no step holds longer."""
+    took = []
+    for slow in (20, 50):
+        life, looks = live(), 0
+        while life.reason() != "Serving" or looks < 5:
+            life.ms_bucket = slow if warms_up(life) else 20
+            life.look(after)
+            looks += 1
+            assert looks < 90
+        took.append(looks)
+    assert took[0] == took[1]
+
+
+def test_failures_count_from_the_first_one_on(live: Any, after: Any) -> None:
+    """What fails while it warms up has failed."""
+    life = live()
+    for _ in range(12):
+        life.errors = float(warms_up(life))
+        life.look(after)
+    assert life.reason("Stalled") == "CanaryFailed"
+
+
+def test_a_stall_rolls_nothing_back(live: Any, after: Any) -> None:
+    """All answers of four seconds are slow, as many as would be proof: the step holds until they are few enough."""
+    life, took = live(), 0
+    for looks in range(200):
+        life.ms_bucket = 50 if 15 <= looks < 19 else 20
+        life.look(after)
+        assert not life.reason("Stalled")
+        took += "not beyond chance, for long" in life.status["summary"]["message"]
+        if life.reason() == "Serving":
+            break
+    assert life.reason() == "Serving"
+    assert took > 10
 
 
 @pytest.mark.parametrize("weight", ["0%", "12.5%", "101%"])

@@ -115,7 +115,7 @@ class CanaryStep(ApiModel):
     max_error_rate: Percent | None = None
     """Of the new revision's requests; no more than the old revision's unless set."""
     max_p95_latency: Duration | None = Field(default=None, alias="maxP95Latency")
-    """Of the new revision's requests; 1.5 times the old revision's unless set."""
+    """Of the new revision's requests; 1.5 times the old revision's, and 5 ms more at least, unless set."""
 
 
 class Canary(ApiModel):

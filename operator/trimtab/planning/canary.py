@@ -9,7 +9,7 @@ replicas for step n ──► traffic at its weight, measured ──► held lon
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -21,6 +21,14 @@ from trimtab.api.quantities import fraction, seconds
 from trimtab.api.serving import Canary, CanaryStep
 from trimtab.api.status import RolloutStatus
 from trimtab.planning import analysis
+from trimtab.planning.analysis import Tally
+
+# A new replica's first answers are slow: connections are made, caches are cold, and the processor that has just
+# started it is not done with that. The active revision's had theirs before.
+_WARM_UP = timedelta(seconds=3)
+# What slows down one replica and not the others, a stall or a collection of garbage, is over sooner than four parts.
+_PART = timedelta(seconds=2)
+_PART_REQUESTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,12 @@ class Window:
     passed: int
     since: datetime
     counted: Mapping[str, RevisionStats]
+    """By revision."""
+    part_since: datetime
+    part_counted: Mapping[str, RevisionStats]
+    """As `counted`, when the part of the step began that is not over yet."""
+    tally: Tally = field(default_factory=Tally)
+    """What the parts before came to; the first one is the warm-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +113,17 @@ def moved(
     if traffic is None:
         return Move(passed, weight, window, waits_for="the gateway gives no figures")
     names = (state.revision, active)
+    counts = {name: traffic.revisions.get(name, RevisionStats()) for name in names}
     if window is None:
         if not admitted:
             return Move(passed, weight, waits_for="its replicas start")
-        counted = {name: traffic.revisions.get(name, RevisionStats()) for name in names}
-        return Move(passed, percent(step), Window(state.revision, passed, now, counted), _until(step, now))
-    found = [analysis.difference(traffic.revisions.get(name, RevisionStats()), window.counted[name]) for name in names]
-    candidate, stable = found
+        return Move(passed, percent(step), Window(state.revision, passed, now, counts, now, counts), _until(step, now))
+    candidate, stable = (analysis.difference(counts[name], window.counted[name]) for name in names)
     if candidate is None or stable is None:  # a gateway started anew
         return Move(passed, weight, waits_for="the gateway counts anew")
-    finding = analysis.judge(step, candidate, stable, canary.min_samples)
+    enough = min(_PART_REQUESTS, canary.min_samples)
+    window = _with_part(window, step, counts, stable, enough, now)
+    finding = analysis.judge(step, candidate, stable, window.tally, canary.min_samples)
     place = f"canary step {passed + 1} of {len(canary.steps)} ({step.weight})"
     if finding.verdict is Verdict.FAILED:
         return Move(passed, weight, failed=f"{place}: {finding.why}: {finding.figures}")
@@ -119,6 +134,29 @@ def moved(
     return Move(passed + 1, weight, news=f"{place} passed: {finding.figures}")
 
 
+def _with_part(
+    window: Window,
+    step: CanaryStep,
+    counts: Mapping[str, RevisionStats],
+    stable: RevisionStats,
+    enough: int,
+    now: datetime,
+) -> Window:
+    """Return the window with its tally of one part more, if that has ended now."""
+    warms_up = window.part_since == window.since
+    parts = {name: analysis.difference(counts[name], then) for name, then in window.part_counted.items()}
+    own = parts.pop(window.candidate)
+    (other,) = parts.values()
+    if own is None or other is None or now < window.part_since + (_WARM_UP if warms_up else _PART):
+        return window
+    if warms_up:
+        own = own.model_copy(update={"latencies": {}})
+    elif own.requests < enough:
+        return window
+    tally = analysis.added(window.tally, step, own, other, stable)
+    return replace(window, part_since=now, part_counted=counts, tally=tally)
+
+
 def promoted(canary: Canary, state: RolloutStatus) -> Move:
     """Return the canary's end, where a person wants no more of it; the share of the traffic only grows from there."""
     total = len(canary.steps)
@@ -127,7 +165,7 @@ def promoted(canary: Canary, state: RolloutStatus) -> Move:
 
 
 def _end(step: CanaryStep, since: datetime) -> datetime:
-    return since + timedelta(seconds=seconds(step.hold) if step.hold else 0)
+    return since + max(_WARM_UP + _PART, timedelta(seconds=seconds(step.hold) if step.hold else 0))
 
 
 def deadline_from(canary: Canary, move: Move, progressed_at: datetime) -> datetime:
