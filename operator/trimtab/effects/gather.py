@@ -10,11 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from trimtab.api.capacity import CapacityPool, Price
-from trimtab.api.conditions import Condition
 from trimtab.api.gateway import ModelStats
 from trimtab.api.names import (
-    API_VERSION,
-    GATEWAY,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     MODEL_LABEL,
@@ -23,15 +20,15 @@ from trimtab.api.names import (
     RUN_LABEL,
     Key,
 )
-from trimtab.api.optimizedmodel import OptimizedModel
-from trimtab.api.overrides import Overrides
 from trimtab.api.status import OptimizedModelStatus, RunPhase
 from trimtab.effects.capacityevents import CapacityEvents
 from trimtab.effects.kinds import PODS
+from trimtab.effects.knowing import Known
 from trimtab.effects.kubernetes import Cluster
 from trimtab.effects.listening import Listening
 from trimtab.effects.prometheus import PrometheusSignals
 from trimtab.effects.reading import explain
+from trimtab.effects.remembering import Remembered, stamp
 from trimtab.effects.signals import GatewaySignals
 from trimtab.effects.views import deployment_view, is_in_service, leads, pod_view, run_view
 from trimtab.effects.world import World, only
@@ -39,7 +36,7 @@ from trimtab.effects.written import Written
 from trimtab.planning.loads import Load
 from trimtab.planning.notices import leaves_at
 from trimtab.planning.settings import Settings
-from trimtab.planning.snapshot import Owner, RunView, Snapshot
+from trimtab.planning.snapshot import RunView, Snapshot
 from trimtab.planning.support import pool_refusals
 
 Object = dict[str, Any]
@@ -71,6 +68,8 @@ class Gatherer:
         self._settings = settings
         self._clock = clock
         self._written = Written()
+        self._known = Known(world, self._written)
+        self._going: Remembered[tuple[dict[str, datetime], frozenset[str]]] = Remembered()
         self._doomed: dict[str, datetime] = {}
         self._judged: tuple[list[Object], Sequence[CapacityPool], list[str]] = ([], (), [])
         self._asked: list[tuple[Object, Price | None]] = []
@@ -89,36 +88,40 @@ class Gatherer:
         self._written.forget(key)
         if self._listening is not None:
             self._listening.attend(key)
+        self._known.rest(key)
         if not self._world.namespaced_models.get(key.namespace):
             self._signals.forget(key.namespace)
+            self._known.forget_namespace(key.namespace)
 
     async def snapshot(self, key: Key) -> Snapshot | None:
         """Return a model's snapshot, or None when it is gone or going: its children go with it."""
         if self._listening is not None:
             self._listening.attend(key)
-        body = self._written.newest(key, self._world.model(key))
-        if body is None or body["metadata"].get("deletionTimestamp"):
+        read = self._known.model(key)
+        if read is None:
             return None
         now = self._clock()
-        model, invalid = _parsed(body)
-        status = OptimizedModelStatus.model_validate(body.get("status") or {})
         pools, bad_pools = self.pools()
+        doomed, retiring = self._going.ask(
+            (stamp(self._world.nodes), pools, tuple(self._world.pools)),
+            lambda: (self.doomed(now, pools), self._world.retiring()),
+        )
         stats = await self._stats(key)
         service = only(self._world.services, (key.namespace, key.name))
         return Snapshot(
             key=key,
-            uid=body["metadata"]["uid"],
-            generation=int(body["metadata"]["generation"]),
-            spec=model.spec if model else None,
-            invalid=invalid,
-            status=status,
-            conditions=tuple(Condition.read(entry) for entry in (body.get("status") or {}).get("conditions") or ()),
+            uid=read.uid,
+            generation=read.generation,
+            spec=read.spec,
+            invalid=read.invalid,
+            status=read.status,
+            conditions=read.conditions,
             settings=self._settings,
             now=now,
-            overrides=Overrides.read(body["metadata"].get("annotations")),
-            owners=self._owners(key.namespace),
-            gateway_owners=self._gateway_owners(key.namespace),
-            runs=await self._runs(key, status),
+            overrides=read.overrides,
+            owners=self._known.owners(key.namespace),
+            gateway_owners=self._known.gateway_owners(key.namespace),
+            runs=await self._runs(key, read.status),
             deployments=tuple(deployment_view(item) for item in self._world.deployments.get(key, ())),
             pods=tuple(
                 pod_view(item, self._world.node, now)
@@ -131,8 +134,8 @@ class Gatherer:
             traffic=_traffic(stats, key.name),
             gateway_ready=any(is_in_service(pod) for pod in self._world.gateways.get(key.namespace, ())),
             pools=pools,
-            doomed_nodes=self.doomed(now, pools),
-            retiring=self._world.retiring(),
+            doomed_nodes=doomed,
+            retiring=retiring,
             bad_pools=bad_pools,
             events=self.events.recent(now.timestamp()),
             zones=dict(self.events.by_pool),
@@ -203,17 +206,6 @@ class Gatherer:
         pool = node["metadata"]["labels"].get(POOL_LABEL)
         return bool(pool and pool not in self._world.pools and node["spec"]["unschedulable"])
 
-    def _owners(self, namespace: str) -> tuple[Owner, ...]:
-        return tuple(
-            Owner(body["metadata"]["name"], body["metadata"]["uid"])
-            for body in self._world.namespaced_models.get(namespace, ())
-            if not body["metadata"].get("deletionTimestamp")
-        )
-
-    def _gateway_owners(self, namespace: str) -> frozenset[str]:
-        body = only(self._world.named_deployments, (namespace, GATEWAY)) or {"metadata": {}}
-        return frozenset(reference["uid"] for reference in body["metadata"].get("ownerReferences") or ())
-
     async def _load(self, key: Key) -> Load | None:
         if self._prometheus is None:
             return None
@@ -224,7 +216,10 @@ class Gatherer:
         """Leave a model alone until its gateways report something else than `seen`; return whether that is possible."""
         if self._listening is None or seen is None:
             return False
-        return self._listening.rest(key, seen, self._addresses(key.namespace))
+        rests = self._listening.rest(key, seen, self._addresses(key.namespace))
+        if rests:
+            self._known.rest(key)
+        return rests
 
     async def _stats(self, key: Key) -> Mapping[str, ModelStats] | None:
         return await self._signals.sample(key.namespace, self._addresses(key.namespace))
@@ -265,13 +260,6 @@ class Gatherer:
                 meta = pod["metadata"]
                 return await self._cluster.pod_log(meta["namespace"], meta["name"], _LOG_TAIL_LINES)
         return ""
-
-
-def _parsed(body: Object) -> tuple[OptimizedModel | None, str | None]:
-    try:
-        return OptimizedModel.model_validate({"apiVersion": API_VERSION, "kind": "OptimizedModel", **body}), None
-    except ValidationError as error:
-        return None, explain(error)
 
 
 def _is_remembered(view: RunView, status: OptimizedModelStatus) -> bool:

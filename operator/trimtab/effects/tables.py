@@ -87,6 +87,11 @@ class Table(Mapping[K, Collection[Object]], Generic[K]):
             del self._groups[key]
         return True
 
+    def mark(self, key: K) -> object | None:
+        """Return what is another object once the only one of a key is another one than it was; None for several."""
+        kept = self._groups.get(key, {})
+        return next(iter(kept.values())) if len(kept) == 1 else None
+
     def __getitem__(self, key: K) -> Collection[Object]:
         kept = self._groups[key].values()
         return (
@@ -119,6 +124,11 @@ class Unpacked(Mapping[K, Collection[Object]], Generic[K]):
 
     def __getitem__(self, key: K) -> Collection[Object]:
         return [unpack(item.body) for item in self._packed[key]]
+
+    def mark(self, key: K) -> object | None:
+        """Return what is another object once the only one of a key was told anew; None for several."""
+        kept = list(self._packed.get(key, ()))
+        return kept[0].body if len(kept) == 1 else None
 
     def notes(self) -> Iterator[tuple[K, Any]]:
         """Yield what is noted of each object, with its key."""

@@ -109,6 +109,11 @@ def only(index: Index, key: Any) -> Object | None:
     return max(found, key=_version) if len(found) > 1 else found[0] if found else None
 
 
+def mark(index: Index, key: Any) -> object | None:
+    """Return what is another object whenever the one object of a key is another one; None where nobody can tell."""
+    return index.mark(key) if isinstance(index, (Table, Unpacked)) else None
+
+
 def _version(item: Object) -> int:
     return int(item["metadata"]["resourceVersion"])
 

@@ -31,6 +31,9 @@ class Written:
         meta = body["metadata"]
         self._answers[key] = _Answer(int(meta["resourceVersion"]), meta["uid"], pack(whole(body)))
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._answers
+
     def forget(self, key: Key) -> None:
         """Drop what is known of a model that is gone."""
         self._answers.pop(key, None)
