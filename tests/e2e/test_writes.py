@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench" / "operator"))
-from scale import Cluster, Operator, cluster, writes
+from processes import Cluster, Operator, cluster
+from scale import writes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 

@@ -36,6 +36,7 @@ from trimtab.local.state.journal import Journal
 
 CRDS = Path(__file__).parents[3] / "crds"
 MODELS = "optimizedmodels.trimtab.dev"
+_KOPFS_ANNOTATION = "kopf.zalando.org/last-handled-configuration"
 _WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 _GROUP_DEPTH = {"api": 2, "apis": 3}
 
@@ -120,13 +121,21 @@ def model(number: int, namespaces: int) -> dict[str, Any]:
 class Host:
     """Answers the commands."""
 
-    def __init__(self, registry: Registry, feed: Feed, requests: Requests, namespaces: int) -> None:
+    def __init__(self, registry: Registry, feed: Feed, requests: Requests, played: Played, namespaces: int) -> None:
         self._registry = registry
+        self._played = played
         self._requests = requests
         self._namespaces = namespaces
         self._readiness = Readiness(feed)
         self._runs: dict[str, float] = {}
+        self._handled: set[str] = set()
         feed.subscribe("jobs.batch", self._job)
+        feed.subscribe(MODELS, self._model)
+
+    def _model(self, change: Change) -> None:
+        meta = change.object["metadata"]
+        if _KOPFS_ANNOTATION in (meta.get("annotations") or {}):
+            self._handled.add(meta["uid"])
 
     def _job(self, change: Change) -> None:
         if change.type == "ADDED":
@@ -146,6 +155,15 @@ class Host:
 
     async def requests(self) -> dict[str, Any]:
         return {"by_kind": self._requests.by_kind, "by_second": self._requests.by_second}
+
+    async def handled(self) -> dict[str, Any]:
+        """Return how many models Kopf has handled, as it notes on them."""
+        return {"models": len(self._handled)}
+
+    async def busy(self, numbers: list[int]) -> dict[str, Any]:
+        """Give each of these models a request a second, and no others."""
+        self._played.busy((namespace_of(number, self._namespaces), f"model-{number}") for number in numbers)
+        return {}
 
     async def rerun(self, number: int, reason: str) -> dict[str, Any]:
         """Ask for another run of a model; return the seconds until its Job is there."""
@@ -176,14 +194,16 @@ async def serve(folder: Path, namespaces: int, nodes: int) -> None:
     await server.start()
     (folder / "kubeconfig").write_text(server.kubeconfig())
     feed = Feed(registry)
-    async with Played(registry, feed, now, nodes):
-        host = Host(registry, feed, server.requests, namespaces)
+    async with Played(registry, feed, now, nodes) as played:
+        host = Host(registry, feed, server.requests, played, namespaces)
         print(json.dumps({"ready": True}), flush=True)
         commands: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
             "create": host.create,
             "state": host.state,
             "requests": host.requests,
             "rerun": host.rerun,
+            "handled": host.handled,
+            "busy": host.busy,
         }
         lines = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)

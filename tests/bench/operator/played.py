@@ -10,7 +10,7 @@ import asyncio
 import copy
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
@@ -81,6 +81,8 @@ class _Gateway:
     def __init__(self) -> None:
         self._endpoints: dict[str, dict[str, EndpointStats]] = {}
         self._models: dict[str, ModelStats] = {}
+        self.busy: set[str] = set()
+        """Models with a request each second."""
 
     def note(self, pod: Object, *, ready: bool) -> None:
         """Take up a replica, or drop it; its model stays known."""
@@ -93,6 +95,8 @@ class _Gateway:
         self._models[model] = ModelStats(endpoints=list(endpoints.values()))
 
     async def stats(self, now: float) -> GatewayStats:
+        for name in self.busy & self._models.keys():
+            self._models[name] = self._models[name].model_copy(update={"requests_total": int(now)})
         return GatewayStats(time=now, proxy_up=True, models=self._models)
 
     async def metrics(self, now: float) -> str:
@@ -132,6 +136,13 @@ class Played:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._starting, return_exceptions=True)
         await self._servers.aclose()
+
+    def busy(self, models: Iterable[tuple[str, str]]) -> None:
+        """From now on these models, by namespace and name, have requests, and no others."""
+        for gateway in self._gateways.values():
+            gateway.busy = set()
+        for namespace, name in models:
+            self._gateways[namespace].busy.add(name)
 
     def _after(self, seconds: float, step: Callable[[], None]) -> None:
         self._number += 1

@@ -4,8 +4,8 @@
 
 The operator is the real process, asked through the embedded API server, which is a process of its own; kubelets, the
 Job and Deployment controllers and what gateways report are played (played.py). Parts: `life` creates the models and
-waits until all are Ready; `rest`, `restart` and `peers` go on from the folder that it leaves. Results are added to the
-file, so that a run may have pieces.
+waits until all are Ready; `rest`, `restart`, `awake` and `peers` go on from the folder that it leaves. Results are
+added to the file, so that a run may have pieces.
 """
 
 from __future__ import annotations
@@ -13,136 +13,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import socket
-import subprocess
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
-HERE = Path(__file__).parent
+from processes import HERE, Cluster, Operator, Watched, cluster
+
 _OPERATOR = "OpenAPI-Generator"
 _WATCHER = "kopf"
+_MODELS = "optimizedmodels.trimtab.dev"
 _QUIET_SECONDS = 5.0
 # Models that were changed on purpose may be awake.
 _QUIET_LOOKS_PER_SECOND = 4
 _NEVER_QUIET_SECONDS = float(os.environ.get("SCALE_NEVER_QUIET", "240"))
-
-
-def processor_seconds(pid: int) -> float:
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-
-
-class Cluster:
-    """The process of host.py."""
-
-    def __init__(self, folder: Path, namespaces: int) -> None:
-        self.folder = folder
-        command = [sys.executable, str(HERE / "host.py"), str(folder), f"--namespaces={namespaces}"]
-        with (folder / "host.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        self._answer()
-
-    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([command, arguments]).encode() + b"\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"host.py ended with code {self.process.wait()}; see {self.folder / 'host.log'}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def processor_seconds(self) -> float:
-        return processor_seconds(self.process.pid)
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(60)
-        self.process.stdout.close()
-
-
-@contextmanager
-def cluster(folder: Path, namespaces: int) -> Iterator[Cluster]:
-    made = Cluster(folder, namespaces)
-    try:
-        yield made
-    finally:
-        made.stop()
-
-
-class Watched:
-    """A process whose memory and processor time are looked at."""
-
-    def __init__(self, command: Sequence[str], log: Path, environment: dict[str, str]) -> None:
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **environment})
-        self.pid = self.process.pid
-
-    def processor_seconds(self) -> float:
-        return processor_seconds(self.pid)
-
-    def megabytes(self) -> tuple[float, float]:
-        """Return the resident memory now and its peak."""
-        fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
-        now, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
-        return now, peak
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-class Operator(Watched):
-    """`trimtab operator`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.metrics_url = f"http://127.0.0.1:{(port := free_port())}/metrics/operator"
-        environment = {
-            "KUBECONFIG": str(folder / "kubeconfig"),
-            "TRIMTAB_ARTIFACTS_URI": "s3://models/artifacts",
-            "TRIMTAB_HEALTH_HOST": "127.0.0.1",
-            "TRIMTAB_HEALTH_PORT": str(free_port()),
-            "TRIMTAB_METRICS_PORT": str(port),
-            "TRIMTAB_LOG_LEVEL": os.environ.get("SCALE_LOG_LEVEL", "warning"),
-        }
-        super().__init__([sys.executable, "-m", "trimtab", "operator"], folder / "operator.log", environment)
-
-    def until_up(self) -> None:
-        while True:
-            try:
-                self.reconciles()
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return
-
-    def reconciles(self) -> list[tuple[float, int]]:
-        """Return (upper bound in seconds, reconciles so far that took no longer)."""
-        with urlopen(self.metrics_url, timeout=60) as answer:
-            lines = answer.read().decode().splitlines()
-        found = (line for line in lines if line.startswith("trimtab_operator_reconcile_seconds_bucket"))
-        return [(float(line.split('le="')[1].split('"')[0]), int(float(line.rsplit(" ", 1)[1]))) for line in found]
 
 
 def quantile(before: list[tuple[float, int]], after: list[tuple[float, int]], share: float) -> float | None:
@@ -300,39 +187,81 @@ def restart(cluster: Cluster, folder: Path, models: int) -> dict[str, Any]:
         operator.stop()
 
 
-def peers(folder: Path, seconds: float) -> dict[str, Any]:
-    """Look at what watches alone cost, on the same objects."""
-    found: dict[str, Any] = {}
-    for name in ("kopf", "watch"):
-        command = [sys.executable, str(HERE / "peer.py"), name, str(folder / f"{name}.seen")]
-        peer = Watched(command, folder / "peers.log", {"KUBECONFIG": str(folder / "kubeconfig")})
-        try:
-            began = time.time()
-            seen = folder / f"{name}.seen"
-            seen.unlink(missing_ok=True)
-            count, quiet = -1, time.time()
-            while time.time() - quiet < _QUIET_SECONDS:
-                time.sleep(0.2)
-                text = seen.read_text() if seen.exists() else "0"
-                if text != count and text:
-                    count, quiet = text, time.time()
-                elif text == "0":
-                    quiet = time.time()
-            used, since = peer.processor_seconds(), time.time()
+def awake(cluster: Cluster, folder: Path, seconds: float, models: int, namespaces: int) -> dict[str, Any]:
+    """Give a request each second to one model, then to all of its namespace, and look at what their looks take."""
+    operator = Operator(folder)
+    try:
+        until_quiet(cluster, operator, time.time(), models)
+        found: dict[str, Any] = {}
+        of_one = range(0, models, namespaces)
+        for name, numbers in (("one", of_one[:1]), (f"all {len(of_one)} of a namespace", of_one)):
+            cluster.ask("busy", numbers=list(numbers))
+            time.sleep(5)
+            looks, used = operator.reconciles(), operator.processor_seconds()
             time.sleep(seconds)
-            spent = (peer.processor_seconds() - used) / (time.time() - since)
-            now, peak = peer.megabytes()
+            spent, after = operator.processor_seconds() - used, operator.reconciles()
+            made = after[-1][1] - looks[-1][1]
             found[name] = {
-                "objects": int(count),
-                "start, s": quiet - began,
-                "start, processor seconds": used,
-                "rest CPU, %": 100 * spent,
-                "memory, MB": now,
-                "memory peak, MB": peak,
+                "looks/s": made / seconds,
+                "CPU, %": 100 * spent / seconds,
+                "processor time of a look, ms": 1000 * spent / max(1, made),
+                "look p50, ms": 1000 * (quantile(looks, after, 0.5) or 0),
+                "look p99, ms": 1000 * (quantile(looks, after, 0.99) or 0),
             }
-        finally:
-            peer.stop()
+        cluster.ask("busy", numbers=[])
+        return found
+    finally:
+        operator.stop()
+
+
+def peers(folder: Path, namespaces: int, seconds: float) -> dict[str, Any]:
+    """Look at what Kopf as it comes, and bare watches, cost on a copy of the same objects.
+
+    Kopf handles each model once, as its users would: created, so the status is written. Then it starts again, over
+    models that it handled. Both end once every object was seen.
+    """
+    copy = folder.with_name(f"{folder.name}-peers")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder, copy)
+    found: dict[str, Any] = {}
+    with cluster(copy, namespaces) as made:
+        objects = made.ask("state")["objects"]
+        for name, peer in (("kopf", "kopf"), ("kopf again", "kopf"), ("watch", "watch")):
+            began = time.time()
+            before = made.ask("requests")["by_kind"]
+            seen = copy / f"{name}.seen"
+            command = [sys.executable, str(HERE / "peer.py"), peer, str(seen), json.dumps(objects)]
+            process = Watched(command, copy / "peers.log", {"KUBECONFIG": str(copy / "kubeconfig")})
+            try:
+                while not seen.exists() or (peer == "kopf" and made.ask("handled")["models"] < objects[_MODELS]):
+                    time.sleep(0.5)
+                all_seen, used = time.time(), process.processor_seconds()
+                time.sleep(10)  # what it does on its own once it has everything is not its rest
+                rest_used, since = process.processor_seconds(), time.time()
+                time.sleep(seconds)
+                spent = (process.processor_seconds() - rest_used) / (time.time() - since)
+                now, peak = process.megabytes()
+                found[name] = {
+                    "objects": json.loads(seen.read_text()),
+                    "start, s": all_seen - began,
+                    "start, processor seconds": used,
+                    "writes": writes(difference(made.ask("requests")["by_kind"], before), _WATCHER),
+                    "rest CPU, %": 100 * spent,
+                    "memory, MB": now,
+                    "memory peak, MB": peak,
+                }
+                print(json.dumps({name: found[name]}), flush=True)
+            finally:
+                process.stop()
     return found
+
+
+PARTS: dict[str, Callable[[Cluster, argparse.Namespace], dict[str, Any]]] = {
+    "life": lambda made, o: life(made, o.folder, o.models, o.rate, o.within),
+    "rest": lambda made, o: rest(made, o.folder, o.rest, o.models),
+    "restart": lambda made, o: restart(made, o.folder, o.models),
+    "awake": lambda made, o: awake(made, o.folder, o.rest, o.models, o.namespaces),
+}
 
 
 def main() -> None:
@@ -344,23 +273,19 @@ def main() -> None:
     parser.add_argument("--rest", type=float, default=60.0, help="seconds of rest that are measured")
     parser.add_argument("--folder", type=Path, required=True, help="the cluster's state, kept between pieces")
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("parts", nargs="*", default=["life", "rest", "restart", "peers"])
+    parser.add_argument("parts", nargs="*", default=[*PARTS, "peers"])
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    with cluster(options.folder, options.namespaces) as made:
-        for part in options.parts:
-            if part == "life":
-                found = life(made, options.folder, options.models, options.rate, options.within)
-            elif part == "rest":
-                found = rest(made, options.folder, options.rest, options.models)
-            elif part == "restart":
-                found = restart(made, options.folder, options.models)
-            else:
-                found = peers(options.folder, options.rest)
-            line = json.dumps({"part": part, "models": options.models, **found})
-            print(line, flush=True)
-            with options.results.open("a") as file:
-                file.write(line + "\n")
+    for part in options.parts:
+        if part == "peers":
+            found = peers(options.folder, options.namespaces, options.rest)
+        else:
+            with cluster(options.folder, options.namespaces) as made:
+                found = PARTS[part](made, options)
+        line = json.dumps({"part": part, "models": options.models, **found})
+        print(line, flush=True)
+        with options.results.open("a") as file:
+            file.write(line + "\n")
 
 
 if __name__ == "__main__":
