@@ -60,6 +60,13 @@ def service(name: str, port: int = 80) -> dict[str, Any]:
     }
 
 
+async def written(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return what an earlier operator left in the cluster of a manifest."""
+    cluster = Recorder()
+    await Executor(cluster, None, {}.get, at_once, lambda: 0.0).execute({}, [Apply(manifest)])  # type: ignore[arg-type]
+    return dict(cluster.there[manifest["metadata"]["name"]])
+
+
 def account(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
 
@@ -72,7 +79,7 @@ def at_once(kind: str, version: int) -> bool:
 async def test_unchanged_objects_are_left_alone() -> None:
     """What a watch shows as it should be is not written; what it does not show is."""
     cluster = Recorder()
-    seen = {("Service", "default", "same"): {**service("same"), "status": {}}}
+    seen = {("Service", "default", "same"): {**await written(service("same")), "status": {}}}
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
     executor = Executor(cluster, announcer, seen.get, at_once, lambda: 0.0)  # type: ignore[arg-type]
     plan = [Apply(service("same")), Apply(service("new")), Apply(account("gateway"))]
@@ -100,12 +107,9 @@ async def test_unwatched_objects_are_looked_at_after_a_while() -> None:
 async def test_a_restart_writes_nothing_that_is_there() -> None:
     """Neither what is watched nor what is not; without the right to look, it is written as before."""
     cluster = Recorder()
-    cluster.there["gateway"] = {
-        **account("gateway"),
-        "metadata": {**account("gateway")["metadata"], "resourceVersion": "9"},
-    }
+    cluster.there["gateway"] = await written(account("gateway"))
     announcer = Announcer(cluster, lambda: datetime(2026, 1, 1, tzinfo=UTC))  # type: ignore[arg-type]
-    seen = {("Service", "default", "one"): {**service("one"), "status": {}}}
+    seen = {("Service", "default", "one"): {**await written(service("one")), "status": {}}}
     plan = [Apply(service("one")), Apply(account("gateway"))]
     assert await Executor(cluster, announcer, seen.get, at_once, lambda: 0.0).execute({}, plan) == []  # type: ignore[arg-type]
     assert cluster.applied == []
@@ -129,7 +133,7 @@ async def test_what_the_server_writes_its_own_way_is_no_drift() -> None:
     executor = Executor(cluster, announcer, seen.get, at_once, lambda: 0.0)  # type: ignore[arg-type]
     wanted = {**service("one"), "spec": {"cpu": "1000m", "items": [{"a": "1024Mi"}]}}
     await executor.execute({}, [Apply(wanted)])
-    body = {**service("one"), "spec": {"cpu": "1", "items": [{"a": "1Gi", "b": 0}], "more": True}}
+    body = {**cluster.there["one"], "spec": {"cpu": "1", "items": [{"a": "1Gi", "b": 0}], "more": True}}
     seen["Service", "default", "one"] = {**body, "metadata": {**body["metadata"], "resourceVersion": "7"}}
     await executor.execute({}, [Apply(wanted)])
     assert cluster.applied == ["one"]
@@ -155,3 +159,19 @@ async def test_what_a_watch_has_not_shown_yet_is_not_written_twice() -> None:
     now[0] = 31.0
     assert await executor.execute({}, other) == ["Service/one applied"], "the watch is silent"
     assert cluster.applied == ["one"] * 4
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_is_no_longer_asked_for_goes(restarted: bool) -> None:
+    """A selector, a toleration: nothing is missing of what is wanted, and still the object is another one."""
+    cluster, seen = Recorder(), {}
+    before = {**service("one"), "spec": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "x"}, {"key": "y"}]}}
+    executor = Executor(cluster, None, seen.get, at_once, lambda: 0.0)  # type: ignore[arg-type]
+    await executor.execute({}, [Apply(before)])
+    for left in ({"nodeSelector": {"a": "b"}, "tolerations": [{"key": "x"}]}, {}):
+        seen["Service", "default", "one"] = cluster.there["one"]
+        if restarted:
+            executor = Executor(cluster, None, seen.get, at_once, lambda: 0.0)  # type: ignore[arg-type]
+        assert await executor.execute({}, [Apply({**before, "spec": left})]) == ["Service/one configured"]
+        seen["Service", "default", "one"] = cluster.there["one"]
+        assert await executor.execute({}, [Apply({**before, "spec": left})]) == []

@@ -45,7 +45,9 @@ def terms(made: dict[str, Any]) -> list[dict[str, list[str]]]:
         pytest.param([], None, id="no pool, no tie"),
         pytest.param([pool("a", GROUP), pool("b", GROUP)], {"trimtab.dev/capacity-type": "spot"}, id="labelled by us"),
         pytest.param([pool("a", LABELS)], {"team": "ml"}, id="known by labels"),
-        pytest.param([pool("a", LABELS, kind="OnDemand")], None, id="of another capacity type"),
+        pytest.param(
+            [pool("a", LABELS, kind="OnDemand")], {"trimtab.dev/capacity-type": "spot"}, id="nowhere, not anywhere"
+        ),
     ],
 )
 def test_one_label_is_enough(pools: list[CapacityPool], selector: dict[str, str] | None) -> None:

@@ -16,6 +16,8 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 MODEL_LABEL = f"{GROUP}/model"
 REVISION_LABEL = f"{GROUP}/revision"
 RUN_LABEL = f"{GROUP}/run"
+# On each object of ours: what it was made from, as a hash. Fields that it no longer has are seen by it alone.
+MADE_FROM_ANNOTATION = f"{GROUP}/made-from"
 # Half of every selector: selectors are immutable, so nothing a user may change belongs in them.
 WORKLOAD_LABEL = f"{GROUP}/workload"
 CAPACITY_TYPE_LABEL = f"{GROUP}/capacity-type"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from trimtab.api.names import API_VERSION, Key
+from trimtab.api.names import API_VERSION, MADE_FROM_ANNOTATION, Key
 from trimtab.effects.announce import Announcer
 from trimtab.effects.kinds import DEPLOYMENTS, MODELS, PODS, Kind, kind_of
 from trimtab.effects.kubernetes import ApiError, Cluster
@@ -37,8 +37,8 @@ class _Applied(NamedTuple):
     at: float
     version: int
     """The resource version that it got."""
-    manifest: bytes
-    """Its digest."""
+    made_from: str
+    """The digest of the manifest."""
     answered: bytes | None
     """The same fields, packed, as the API server wrote them, where it did so otherwise: `1000m` of CPU becomes `1`."""
 
@@ -94,10 +94,12 @@ class Executor:
 
     async def _apply(self, manifest: Manifest) -> list[str]:
         kind = kind_of(manifest)
+        made_from = _digest(manifest)
+        manifest = _marked(manifest, made_from)
         meta = manifest["metadata"]
         identity = (kind.kind, meta.get("namespace", ""), meta["name"])
         last = self._applied.get(identity)
-        asked = last is not None and last.manifest == _digest(manifest)
+        asked = last is not None and last.made_from == made_from
         if kind.kind in WATCHED:
             if last is not None and asked and self._is_on_its_way(kind, last):
                 return []
@@ -121,7 +123,7 @@ class Executor:
             after = await self._cluster.apply(manifest)
         answered = pack(like(manifest, after)) if drifted(manifest, after) else None
         version = int(after["metadata"]["resourceVersion"])
-        self._applied[identity] = _Applied(self._clock(), version, _digest(manifest), answered)
+        self._applied[identity] = _Applied(self._clock(), version, made_from, answered)
         if current is not None and after["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
             return []
         return [f"{kind.kind}/{meta['name']} {'configured' if current else 'applied'}"]
@@ -154,8 +156,19 @@ class Executor:
         return await self._cluster.apply(manifest, subresource="status")
 
 
-def _digest(manifest: Manifest) -> bytes:
-    return hashlib.blake2b(json.dumps(manifest, sort_keys=True).encode(), digest_size=16).digest()
+def _digest(manifest: Manifest) -> str:
+    return hashlib.blake2b(json.dumps(manifest, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _marked(manifest: Manifest, made_from: str) -> Manifest:
+    """Return a manifest that says what it was made from.
+
+    What it no longer has is nothing that an object could lack, and only an apply takes it away: a node selector, a
+    toleration, a right.
+    """
+    meta = manifest["metadata"]
+    annotations = {**(meta.get("annotations") or {}), MADE_FROM_ANNOTATION: made_from}
+    return {**manifest, "metadata": {**meta, "annotations": annotations}}
 
 
 def drifted(wanted: Any, observed: Any) -> bool:

@@ -23,8 +23,14 @@ def placement(
     pools: Sequence[CapacityPool],
     accelerator: Accelerator | None,
 ) -> Manifest:
-    """Return what ties a pod to the pools of its capacity type, and to the nodes that its accelerator is chosen by."""
-    made = _to_pools(spec, [pool for pool in pools if pool.spec.capacity_type is capacity_type])
+    """Return what ties a pod to the pools of its capacity type, and to the nodes that its accelerator is chosen by.
+
+    While only other types have pools it stays where its own were, and goes nowhere else: the floor is not for spot.
+    """
+    own = [pool for pool in pools if pool.spec.capacity_type is capacity_type]
+    made = _to_pools(spec, own)
+    if pools and not own:
+        made["nodeSelector"] = {CAPACITY_TYPE_LABEL: capacity_type.label}
     if accelerator is not None and accelerator.node_selector:
         made["nodeSelector"] = {**made.get("nodeSelector", {}), **accelerator.node_selector}
     return made
