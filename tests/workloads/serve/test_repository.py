@@ -60,7 +60,7 @@ def ask(model, row, timeout_s=None):
 
     arrived = time.perf_counter()
     deadline = None if timeout_s is None else arrived + timeout_s
-    model.ask(Question(request, request.feeds, arrived, deadline, "c"))
+    model.ask(Question(model, request, request.feeds, arrived, deadline, "c"))
     return answer
 
 

@@ -141,7 +141,7 @@ class Batcher:
             self._returning.arrived(self._clock())
         if job.deadline is not None:
             self._wake_at(job.deadline)
-        if not self._busy:
+        if not self._busy and not self._pump_due:
             self._soon()
 
     async def quiet(self) -> None:

@@ -85,7 +85,9 @@ class Flights:
 class _Flight:
     """One question in the batcher's queue, for all who asked it."""
 
-    __slots__ = ("_owner", "arrived", "askers", "client", "deadline", "feeds", "group", "key", "rows")
+    __slots__ = ("_owner", "arrived", "askers", "client", "deadline", "feeds", "gone", "group", "key", "rows")
+
+    gone: bool
 
     def __init__(self, key: bytes, askers: list[Job], owner: Flights) -> None:
         first = askers[0]

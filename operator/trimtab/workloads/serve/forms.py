@@ -51,12 +51,12 @@ class _Numbers(Form):
 
 
 class _Raw(Form):
-    """JSON before raw tensors; of each its name, type, number of elements, shape and first byte behind the JSON."""
+    """JSON before raw tensors; of each its name, type, shape and first byte behind the JSON."""
 
     __slots__ = ("size", "tensors")
 
     def __init__(
-        self, request: InferenceRequest, tensors: list[tuple[str, np.dtype[Any], int, tuple[int, ...], int]], size: int
+        self, request: InferenceRequest, tensors: list[tuple[str, np.dtype[Any], tuple[int, ...], int]], size: int
     ) -> None:
         super().__init__(request)
         self.tensors = tensors
@@ -80,22 +80,21 @@ class Forms:
             if type(raw) is not _Raw or len(body) != header_length + raw.size:
                 return None
             return raw, {
-                name: np.frombuffer(body, dtype, count, header_length + start).reshape(shape)
-                for name, dtype, count, shape, start in raw.tensors
+                name: np.ndarray(shape, dtype, body, header_length + start) for name, dtype, shape, start in raw.tensors
             }
         start, end = _hole(body)
         form = self._known.get(body[:start] + body[end:])
         if type(form) is not _Numbers:
             return None
-        found = numbers(body[start - 1 : end + 1], form.dtype.kind)
-        if found is None or found.size != form.size:
+        found = numbers(body[start - 1 : end + 1], form.dtype.kind, form.shape, form.size)
+        if found is None:
             return None
         if found.dtype is not form.dtype:
             try:  # JSON has no infinity, so one can only come from a number that is too large
                 found = self._raising.run(found.astype, form.dtype)
             except FloatingPointError:
                 return None
-        return form, {form.name: found.reshape(form.shape)}
+        return form, {form.name: found}
 
     def learn(self, body: bytes, header_length: int | None, request: InferenceRequest) -> None:
         """Learn the form of a request that was read, and is good."""
@@ -157,6 +156,6 @@ def _raw(header: bytes, request: InferenceRequest) -> _Raw | None:
         array = request.feeds[item["name"]]
         if "binary_data_size" not in (item.get("parameters") or {}) or array.dtype.kind == "O":
             return None
-        tensors.append((item["name"], array.dtype, array.size, array.shape, size))
+        tensors.append((item["name"], array.dtype, array.shape, size))
         size += array.nbytes
     return _Raw(replace(request, feeds={}), tensors, size)

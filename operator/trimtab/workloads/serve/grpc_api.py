@@ -181,7 +181,7 @@ class _Service:
         outcome: asyncio.Future[list[Array] | Refused] = asyncio.get_running_loop().create_future()
         left = context.time_remaining()
         deadline = None if left is None else arrived + left
-        model.ask(_Call(request, arrived, deadline, _client(context), outcome))
+        model.ask(_Call(model, request, arrived, deadline, _client(context), outcome))
         found = await outcome
         if isinstance(found, Refused):
             raise found
@@ -195,13 +195,14 @@ class _Call(Asked):
 
     def __init__(
         self,
+        model: Model,
         request: InferenceRequest,
         arrived: float,
         deadline: float | None,
         client: str,
         outcome: asyncio.Future[list[Array] | Refused],
     ) -> None:
-        super().__init__(request, request.feeds, arrived, deadline, client)
+        super().__init__(model, request, request.feeds, arrived, deadline, client)
         self._outcome = outcome
 
     @property

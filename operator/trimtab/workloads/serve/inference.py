@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from trimtab.workloads.serve.answers import BINARY, JSON, error_answer
 from trimtab.workloads.serve.artifact import ModelSpec
 from trimtab.workloads.serve.cache import LARGEST_KEYED_BYTES, body_key
-from trimtab.workloads.serve.datatypes import Array, Feeds
+from trimtab.workloads.serve.datatypes import Array, Feeds, Outcome
 from trimtab.workloads.serve.exchange import Exchange, Head
 from trimtab.workloads.serve.forms import Form, Forms
 from trimtab.workloads.serve.messages import BadRequest, Encoded, InferenceRequest, encode_answer, parse_request
@@ -187,7 +187,7 @@ class HttpInference:
 class _Question(Asked):
     """A request that came over HTTP; `form` where there were others like it."""
 
-    __slots__ = ("_http", "exchange", "form", "key", "model", "request", "spec")
+    __slots__ = ("_http", "exchange", "form", "key", "request", "spec")
 
     def __init__(
         self,
@@ -202,9 +202,8 @@ class _Question(Asked):
     ) -> None:
         manner: _Manner = exchange.head.note
         deadline = None if manner.timeout_s is None else exchange.arrived + manner.timeout_s
-        super().__init__(request, feeds, exchange.arrived, deadline, exchange.client)
+        super().__init__(model, request, feeds, exchange.arrived, deadline, exchange.client)
         self._http = http
-        self.model = model
         self.exchange = exchange
         self.spec = spec
         self.key = key
@@ -214,6 +213,12 @@ class _Question(Asked):
     @property
     def abandoned(self) -> bool:
         return self.exchange.connection.lost
+
+    def finish(self, outcome: Outcome) -> None:
+        if type(outcome) is list:
+            self._http.replied(self, outcome)
+        else:
+            super().finish(outcome)
 
     def reply(self, outcome: list[Array] | Refused) -> None:
         if isinstance(outcome, Refused):

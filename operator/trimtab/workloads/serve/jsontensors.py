@@ -51,15 +51,15 @@ def loads(text: bytes | bytearray | memoryview) -> Any:
     return orjson.loads(text)
 
 
-def numbers(text: bytes, kind: str) -> Array | None:
-    """Return the numbers in a JSON array as the widest type of their kind; None where there is anything else in it.
+def numbers(text: bytes, kind: str, shape: tuple[int, ...], size: int) -> Array | None:
+    """Return the numbers in a JSON array as the widest type of their kind, in a shape with `size` elements.
 
-    `text` begins with its only opening bracket.
+    None where there is anything else in it, or another number of them. `text` begins with its only opening bracket.
     """
     letter, wide = _WIDE[kind]
     try:
         array: Any = _parsers.parser.parse(text)
-        return np.frombuffer(array.as_buffer(of_type=letter), wide)
+        return np.ndarray(shape, wide, array.as_buffer(of_type=letter)) if len(array) == size else None
     except (ValueError, TypeError, RuntimeError):
         return None
 

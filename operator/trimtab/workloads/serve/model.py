@@ -52,11 +52,20 @@ class State(Enum):
 class Asked(ABC):
     """A checked request on its way through a model; whoever asks says in a subclass how it gets back."""
 
-    __slots__ = ("_model", "arrived", "client", "deadline", "feeds", "group", "rows")
+    __slots__ = ("arrived", "client", "deadline", "feeds", "gone", "group", "model", "rows")
+
+    gone: bool
 
     def __init__(
-        self, request: InferenceRequest, feeds: Feeds, arrived: float, deadline: float | None, client: Hashable
+        self,
+        model: Model,
+        request: InferenceRequest,
+        feeds: Feeds,
+        arrived: float,
+        deadline: float | None,
+        client: Hashable,
     ) -> None:
+        self.model = model
         self.feeds = feeds
         self.rows = request.rows
         self.group = request.group
@@ -66,7 +75,6 @@ class Asked(ABC):
         if request.timeout_s is not None:
             own = arrived + request.timeout_s
             self.deadline = own if deadline is None else min(own, deadline)
-        self._model: Model | None = None
 
     @property
     @abstractmethod
@@ -78,15 +86,11 @@ class Asked(ABC):
         """Take the answer; called once."""
 
     def drop(self) -> None:
-        if self._model is not None:
-            self._model.metrics.abandoned += 1
-            self.reply(Refused(499, "the client left"))
+        self.model.metrics.abandoned += 1
+        self.reply(Refused(499, "the client left"))
 
     def finish(self, outcome: Outcome) -> None:
         self.reply(as_refusal(outcome) if isinstance(outcome, Exception) else outcome)
-
-    def belongs_to(self, model: Model) -> None:
-        self._model = model
 
 
 def as_refusal(error: Exception) -> Refused:
@@ -216,7 +220,6 @@ class Model:
         """
         key = None
         self.used_at = asked.arrived
-        asked.belongs_to(self)
         if self._outputs is not None and sum(array.nbytes for array in asked.feeds.values()) <= LARGEST_KEYED_BYTES:
             key = feeds_key(asked.feeds)
             found = self._outputs.get(key)

@@ -22,6 +22,8 @@ class Job(Protocol):
     arrived: float
     deadline: float | None  # when its client stops waiting, by the clock of `arrived`
     client: Hashable
+    gone: bool
+    """The queue's own mark: whether it has left."""
 
     @property
     def abandoned(self) -> bool:
@@ -51,26 +53,20 @@ class Taken(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Entry:
-    job: Job
-    gone: bool = False
-
-
-@dataclass(slots=True)
 class _Lane:
-    """Jobs of one group; `order` and `due` may hold entries that are gone."""
+    """Jobs of one group; `order`, `clients` and `due` may hold some that are gone."""
 
-    order: deque[_Entry] = field(default_factory=deque)
-    clients: dict[Hashable, deque[_Entry]] = field(default_factory=dict)
+    order: deque[Job] = field(default_factory=deque)
+    clients: dict[Hashable, deque[Job]] = field(default_factory=dict)
     turns: deque[Hashable] = field(default_factory=deque)
-    due: list[tuple[float, int, _Entry]] = field(default_factory=list)
+    due: list[tuple[float, int, Job]] = field(default_factory=list)
     rows: int = 0
 
     def oldest(self) -> float | None:
         """Return when the job that waits longest arrived; None for an empty lane."""
         while self.order and self.order[0].gone:
             self.order.popleft()
-        return self.order[0].job.arrived if self.order else None
+        return self.order[0].arrived if self.order else None
 
     def nearest_deadline(self) -> float | None:
         while self.due and self.due[0][2].gone:
@@ -110,17 +106,17 @@ class Waiting:
         lane = self._lanes.get(job.group)
         if lane is None:
             lane = self._lanes[job.group] = _Lane()
-        entry = _Entry(job)
-        lane.order.append(entry)
+        job.gone = False
+        lane.order.append(job)
         lane.rows += job.rows
         mine = lane.clients.get(job.client)
         if mine is None:
             mine = lane.clients[job.client] = deque()
             lane.turns.append(job.client)
-        mine.append(entry)
+        mine.append(job)
         if job.deadline is not None:
             self._sequence += 1
-            heappush(lane.due, (job.deadline, self._sequence, entry))
+            heappush(lane.due, (job.deadline, self._sequence, job))
         self._held[job.client] = held + 1
         self._size += 1
 
@@ -159,16 +155,16 @@ class Waiting:
         late: list[Job] = []
         for group, lane in list(self._lanes.items()):
             while (deadline := lane.nearest_deadline()) is not None and deadline <= now:
-                entry = lane.due[0][2]
-                self._leave(lane, entry)
-                late.append(entry.job)
+                job = lane.due[0][2]
+                self._leave(lane, job)
+                late.append(job)
             if lane.oldest() is None:
                 del self._lanes[group]
         return late
 
     def clear(self) -> list[Job]:
         """Take everything, in no order."""
-        jobs = [entry.job for lane in self._lanes.values() for entry in lane.order if not entry.gone]
+        jobs = [job for lane in self._lanes.values() for job in lane.order if not job.gone]
         self._lanes.clear()
         self._held.clear()
         self._size = 0
@@ -195,18 +191,17 @@ class Waiting:
             return
         rows = 0
         half = None if max_rows is None else max(1, max_rows // 2)
-        sources: list[tuple[Callable[[], _Entry | None], int | None]] = [
+        sources: list[tuple[Callable[[], Job | None], int | None]] = [
             (lambda: _by_deadline(lane, urgent_before), half),
             (lambda: _by_turn(lane), max_rows),
         ]
         for pick, most in sources:
-            while (entry := pick()) is not None:
-                job = entry.job
+            while (job := pick()) is not None:
                 late = job.deadline is not None and job.deadline <= now
                 useless = job.abandoned or late
                 if not useless and taken.batch and (most is None or rows + job.rows > most):
                     break
-                self._leave(lane, entry)
+                self._leave(lane, job)
                 if useless:
                     (taken.late if late and not job.abandoned else taken.abandoned).append(job)
                 else:
@@ -220,8 +215,7 @@ class Waiting:
         while turns:
             client = turns[0]
             mine = clients[client]
-            entry = mine[0]
-            job = entry.job
+            job = mine[0]
             if job.abandoned:
                 taken.abandoned.append(job)
             elif taken.batch and (max_rows is None or rows + job.rows > max_rows):
@@ -229,7 +223,7 @@ class Waiting:
             else:
                 taken.batch.append(job)
                 rows += job.rows
-            entry.gone = True
+            job.gone = True
             left += 1
             left_rows += job.rows
             while mine and mine[0].gone:
@@ -245,12 +239,12 @@ class Waiting:
         self._size -= left
         lane.rows -= left_rows
 
-    def _leave(self, lane: _Lane, entry: _Entry) -> None:
-        """Take an entry out; who has more moves to the end of the turns."""
-        entry.gone = True
-        client = entry.job.client
+    def _leave(self, lane: _Lane, job: Job) -> None:
+        """Take a job out; who has more moves to the end of the turns."""
+        job.gone = True
+        client = job.client
         mine = lane.clients[client]
-        if mine[0] is entry:
+        if mine[0] is job:
             mine.popleft()
         while mine and mine[0].gone:
             mine.popleft()
@@ -259,7 +253,7 @@ class Waiting:
         if not mine:
             del lane.clients[client]
             lane.turns.remove(client)
-        lane.rows -= entry.job.rows
+        lane.rows -= job.rows
         self._size -= 1
         if self._held[client] == 1:
             del self._held[client]
@@ -267,10 +261,10 @@ class Waiting:
             self._held[client] -= 1
 
 
-def _by_turn(lane: _Lane) -> _Entry | None:
+def _by_turn(lane: _Lane) -> Job | None:
     return lane.clients[lane.turns[0]][0] if lane.turns else None
 
 
-def _by_deadline(lane: _Lane, urgent_before: float) -> _Entry | None:
+def _by_deadline(lane: _Lane, urgent_before: float) -> Job | None:
     deadline = lane.nearest_deadline()
     return lane.due[0][2] if deadline is not None and deadline < urgent_before else None
