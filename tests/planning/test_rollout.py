@@ -1,5 +1,7 @@
 """Rollouts: capacity never dips, and they end."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,3 +77,46 @@ def test_weights_are_whole_percents(replicas: dict[str, int]) -> None:
     if sum(replicas.values()):
         assert sum(split.values()) == 100
         assert all((split[name] > 0) == (count > 0) for name, count in replicas.items())
+
+
+def test_a_candidate_that_is_overtaken_keeps_its_share(live: Any, after: Any) -> None:
+    """Half of the replicas are its own when a canary of something newer begins: the others cannot take all at once."""
+    life = live(replicas=4)
+    life.ask(image="serve:2", rollout={"maxSurge": 1, "canary": None})
+    life.looks(after, 3)
+    overtaken, active = life.candidate, life.active
+    there = {view.revision: view.replicas for view in life.world.deployments}
+    assert there[active] < 4
+    life.ask(image="serve:3", rollout={"maxSurge": 1, "canary": {"steps": [{"weight": "10%", "hold": "30s"}]}})
+    life.look(after)
+    assert life.candidate not in {overtaken, active}
+    assert life.weights[overtaken] > 0
+    for _ in range(4):
+        assert sum(life.weights.values()) == 100
+        life.look(after)
+    assert life.weights == {active: 90, life.candidate: 10}, "its place is taken"
+    assert overtaken not in {view.revision for view in life.world.deployments}
+
+
+@pytest.mark.parametrize(("wanted", "unavailable"), [(1, 1), (3, 3), (3, 9)])
+def test_nothing_takes_over_that_never_worked(wanted: int, unavailable: int) -> None:
+    """Where all replicas may be missing at once, the candidate is still rolled back if none of its own ever serves."""
+    state = shares(wanted, healthy=0, floor=wanted, old_left=0, limits=limits(0, unavailable))
+    assert (state.active, state.candidate, state.done) == (0, wanted, False)
+    assert shares(wanted, healthy=1, floor=wanted, old_left=0, limits=limits(0, unavailable)).done
+    assert shares(0, healthy=0, floor=0, old_left=0, limits=limits(0, unavailable)).done, "asleep, nobody tries it"
+
+
+def test_a_rollout_that_is_taken_back_is_not_over_at_once(live: Any, after: Any) -> None:
+    """The spec asks for the active revision again, half of whose replicas are gone: the candidate serves on."""
+    life = live(replicas=4)
+    life.ask(image="serve:2", rollout={"maxSurge": 1, "canary": None})
+    life.looks(after, 3)
+    overtaken, active = life.candidate, life.active
+    life.ask(image="serve:1")
+    life.look(after)
+    assert life.weights[overtaken] > 0
+    assert (life.reason("RolledOut"), life.reason("Reconciling")) == ("RollingOut", "RollingOut")
+    assert f"{overtaken} serves until then" in life.status["summary"]["message"]
+    life.looks(after, 3)
+    assert (life.reason(), life.weights) == ("Serving", {active: 100})

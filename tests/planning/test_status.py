@@ -1,13 +1,17 @@
 """Conditions that never lie: what they say is of this generation, and what they remember is not lost."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from trimtab.api.conditions import Reason
+from trimtab.api.status import OptimizedModelStatus
 from trimtab.errors import Stalled
+from trimtab.planning.model import plan
 from trimtab.planning.runs import run_key
 from trimtab.planning.snapshot import JobPhase, RunView
 from trimtab.planning.target import target
@@ -93,3 +97,35 @@ def test_a_verdict_stays_while_its_generation_meets_trouble(live: Any, after: An
     life.look(after)
     assert life.reason() == "NameTaken"
     assert [condition(life.status, kind) for kind in ("GuardrailPassed", "Optimized")] == proven
+
+
+def test_nodes_that_go_are_avoided_whatever_the_spec_says(live: Any, after: Any) -> None:
+    """What serves goes on while nobody can read the spec; its replicas on a node under notice get nothing new."""
+    life = live()
+    shares = life.weights
+    going = {"node-a": life.world.now + timedelta(seconds=90)}
+    life.world = replace(life.world, spec=None, invalid="spec.source: no", doomed_nodes=going)
+    found, _ = plan(life.world, life.memory)
+    assert found.status["traffic"]["avoidNodes"] == ["node-a"]
+    assert {entry["revision"]: entry["weight"] for entry in found.status["traffic"]["revisions"]} == shares
+
+
+def test_an_older_operator_reads_what_a_newer_one_wrote(live: Any) -> None:
+    """After an upgrade was taken back, fields that it does not know are passed over, at any depth."""
+    told = live().status
+    newer = copy.deepcopy(told)
+    active = newer["activeRevision"]
+    for part in (newer, active, active["artifact"], newer["traffic"], newer["lastRun"]):
+        part["later"] = {"a": 1}
+    newer["conditions"][0]["later"] = True
+    assert OptimizedModelStatus.model_validate(newer) == OptimizedModelStatus.model_validate(told)
+
+
+def test_replicas_on_nodes_that_go_serve_until_then(live: Any, after: Any) -> None:
+    """The gateway sends them requests while there is nobody else: users notice nothing, nor should an alert."""
+    life = live()
+    life.world = replace(life.world, doomed_nodes={"node-a": life.world.now + timedelta(seconds=90)})
+    life.look(after)
+    available = condition(life.status, "Available")
+    assert (available["status"], available["reason"]) == ("True", "Serving")
+    assert life.status["replicas"]["ready"] == 0

@@ -21,10 +21,10 @@ LABELS = {"labels": {"matchLabels": {"pool": "spot"}}}
             "leave it out: the provider's own group says what its machines are",
         ),
         (
-            {"provider": {"karpenter": {"nodePool": "spot"}}, "capacityType": "Reserved"},
+            {"provider": GROUP, "capacityType": "Reserved"},
             "spec.capacityType",
-            "Reserved with karpenter",
-            "use Spot or OnDemand: Karpenter takes reservations by itself where it may buy on demand",
+            "Reserved",
+            "use OnDemand: what is reserved is taken first wherever it may be bought on demand",
         ),
         (
             {"interruption": {"queueUrl": "arn://aws:sqs:notices"}},

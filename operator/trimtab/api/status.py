@@ -11,7 +11,13 @@ from trimtab.api.base import ApiModel
 from trimtab.api.guardrail import Metric, Verdict
 
 
-class ConditionStatus(ApiModel):
+class Told(ApiModel):
+    """A part of a status. What a newer operator wrote beside it is passed over, so that an older one can go on."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ConditionStatus(Told):
     """A condition in metav1 form."""
 
     model_config = ConfigDict(json_schema_extra={"x-trimtab-list-key": "type"})
@@ -38,7 +44,7 @@ class RunPhase(StrEnum):
     FAILED = "Failed"
 
 
-class RunStatus(ApiModel):
+class RunStatus(Told):
     """The last run."""
 
     name: str
@@ -65,7 +71,7 @@ class RunStatus(ApiModel):
     """What its Job had to work with, as a hash: a run that failed is tried again with something else."""
 
 
-class GuardrailStatus(ApiModel):
+class GuardrailStatus(Told):
     """What the guardrail measured; scores and drop are shares of 1, as decimal strings."""
 
     verdict: Verdict
@@ -94,7 +100,7 @@ class GuardrailStatus(ApiModel):
     """The verdict in a sentence."""
 
 
-class ArtifactStatus(ApiModel):
+class ArtifactStatus(Told):
     """A compressed model in the store."""
 
     uri: str
@@ -107,7 +113,7 @@ class ArtifactStatus(ApiModel):
     """Size of the original, exported to the same format."""
 
 
-class RevisionStatus(ApiModel):
+class RevisionStatus(Told):
     """An artifact together with how it is served."""
 
     name: str
@@ -137,7 +143,7 @@ class RevisionStatus(ApiModel):
         return f"revision {self.name} (the original)" if self.original else f"revision {self.name}"
 
 
-class ReplicasStatus(ApiModel):
+class ReplicasStatus(Told):
     """Replicas of the model."""
 
     desired: Annotated[int, Field(ge=0)] = 0
@@ -150,7 +156,7 @@ class ReplicasStatus(ApiModel):
     """Ready on spot nodes."""
 
 
-class WeightStatus(ApiModel):
+class WeightStatus(Told):
     """A revision's share of the traffic."""
 
     revision: str
@@ -159,7 +165,7 @@ class WeightStatus(ApiModel):
     """In percent."""
 
 
-class TrafficStatus(ApiModel):
+class TrafficStatus(Told):
     """What the gateway is to do; its agent reads it here."""
 
     revisions: list[WeightStatus] = Field(default_factory=list)
@@ -168,7 +174,7 @@ class TrafficStatus(ApiModel):
     """Nodes that go away: their replicas get no new request."""
 
 
-class RolloutStatus(ApiModel):
+class RolloutStatus(Told):
     """The rollout under way."""
 
     revision: str
@@ -191,7 +197,7 @@ class RolloutStatus(ApiModel):
     """When it last came further: progressDeadline counts from here."""
 
 
-class RollbackStatus(ApiModel):
+class RollbackStatus(Told):
     """What a person decided: that a revision does not serve."""
 
     revision: str
@@ -206,7 +212,7 @@ class RollbackStatus(ApiModel):
     """When the operator learned of it."""
 
 
-class PoolCostStatus(ApiModel):
+class PoolCostStatus(Told):
     """What is used of one pool."""
 
     model_config = ConfigDict(json_schema_extra={"x-trimtab-list-key": "pool"})
@@ -220,7 +226,7 @@ class PoolCostStatus(ApiModel):
     """What they have cost since `cost.since`, until `cost.measuredAt`."""
 
 
-class CostStatus(ApiModel):
+class CostStatus(Told):
     """What replicas, or a pool's nodes, cost, from the pools' prices."""
 
     per_hour: str
@@ -241,7 +247,7 @@ class CostStatus(ApiModel):
     """The same by pool."""
 
 
-class DecisionStatus(ApiModel):
+class DecisionStatus(Told):
     """Why something changed."""
 
     time: str
@@ -252,7 +258,7 @@ class DecisionStatus(ApiModel):
     """What and why."""
 
 
-class Summary(ApiModel):
+class Summary(Told):
     """Strings for kubectl's columns."""
 
     status: str = ""
@@ -275,10 +281,9 @@ class Summary(ApiModel):
     """Of the condition that matters most."""
 
 
-class OptimizedModelStatus(ApiModel):
+class OptimizedModelStatus(Told):
     """What is."""
 
-    model_config = ConfigDict(extra="ignore")
     observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] = -1
     """The generation that was processed; -1 before the first."""
     conditions: list[ConditionStatus] = Field(default_factory=list)
@@ -311,7 +316,7 @@ class OptimizedModelStatus(ApiModel):
     """Strings for kubectl's columns."""
 
 
-class ZoneStatus(ApiModel):
+class ZoneStatus(Told):
     """What happened in one zone of a pool: what a restarted operator goes on with."""
 
     model_config = ConfigDict(json_schema_extra={"x-trimtab-list-key": "zone"})
@@ -329,7 +334,7 @@ class ZoneStatus(ApiModel):
     """How long the last cool-down was."""
 
 
-class HeardStatus(ApiModel):
+class HeardStatus(Told):
     """An event of capacity that was counted, and does not count again."""
 
     id: Annotated[str, Field(max_length=512)]
@@ -338,10 +343,9 @@ class HeardStatus(ApiModel):
     """When it was heard of."""
 
 
-class CapacityPoolStatus(ApiModel):
+class CapacityPoolStatus(Told):
     """What a pool has."""
 
-    model_config = ConfigDict(extra="ignore")
     observed_generation: Annotated[int, Field(json_schema_extra={"format": "int64"})] = -1
     """The generation that was processed; -1 before the first."""
     conditions: list[ConditionStatus] = Field(default_factory=list)

@@ -29,9 +29,19 @@ class Shares:
     """Whether the candidate has taken over."""
 
 
-def canary_weights(candidate: str, weight: int, active: str) -> tuple[WeightStatus, ...]:
-    """Return the traffic split of a canary: the candidate gets `weight` percent, whatever its replicas."""
-    return WeightStatus(revision=active, weight=100 - weight), WeightStatus(revision=candidate, weight=weight)
+def canary_weights(candidate: str, weight: int, active: str, others: Mapping[str, int]) -> tuple[WeightStatus, ...]:
+    """Return the traffic split of a canary: the candidate gets `weight` percent, whatever its replicas.
+
+    `others` are the replicas of those that share the rest: the active revision's, and those of a candidate that was
+    overtaken, whose place the active one has not taken again yet.
+    """
+    total = sum(others.values())
+    overtaken = {
+        name: (100 - weight) * count // total for name, count in others.items() if name != active and count and total
+    }
+    rest = 100 - weight - sum(overtaken.values())
+    split = {active: rest, candidate: weight, **overtaken}
+    return tuple(WeightStatus(revision=name, weight=share) for name, share in split.items())
 
 
 def weights(replicas: Mapping[str, int]) -> tuple[WeightStatus, ...]:
@@ -75,4 +85,6 @@ def shares(
         keep = max(keep, min(wanted, wanted + surge - most))
         return Shares(active=keep, candidate=min(most, max(healthy, wanted + surge - keep)), done=False)
     new = min(wanted, max(healthy, wanted + surge - keep))
-    return Shares(active=keep, candidate=new, done=keep == 0 and old_left == 0 and healthy >= wanted - unavailable)
+    # However many may be missing, one has to show that the candidate works: there is no way back from taking over.
+    enough = healthy >= max(wanted - unavailable, min(wanted, 1))
+    return Shares(active=keep, candidate=new, done=keep == 0 and old_left == 0 and enough)

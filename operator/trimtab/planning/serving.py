@@ -102,7 +102,12 @@ def serve(snapshot: Snapshot, aim: Direction, scale: Wanted, window: Window | No
     left_over = _left_over(snapshot, set(split))
     gone = left_over if replaced or not split else left_over.keys() & _unproven(snapshot, problem, left_over)
     actions += _removed(snapshot, gone)
-    split |= {name: replicas for name, replicas in left_over.items() if name not in gone}
+    staying = {name: replicas for name, replicas in left_over.items() if name not in gone}
+    split |= staying
+    if problem is None and active is not None and any(staying.values()):
+        others = ", ".join(sorted(name for name, replicas in staying.items() if replicas))
+        message = f"{active.called}: {serving_now} of {scale.replicas} replicas admitted; {others} serves until then"
+        problem = NotYet(Reason.ROLLING_OUT, message)
     going = course if candidate is not None else None
     return Serving(
         active=active,
@@ -126,12 +131,12 @@ def _weights(
     by_replicas = rollout.weights(split)
     if course is None or active is None or candidate is None:
         return by_replicas
-    if course.weight is not None:
-        return rollout.canary_weights(candidate.name, course.weight, active.name)
     share = next(entry.weight for entry in by_replicas if entry.revision == candidate.name)
-    if share < course.least_weight:
-        return rollout.canary_weights(candidate.name, course.least_weight, active.name)
-    return by_replicas
+    weight = course.weight if course.weight is not None else course.least_weight
+    if course.weight is None and share >= weight:
+        return by_replicas
+    others = {name: replicas for name, replicas in split.items() if name != candidate.name}
+    return rollout.canary_weights(candidate.name, weight, active.name, others)
 
 
 def _unproven(snapshot: Snapshot, problem: TrimtabError | None, left_over: dict[str, int]) -> set[str]:

@@ -26,7 +26,7 @@ from trimtab.api.status import (
 )
 from trimtab.errors import NotYet, Stalled, TrimtabError
 from trimtab.planning.decisions import KEPT
-from trimtab.planning.scaling import Wanted
+from trimtab.planning.scaling import Wanted, healthy
 from trimtab.planning.serving import DECIDED, Serving, given_up, url
 from trimtab.planning.snapshot import Snapshot
 from trimtab.planning.target import Target
@@ -57,9 +57,8 @@ def status_of(
     replicas = _replicas(snapshot, serving, wanted)
     before = snapshot.status
     active = serving.active if serving else before.active_revision
-    traffic = before.traffic
-    if serving is not None:
-        traffic = TrafficStatus(revisions=list(serving.weights), avoid_nodes=_avoided(snapshot))
+    shares = list(serving.weights) if serving else before.traffic.revisions if before.traffic else None
+    traffic = TrafficStatus(revisions=shares, avoid_nodes=_avoided(snapshot)) if shares is not None else None
     made = OptimizedModelStatus(
         observed_generation=snapshot.generation,
         conditions=[ConditionEntry.model_validate(entry.wire()) for entry in entries],
@@ -134,6 +133,9 @@ def _available(snapshot: Snapshot, serving: Serving | None, wanted: Wanted | Non
     ready = sum(1 for pod in snapshot.pods if pod.ready and not pod.terminating)
     # A gateway that does not answer says nothing about the replicas: Kubernetes' word counts then.
     count = serving.healthy if serving is not None and snapshot.traffic is not None else ready
+    if not count and serving is not None:  # what is on a node that goes is avoided, but better than nothing until then
+        names = [revision.name for revision in (active, candidate) if revision is not None]
+        count = sum(healthy(snapshot.traffic, name, frozenset()) for name in names)
     serves = active or candidate
     name = serves.called if serves else ""
     asleep = wanted is not None and wanted.replicas == 0 and active is not None

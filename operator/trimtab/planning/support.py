@@ -79,9 +79,9 @@ def pool_refusals(spec: CapacityPoolSpec) -> list[Refusal]:
     if url is not None and url.split("://")[0] not in {"http", "https"}:
         remedy = "give the address of an SQS queue: https://sqs.<region>.amazonaws.com/<account>/<name>"
         found.append(Refusal("spec.interruption.queueUrl", url, remedy))
-    if spec.capacity_type is CapacityType.RESERVED and spec.provider.karpenter is not None:
-        remedy = "use Spot or OnDemand: Karpenter takes reservations by itself where it may buy on demand"
-        found.append(Refusal("spec.capacityType", "Reserved with karpenter", remedy))
+    if spec.capacity_type is CapacityType.RESERVED:  # no replica is ever placed by it
+        remedy = "use OnDemand: what is reserved is taken first wherever it may be bought on demand"
+        found.append(Refusal("spec.capacityType", "Reserved", remedy))
     return found
 
 
