@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import aiohttp
@@ -76,8 +76,12 @@ class Answers:
     def raise_for_status(self) -> None:
         return
 
-    async def read(self) -> bytes:
-        return self.bodies[self.url].encode()
+    @property
+    def content(self) -> Self:
+        return self
+
+    async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
+        yield self.bodies[self.url].encode()
 
 
 async def test_silence_is_logged_once() -> None:
@@ -161,3 +165,43 @@ async def test_many_gateways_at_rest_leave_a_connection_for_one_that_is_awake(mo
                 poll.cancel()
             await asyncio.gather(*polls, return_exceptions=True)
             await runner.cleanup()
+
+
+async def test_a_pod_that_plays_a_gateway_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither to another address nor beyond what a report may have: it is silent, and others are answered."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if request.path == "/elsewhere":
+            raise web.HTTPFound("/gateway")
+        if request.path == "/endless":
+            endless = web.StreamResponse()
+            await endless.prepare(request)
+            with suppress(ConnectionError):
+                while True:
+                    await endless.write(b" " * 4096)
+            return endless
+        return web.Response(text=report(EndpointState.HEALTHY).model_dump_json(by_alias=True))
+
+    app = web.Application()
+    app.router.add_get("/{name}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    monkeypatch.setattr(effects_signals, "_url", lambda address: f"http://127.0.0.1:{port}/{address}")
+    monkeypatch.setattr(effects_signals, "_MOST_BYTES", 2**20)
+    monkeypatch.setattr(effects_signals, "_TIMEOUT", aiohttp.ClientTimeout(total=60))
+    try:
+        async with gateway_session() as session:
+            signals = GatewaySignals(session, lambda: 0.0)
+            with structlog.testing.capture_logs() as lines:
+                assert await signals.sample("one", ["elsewhere"]) is None
+                assert await signals.sample("two", ["endless"]) is None
+            assert await signals.sample("three", ["gateway"]) is not None
+    finally:
+        await runner.cleanup()
+    assert asked == ["/elsewhere", "/endless", "/gateway"]
+    assert [line["event"] for line in lines] == ["gateway.fell_silent"] * 2
+    assert "more than 1 MiB" in lines[1]["error"]

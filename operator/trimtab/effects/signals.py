@@ -21,6 +21,9 @@ FRESH_SECONDS = 0.8
 # For how long a gateway is asked to wait for a change, and how much longer its answer may take.
 _WAIT_SECONDS = 20
 _WAIT_TIMEOUT = aiohttp.ClientTimeout(total=_WAIT_SECONDS + 5, sock_connect=1.5)
+# A thousand models with a hundred replicas each come to less.
+_MOST_BYTES = 32 * 2**20
+_CHUNK = 2**16
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
@@ -104,9 +107,11 @@ class GatewaySignals:
         tag = reports.tag(address)
         asked = {**headers, "If-None-Match": tag} if tag else headers
         try:
-            async with self._session.get(_url(address), headers=asked, timeout=timeout) as response:
+            # Whoever may label a pod may be asked instead of a gateway: they lead us nowhere, and fill no memory.
+            going = self._session.get(_url(address), headers=asked, timeout=timeout, allow_redirects=False)
+            async with going as response:
                 response.raise_for_status()
-                body = await response.read()
+                body = await _body(response)
                 if tag and response.status == HTTPStatus.NOT_MODIFIED:
                     reports.confirm(address, tag)
                 else:
@@ -124,6 +129,15 @@ class _Namespace:
         self.at = float("-inf")
         self.reports = Reports()
         self.silent: set[str] = set()
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise ValueError(f"a report of more than {_MOST_BYTES // 2**20} MiB is none")
+    return bytes(body)
 
 
 def _url(address: str) -> str:
