@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trimtab.effects.announce import Announcer
-from trimtab.effects.execute import Executor, drifted
+from trimtab.effects.execute import Executor, Identity, drifted
 from trimtab.effects.kubernetes import ApiError
 from trimtab.planning.plan import Apply
 
@@ -71,6 +71,9 @@ def account(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
 
 
+ONE: Identity = ("Service", "default", "one")
+
+
 def at_once(kind: str, version: int) -> bool:
     """Whether a watch that is never late has shown a write."""
     return True
@@ -87,6 +90,38 @@ async def test_unchanged_objects_are_left_alone() -> None:
     assert cluster.applied == ["new", "gateway"]
     await executor.execute({}, plan)
     assert cluster.applied == ["new", "gateway", "new"], "nobody watches accounts: ours is remembered"
+
+
+async def test_what_did_not_change_is_compared_once() -> None:
+    """Every look says all of it again; another wish, another object, or none, is looked at."""
+    cluster, asked = Recorder(), []
+    seen = {ONE: await written(service("one"))}
+
+    def observed(identity: Identity) -> Any:
+        asked.append(identity)
+        return seen.get(identity)
+
+    executor = Executor(cluster, None, observed, at_once, lambda: 0.0, seen.get)  # type: ignore[arg-type]
+
+    async def looked(port: int = 80) -> tuple[int, int]:
+        """Return how often the object was asked for, and written."""
+        before = len(cluster.applied)
+        asked.clear()
+        await executor.execute({}, [Apply(service("one", port))])
+        return len(asked), len(cluster.applied) - before
+
+    assert await looked() == (1, 0)
+    assert await looked() == (0, 0)
+    seen[ONE] = {**seen[ONE], "status": {}}
+    assert await looked() == (1, 0)
+    assert await looked() == (0, 0)
+    assert await looked(port=81) == (1, 1)
+    assert await looked() == (1, 0), "the watch does not show the other port yet"
+    seen[ONE] = cluster.there["one"]
+    assert await looked(port=81) == (1, 0)
+    assert await looked() == (1, 1)
+    seen.clear()
+    assert await looked() == (1, 1)
 
 
 async def test_unwatched_objects_are_looked_at_after_a_while() -> None:

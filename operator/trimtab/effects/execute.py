@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import structlog
+from pydantic_core import to_json
 
 from trimtab.api.names import API_VERSION, MADE_FROM_ANNOTATION, Key
 from trimtab.effects.announce import Announcer
@@ -29,6 +30,8 @@ WATCHED = {"Deployment", "Job", "Service"}
 _RESYNC_SECONDS = 300.0
 # A watch shows what we wrote soon; one that is silent for longer may have ended.
 _UNSEEN_SECONDS = 30.0
+# Objects of a thousand models at work; those of thousands at rest need not take memory.
+_MOST_SETTLED = 8192
 
 
 class _Applied(NamedTuple):
@@ -43,6 +46,16 @@ class _Applied(NamedTuple):
     """The same fields, packed, as the API server wrote them, where it did so otherwise: `1000m` of CPU becomes `1`."""
 
 
+class _Settled(NamedTuple):
+    """What was found to be as it should."""
+
+    said: int
+    """The hash of the manifest: looks are many, and few plans say anything new."""
+    made_from: str
+    shown: object | None
+    """What tells the object that was found from later ones; None before it was found."""
+
+
 class Executor:
     """Does what plans say."""
 
@@ -53,11 +66,12 @@ class Executor:
         observed: Callable[[Identity], Object | None],
         has_seen: Callable[[str, int], bool],
         clock: Callable[[], float],
+        shown: Callable[[Identity], object | None] = lambda _: None,
     ) -> None:
         """`observed` answers with the body of an object of a watched kind, as far as known.
 
         `has_seen` says whether that includes a write to a kind with the resource version of its answer; `clock` is in
-        seconds.
+        seconds; `shown` is another object whenever what is `observed` may be another one, None where nobody can tell.
         """
         self._cluster = cluster
         self._announcer = announcer
@@ -65,6 +79,8 @@ class Executor:
         self._has_seen = has_seen
         self._clock = clock
         self._applied: dict[Identity, _Applied] = {}
+        self._shown = shown
+        self._settled: dict[Identity, _Settled] = {}
         self._looking: set[Identity] = set()
 
     async def execute(self, about: Object, actions: Iterable[Action]) -> list[str]:
@@ -94,10 +110,17 @@ class Executor:
 
     async def _apply(self, manifest: Manifest) -> list[str]:
         kind = kind_of(manifest)
-        made_from = _digest(manifest)
-        manifest = _marked(manifest, made_from)
         meta = manifest["metadata"]
         identity = (kind.kind, meta.get("namespace", ""), meta["name"])
+        said, shown = hash(to_json(manifest)), self._shown(identity)
+        settled = self._settled.get(identity)
+        if settled is None or settled.said != said:
+            settled = self._settle(identity, _Settled(said, _digest(manifest), None))
+        elif shown is not None and settled.shown is shown:
+            return []
+        made_from = settled.made_from
+        manifest = _marked(manifest, made_from)
+        meta = manifest["metadata"]
         last = self._applied.get(identity)
         asked = last is not None and last.made_from == made_from
         if kind.kind in WATCHED:
@@ -117,6 +140,7 @@ class Executor:
             or (asked and last is not None and last.answered and not drifted(unpack(last.answered), current))
         ):
             if kind.kind in WATCHED:
+                self._settle(identity, settled._replace(shown=shown))
                 return []
             after = current
         else:
@@ -127,6 +151,12 @@ class Executor:
         if current is not None and after["metadata"]["resourceVersion"] == current["metadata"]["resourceVersion"]:
             return []
         return [f"{kind.kind}/{meta['name']} {'configured' if current else 'applied'}"]
+
+    def _settle(self, identity: Identity, settled: _Settled) -> _Settled:
+        if len(self._settled) >= _MOST_SETTLED:
+            self._settled.clear()  # they are found to be so once more
+        self._settled[identity] = settled
+        return settled
 
     def _is_on_its_way(self, kind: Kind, last: _Applied) -> bool:
         """Whether no watch has shown yet what we wrote last: what is known is from before."""
@@ -144,6 +174,7 @@ class Executor:
     def forget(self, identity: Identity) -> None:
         """Forget what was applied: the object is gone, or about to be."""
         self._applied.pop(identity, None)
+        self._settled.pop(identity, None)
 
     async def write_status(self, key: Key, status: Manifest) -> Object:
         """Replace the part of a model's status that is ours, which is all of it."""

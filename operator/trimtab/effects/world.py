@@ -66,6 +66,12 @@ class World:
         index = self._children(kind)
         return only(index, (namespace, name)) if index is not None else None
 
+    def shown(self, identity: Identity) -> object | None:
+        """Return what is another object whenever one of our children is another one; None where nobody can tell."""
+        kind, namespace, name = identity
+        index = self._children(kind)
+        return mark(index, (namespace, name)) if index is not None else None
+
     def has_seen(self, kind: str, version: int) -> bool:
         """Whether what is known of a kind includes a write that was answered with this resource version."""
         index = self._children(kind)

@@ -113,7 +113,7 @@ async def _terms(memo: kopf.Memo) -> None:
 async def _term(memo: kopf.Memo, cluster: Cluster) -> AsyncIterator[None]:
     """Reconcile while the block lasts, remembering nothing from an earlier term: another one decided meanwhile."""
     announcer = Announcer(cluster, _now)
-    executor = Executor(cluster, announcer, memo.world.observed, memo.world.has_seen, time.monotonic)
+    executor = Executor(cluster, announcer, memo.world.observed, memo.world.has_seen, time.monotonic, memo.world.shown)
     signals = GatewaySignals(memo.session, time.monotonic)
     settings = memo.settings
     prometheus = None
