@@ -14,6 +14,7 @@ from trimtab.api.base import CapacityType
 from trimtab.api.gateway import GatewayStats
 from trimtab.api.names import Key
 from trimtab.api.optimizedmodel import OptimizedModelSpec
+from trimtab.api.quantities import amount
 from trimtab.api.runs import RunSpec
 from trimtab.api.status import ArtifactStatus, RevisionStatus
 from trimtab.cli.demo.assets import documents, kustomized
@@ -27,6 +28,7 @@ from trimtab.planning.manifests.job import compression_job
 from trimtab.planning.settings import Settings
 from trimtab.planning.snapshot import Owner
 from trimtab.version import __version__
+from trimtab.workloads.gateway.configuration import Backends, Listener, configuration
 from trimtab.workloads.gateway.statistics import prometheus
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
@@ -126,6 +128,19 @@ def test_every_container_says_what_it_needs(maker: dict[str, Any]) -> None:
     """Or a scheduler would put all of them onto one node, and a ResourceQuota refuse them."""
     for container in maker["spec"]["template"]["spec"]["containers"]:
         assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), container["name"]
+
+
+def test_a_gateway_is_killed_for_no_memory_that_its_connections_may_take() -> None:
+    """Two HAProxys full of connections, as after a reload, and what a gateway reserves for all else."""
+    (made,) = [body for body in gateway("models", [Owner("m", "1")], SETTINGS) if body["kind"] == "Deployment"]
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    found = configuration(Listener("127.0.0.1", 8080, "models"), [], {}, [], {}, Backends())
+    files, buffer = (int(found.split(word)[1].split()[0]) for word in ("fd-hard-limit", "tune.bufsize"))
+    connections = files // 2  # a request has one from the client and one to the replica
+    full = connections * 2 * buffer
+    limit, reserved = (amount(container["resources"][kind]["memory"]) for kind in ("limits", "requests"))
+    assert limit >= 2 * full + reserved
+    assert "cpu" not in container["resources"]["limits"]
 
 
 def test_only_operator_and_gateway_may_ask_the_api_server() -> None:

@@ -37,6 +37,10 @@ _RATHER_APART: Manifest = {
     "weight": 100,
     "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector(GATEWAY)}},
 }
+# HAProxy takes at most 4,000 connections with 1 GiB of buffers, and its predecessor as much while it finishes after a
+# reload; the rest is the agent's, and for TLS and the tables of thousands of models. What takes more than that is at
+# fault, and no node has to bear it. No limit of CPU: a gateway that is throttled makes everybody wait.
+_RESOURCES: Manifest = {"requests": {"cpu": "350m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}}
 _SHARED_MOUNT: Manifest = {"name": "gateway", "mountPath": _DIRECTORY}
 _CERTIFICATES = "/var/run/trimtab/tls"
 _CERTIFICATES_MOUNT: Manifest = {"name": "tls", "mountPath": _CERTIFICATES, "readOnly": True}
@@ -165,7 +169,7 @@ def _container(namespace: str, settings: Settings) -> Manifest:
             {"name": "https", "containerPort": GATEWAY_TLS_PORT},
             {"name": "stats", "containerPort": GATEWAY_STATS_PORT},
         ],
-        "resources": {"requests": {"cpu": "350m", "memory": "256Mi"}},
+        "resources": _RESOURCES,
         "readinessProbe": {
             "httpGet": {"path": "/gateway/ready", "port": GATEWAY_PORT},  # HAProxy's own
             "periodSeconds": 2,
