@@ -16,7 +16,7 @@ from trimtab.cli.simulate.plot import draw
 from trimtab.cli.simulate.policies.seen import Service
 from trimtab.cli.simulate.policies.trimtab import SETTINGS, Preferences
 from trimtab.cli.simulate.replay import Case, loads, replay
-from trimtab.cli.simulate.table import as_text, traces_told
+from trimtab.cli.simulate.table import as_text, lasting, traces_told
 from trimtab.cli.simulate.traces import read_demand, read_supply
 from trimtab.cli.simulate.world import Market
 from trimtab.errors import Stalled
@@ -28,11 +28,17 @@ _PLOT_EVERY_S = 60.0
 class _Seconds(click.ParamType[float]):
     name = "duration"
 
+    def __init__(self, least: float = 0.0) -> None:
+        self._least = least
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            return seconds(str(value))
+            found = seconds(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if found < self._least:
+            self.fail(f"{value} is too short; {self._least:g} s at least", param, ctx)
+        return found
 
 
 class _Percent(click.ParamType[float]):
@@ -53,12 +59,12 @@ class _Percent(click.ParamType[float]):
 @click.option("--pools", type=_FILE, help="Manifest of CapacityPools: their prices, start-up and notice are used.")
 @click.option("--peak", type=click.IntRange(1, 1000), default=16, show_default=True, help="Replicas at the peak.")
 @click.option("--concurrency", type=click.IntRange(1), default=10, show_default=True, help="Requests at once each.")
-@click.option("--service-time", type=_Seconds(), default="1s", show_default=True, help="Of one request.")
+@click.option("--service-time", type=_Seconds(0.001), default="1s", show_default=True, help="Of one request.")
 @click.option("--startup", type=_Seconds(), help="From the order to the ready replica: 90s.")
 @click.option("--notice", type=_Seconds(), help="Ahead of a loss: 2m.")
 @click.option("--announced", type=_Percent(), default="100%", show_default=True, help="Share of losses with a notice.")
 @click.option("--spot-price", type=click.FloatRange(0, 1), help="As a share of on demand: 0.3.")
-@click.option("--length", type=_Seconds(), default="24h", show_default=True, help="Of each stretch.")
+@click.option("--length", type=_Seconds(60.0), default="24h", show_default=True, help="Of each stretch.")
 @click.option("--offsets", type=click.IntRange(1, 1000), default=3, show_default=True, help="Stretches to replay.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Draws per stretch.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the stretches.")
@@ -95,7 +101,7 @@ def simulate(
     market = _market(pools, startup, notice, announced, spot_price)
     service, preferences = Service(float(concurrency), service_time), Preferences(on_demand_base=0)
     if model is not None:
-        chosen = read_model(model)
+        chosen = read_model(model, service_time)
         preferences = chosen.preferences
         service = replace(service, min_replicas=chosen.min_replicas, max_replicas=chosen.max_replicas)
         if chosen.capacity is not None:
@@ -138,7 +144,7 @@ def _market(
 
 def _heading(case: Case, cases: Sequence[Case]) -> str:
     market, zones = case.market, len(case.supply.zones)
-    replayed = f"{counted(len(cases), 'stretch', 'stretches')} of {case.length_s / 3600:g} h"
+    replayed = f"{counted(len(cases), 'stretch', 'stretches')} of {lasting(case.length_s)}"
     if len(cases) > 1 and len(cases) * case.length_s > longest(case):
         replayed += ", which overlap: intervals are too narrow"
     return (

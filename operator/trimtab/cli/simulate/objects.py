@@ -14,6 +14,7 @@ from trimtab.api.base import CapacityType
 from trimtab.api.capacity import CapacityPool
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.quantities import seconds
+from trimtab.api.serving import Scaling, ScalingMetric
 from trimtab.cli.simulate.policies.trimtab import Preferences
 from trimtab.errors import Stalled
 
@@ -39,11 +40,11 @@ class PoolChoice:
     notice_s: float
 
 
-def read_model(path: Path) -> ModelChoice:
-    """Return what the one OptimizedModel of a file says.
+def read_model(path: Path, service_s: float) -> ModelChoice:
+    """Return what the one OptimizedModel of a file says; `service_s` is what one request takes.
 
     Raises:
-        Stalled: There is none, or it is not valid.
+        Stalled: There is none, it is not valid, or its replicas follow what no trace of requests tells.
     """
     found = _objects(path, "OptimizedModel")
     if len(found) != 1:
@@ -59,8 +60,23 @@ def read_model(path: Path) -> ModelChoice:
         mode=capacity.mode.value,
         fallback=capacity.fallback.value,
         scale_down_delay=spec.serving.scaling.scale_down_delay,
+        idle_after=spec.serving.scaling.idle_after,
     )
-    return ModelChoice(preferences, spec.serving.min_replicas, spec.serving.max_replicas, spec.serving.scaling.target)
+    at_once = _at_once(path, spec.serving.scaling, service_s)
+    return ModelChoice(preferences, spec.serving.min_replicas, spec.serving.max_replicas, at_once)
+
+
+def _at_once(path: Path, scaling: Scaling, service_s: float) -> int | None:
+    """Return the requests at once that a replica takes by the spec's target, None without one."""
+    if scaling.metric is ScalingMetric.CONCURRENCY or scaling.target is None:
+        return scaling.target
+    if scaling.metric is ScalingMetric.REQUEST_RATE:
+        return max(1, round(scaling.target * service_s))
+    raise Stalled(
+        "InvalidSpec",
+        f"{path}: spec.serving.scaling.metric {scaling.metric} cannot be simulated, as a trace tells how many requests "
+        "come; leave metric and target out of the manifest, and give --concurrency",
+    )
 
 
 def read_pools(path: Path) -> PoolChoice:

@@ -58,17 +58,17 @@ def traces_told(case: Case) -> list[str]:
     """Return what the traces are, a line each, so that one that was misread is noticed."""
     supply, demand = case.supply, case.demand
     every = [sum(at) for at in zip(*supply.counts.values(), strict=True)]
-    lines = [f"spot: {_lasting(supply.length_s)}, {min(every)} to {counted(max(every), 'node')}"]
+    lines = [f"spot: {lasting(supply.length_s)}, {min(every)} to {counted(max(every), 'node')}"]
     if case.fixed is None:
         mean, most = sum(demand.rates) / len(demand.rates), max(demand.rates)
-        missing = f"; no line for {_lasting(demand.missing_s)}" if demand.missing_s else ""
-        lines.append(f"requests: {_lasting(demand.length_s)}, {mean:.3g} a second, {most:.3g} at the most{missing}")
+        missing = f"; no line for {lasting(demand.missing_s)}" if demand.missing_s else ""
+        lines.append(f"requests: {lasting(demand.length_s)}, {mean:,.4g} a second, {most:,.4g} at the most{missing}")
     if case.fixed is None and supply.length_s != demand.length_s:
         lines[supply.length_s > demand.length_s] += ", again and again"
     return lines
 
 
-def _lasting(seconds: float) -> str:
+def lasting(seconds: float) -> str:
     """Return a time in the largest unit that it has two of."""
     size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= 2 * size), _UNITS[-1])
     return f"{seconds / size:.3g} {unit}"

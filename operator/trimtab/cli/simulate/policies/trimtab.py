@@ -35,6 +35,7 @@ class Preferences:
     mode: str = "Balanced"
     fallback: str = "OnDemand"
     scale_down_delay: str = "5m"
+    idle_after: str | None = None
 
 
 class Trimtab:
@@ -119,7 +120,11 @@ def spec_of(service: Service, preferences: Preferences) -> OptimizedModelSpec:
             "serving": {
                 "minReplicas": service.min_replicas,
                 "maxReplicas": service.max_replicas,
-                "scaling": {"target": int(service.capacity), "scaleDownDelay": preferences.scale_down_delay},
+                "scaling": {
+                    "target": int(service.capacity),
+                    "scaleDownDelay": preferences.scale_down_delay,
+                    "idleAfter": preferences.idle_after,
+                },
             },
             "capacity": {
                 "onDemandBase": preferences.on_demand_base,
