@@ -46,7 +46,7 @@ async def test_a_terminating_replica_is_drained_and_forgotten(world, load):
     async with load("digits", clients=12) as seen:
         await asyncio.sleep(0.2)
         world.endpoint("digits", leaver, terminating=True)
-        started = asyncio.get_running_loop().time()
+        before = leaver.answered
 
         async def drained():
             now = await world.proxy.read()
@@ -54,7 +54,7 @@ async def test_a_terminating_replica_is_drained_and_forgotten(world, load):
             return server.weight == 0 and server.idle and leaver.working == 0
 
         await world.until(drained)
-        assert asyncio.get_running_loop().time() - started < 0.5
+        assert leaver.answered - before <= 100  # about ten are on their way
         count = leaver.answered
         await asyncio.sleep(0.2)
         assert leaver.answered == count

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -41,7 +40,6 @@ class Traffic:
 
     retried: Counter = field(default_factory=Counter)
     marked: Counter = field(default_factory=Counter)
-    slowest: float = 0.0
 
     def check(self, most_marked=0):
         """Every request that may be retried was answered, and of the others at most some few were not."""
@@ -57,12 +55,10 @@ async def constant_load(world, rate=RATE):
 
     async def one(number, session):
         marked = number % 5 == 0
-        began = time.perf_counter()
         try:
             status, _ = await world.send("digits", session=session, **({"Trimtab-Retry": "never"} if marked else {}))
         except aiohttp.ClientError as error:
             status = type(error).__name__
-        seen.slowest = max(seen.slowest, time.perf_counter() - began)
         (seen.marked if marked else seen.retried)[status] += 1
 
     async def drive(session):

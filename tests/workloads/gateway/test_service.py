@@ -174,7 +174,7 @@ async def test_from_the_api_to_the_reply(quiet_world, api, tmp_path):
     text = await scraped(world, "/metrics")
     assert 'trimtab_gateway_endpoints{model="digits",state="Healthy"} 1\n' in text
     agent.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(agent.wait(), 5) == 0
+    assert await asyncio.wait_for(agent.wait(), 30) == 0
     assert await answered_by(world, "digits") == two.address
 
 

@@ -64,7 +64,7 @@ class Pod:
     async def logged(self, event):
         """Read the log up to an event and return its line."""
         while True:
-            raw = await asyncio.wait_for(self.process.stderr.readline(), 20)
+            raw = await asyncio.wait_for(self.process.stderr.readline(), 60)
             assert raw, f"the pod ended before {event}: {self.lines}"
             line = json.loads(raw)
             self.lines.append(line)
@@ -84,7 +84,7 @@ class Pod:
 
     async def ended(self):
         """Return the exit code."""
-        code = await asyncio.wait_for(self.process.wait(), 20)
+        code = await asyncio.wait_for(self.process.wait(), 60)
         rest = await self.process.stderr.read()
         assert all(raw.startswith(b"{") for raw in rest.splitlines()), rest.decode()
         self.lines += [json.loads(raw) for raw in rest.splitlines()]

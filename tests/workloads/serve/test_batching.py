@@ -286,11 +286,11 @@ async def test_whoever_waits_for_the_next_answers_hears_of_them(start):
     engine = Engine()
     engine.gate = Turnstile()
     batcher = start(engine, max_batch=1)
-    await asyncio.wait_for(batcher.after_run(), 5)
+    await asyncio.wait_for(batcher.after_run(), 60)
     gone, first, second = Request([[1]]), Request([[2]]), Request([[3]])
     gone.abandoned = True
     batcher.submit(gone)
-    await asyncio.wait_for(batcher.after_run(), 5)
+    await asyncio.wait_for(batcher.after_run(), 60)
     assert gone.dropped
     batcher.submit(first)
     batcher.submit(second)
@@ -340,7 +340,7 @@ async def test_short_runs_happen_on_the_loop(start, even, seconds, where):
         assert output[0, 0] == value * 2
     assert engine.threads[:3] == ["engine"] * 3
     assert engine.threads[-1] == where
-    await asyncio.wait_for(batcher.quiet(), 5)
+    await asyncio.wait_for(batcher.quiet(), 60)
 
 
 async def test_what_waits_behind_a_short_run_runs_next(start):
@@ -355,7 +355,7 @@ async def test_what_waits_behind_a_short_run_runs_next(start):
     requests = [Request([[value, 0, 0]]) for value in range(20)]
     for request in requests:
         batcher.submit(request)
-    outcomes = await asyncio.wait_for(asyncio.gather(*(request.outcome for request in requests)), 5)
+    outcomes = await asyncio.wait_for(asyncio.gather(*(request.outcome for request in requests)), 60)
     for value, outcome in enumerate(outcomes):
         assert isinstance(outcome, ValueError) if value == 13 else outcome[0][0, 0] == value * 2
     assert engine.threads[-1] == threading.main_thread().name

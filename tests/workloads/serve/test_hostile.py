@@ -20,7 +20,7 @@ CASES = 4000
 CONNECTIONS = 8
 LIMIT = 200_000
 INFER = b"/v2/models/linear/infer"
-ANSWER_S = 10.0
+ANSWER_S = 60.0
 GROWTH_BYTES = 120 * 1024 * 1024
 # What a client may be told: that it is wrong, or that there is no room; never that the server is.
 ALLOWED = {200, 400, 403, 404, 405, 408, 413, 415, 429, 431, 501, 503, 504, 505}

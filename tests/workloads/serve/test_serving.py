@@ -136,7 +136,7 @@ async def test_nothing_is_lost_when_the_pod_is_told_to_go_under_load(pod, client
     """Not ready at once, serving on for a while, then each client is sent away with its last answer."""
     clients = [Client(pod.port) for _ in range(24)]
     running = [asyncio.create_task(each.run()) for each in clients]
-    await asyncio.wait_for(asyncio.gather(*(each.warm.wait() for each in clients)), 20)
+    await asyncio.wait_for(asyncio.gather(*(each.warm.wait() for each in clients)), 60)
     pod.process.send_signal(signal.SIGTERM)
     await pod.logged("drain.started")
     async with client.get(f"{pod.url}/v2/health/ready") as answer:
@@ -144,7 +144,7 @@ async def test_nothing_is_lost_when_the_pod_is_told_to_go_under_load(pod, client
     async with client.get(f"{pod.url}/v2/health/live") as answer:
         assert answer.status == 200
     before = sum(each.answered for each in clients)
-    await asyncio.wait_for(asyncio.gather(*running), 20)
+    await asyncio.wait_for(asyncio.gather(*running), 60)
     assert await pod.ended() == 0
     assert [failure for each in clients for failure in each.failures] == []
     assert all(each.told_to_go for each in clients)
@@ -231,7 +231,7 @@ async def test_a_model_that_cannot_run_is_refused_before_it_is_ready(launch, art
 async def test_options_come_from_the_environment_too(launch):
     """A manifest may set either."""
     pod = await launch(TRIMTAB_SERVE_MAX_BATCH="0")
-    _, said = await asyncio.wait_for(pod.process.communicate(), 20)
+    _, said = await asyncio.wait_for(pod.process.communicate(), 60)
     assert pod.process.returncode == 2
     assert b"'--max-batch'" in said
     assert b"0 is not in the range" in said
@@ -240,7 +240,7 @@ async def test_options_come_from_the_environment_too(launch):
 async def test_a_duration_without_a_unit_is_refused(launch):
     """Nobody should have to guess whether 5 is seconds."""
     pod = await launch("--max-wait", "5")
-    _, said = await asyncio.wait_for(pod.process.communicate(), 20)
+    _, said = await asyncio.wait_for(pod.process.communicate(), 60)
     assert pod.process.returncode == 2
     assert b"'5' is not a duration; write it like 90s, 2m or 250ms" in said
 
@@ -395,6 +395,6 @@ async def test_options_that_do_not_go_together_are_refused(launch, tmp_path, opt
     """Nothing is silently left out."""
     (tmp_path / "models.json").write_text("[]")
     pod = await launch(*(str(tmp_path / option) if option.endswith(".json") else option for option in options))
-    _, said = await asyncio.wait_for(pod.process.communicate(), 20)
+    _, said = await asyncio.wait_for(pod.process.communicate(), 60)
     assert pod.process.returncode == 2
     assert message in said

@@ -45,7 +45,7 @@ async def test_a_request_leaves_a_span(collector, launch, client):
     async with client.post(f"{pod.url}/v2/models/linear/infer", json=body, headers={"traceparent": PARENT}) as answer:
         assert answer.status == 200
     pod.process.terminate()
-    sent = ExportTraceServiceRequest.FromString(await asyncio.wait_for(received.get(), 20))
+    sent = ExportTraceServiceRequest.FromString(await asyncio.wait_for(received.get(), 60))
     assert await pod.ended() == 0
     (span,) = sent.resource_spans[0].scope_spans[0].spans
     facts = {fact.key: fact.value.string_value or fact.value.int_value for fact in span.attributes}
