@@ -130,9 +130,9 @@ def _ready(url: str) -> bool:
         return False
 
 
-async def loads(signals: PrometheusSignals, gateways: int = 1) -> AsyncIterator[Load | None]:
+async def loads(signals: PrometheusSignals, key: Key = KEY) -> AsyncIterator[Load | None]:
     while True:
-        yield await signals.load(KEY, gateways)
+        yield await signals.load(key, 1)
         await asyncio.sleep(0.2)
 
 
@@ -140,15 +140,16 @@ async def test_what_was_scraped_lately_counts(prometheus: str, target: Target) -
     """Every metric; too few gateways are none, and a target that falls silent leaves no load behind."""
     signals = PrometheusSignals(prometheus, WINDOW_S, time.time)
     async with asyncio.timeout(120):
-        async for load in loads(signals):
-            if load is not None and load.rate is not None and load.rate > 30 and load.cpu:
+        async for load in loads(signals):  # a scrape that comes late on a busy machine spoils the rates of some seconds
+            rates = load and (load.rate, load.cpu)
+            if rates == (pytest.approx(40, rel=0.3), {"digits-1": pytest.approx(0.5, rel=0.5)}):
                 break
         assert load is not None
         assert (load.in_flight, load.queued, load.latency_ms) == (3.0, 2.0, 250.0)
-        assert load.rate == pytest.approx(40, rel=0.3)
-        assert load.cpu == {"digits-1": pytest.approx(0.5, rel=0.5)}
         assert await signals.load(KEY, 2) is None
-        other = await signals.load(Key("models", "unknown"), 1)
+        async for other in loads(signals, Key("models", "unknown")):
+            if other is not None:
+                break
         assert other is not None
         assert (other.in_flight, other.rate) == (None, None)
         target.up = False
