@@ -204,6 +204,20 @@ def test_a_stall_rolls_nothing_back(live: Any, after: Any) -> None:
     assert took > 10
 
 
+def test_a_gateway_that_counts_anew_is_seen_by_a_part(live: Any, after: Any) -> None:
+    """Counts that fell, but not below those of the step's begin: of several gateways, one started anew."""
+    life = live()
+    for _ in range(20):
+        life.look(after)
+    assert life.status["rollout"]["since"]
+    for name, stats in life.counted.items():
+        less = {bucket: count - count // 8 for bucket, count in stats.latencies.items()}
+        life.counted[name] = stats.model_copy(update={"requests": sum(less.values()), "latencies": less})
+    life.world = replace(life.world, traffic=life.world.traffic.model_copy(update={"revisions": dict(life.counted)}))
+    life.look(after)
+    assert life.status["rollout"]["analysis"] == "the gateway counts anew"
+
+
 @pytest.mark.parametrize("weight", ["0%", "12.5%", "101%"])
 def test_a_weight_is_whole_percents(weight: str) -> None:
     """A share that the gateway cannot keep, or none, is no step."""

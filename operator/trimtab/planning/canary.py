@@ -47,7 +47,12 @@ class Window:
     part_counted: Mapping[str, RevisionStats]
     """As `counted`, when the part of the step began that is not over yet."""
     tally: Tally = field(default_factory=Tally)
-    """What the parts before came to; the first one is the warm-up."""
+    """What the parts before came to."""
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the first part, in which answers' times do not count, goes on."""
+        return self.part_since == self.since
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +124,14 @@ def moved(
             return Move(passed, weight, waits_for="its replicas start")
         return Move(passed, percent(step), Window(state.revision, passed, now, counts, now, counts), _until(step, now))
     candidate, stable = (analysis.difference(counts[name], window.counted[name]) for name in names)
-    if candidate is None or stable is None:  # a gateway started anew
+    own, other = (analysis.difference(counts[name], window.part_counted[name]) for name in names)
+    if candidate is None or stable is None or own is None or other is None:  # a gateway started anew
         return Move(passed, weight, waits_for="the gateway counts anew")
-    enough = min(_PART_REQUESTS, canary.min_samples)
-    window = _with_part(window, step, counts, stable, enough, now)
+    if _is_part(window, own, canary.min_samples, now):
+        if window.warms_up:
+            own = own.model_copy(update={"latencies": {}})
+        tally = analysis.added(window.tally, step, own, other, stable)
+        window = replace(window, part_since=now, part_counted=counts, tally=tally)
     finding = analysis.judge(step, candidate, stable, window.tally, canary.min_samples)
     place = f"canary step {passed + 1} of {len(canary.steps)} ({step.weight})"
     if finding.verdict is Verdict.FAILED:
@@ -134,27 +143,11 @@ def moved(
     return Move(passed + 1, weight, news=f"{place} passed: {finding.figures}")
 
 
-def _with_part(
-    window: Window,
-    step: CanaryStep,
-    counts: Mapping[str, RevisionStats],
-    stable: RevisionStats,
-    enough: int,
-    now: datetime,
-) -> Window:
-    """Return the window with its tally of one part more, if that has ended now."""
-    warms_up = window.part_since == window.since
-    parts = {name: analysis.difference(counts[name], then) for name, then in window.part_counted.items()}
-    own = parts.pop(window.candidate)
-    (other,) = parts.values()
-    if own is None or other is None or now < window.part_since + (_WARM_UP if warms_up else _PART):
-        return window
-    if warms_up:
-        own = own.model_copy(update={"latencies": {}})
-    elif own.requests < enough:
-        return window
-    tally = analysis.added(window.tally, step, own, other, stable)
-    return replace(window, part_since=now, part_counted=counts, tally=tally)
+def _is_part(window: Window, own: RevisionStats, min_samples: int, now: datetime) -> bool:
+    """Whether what came since the last part is one that ends now; `own` is what came to the candidate."""
+    if window.warms_up:
+        return now >= window.since + _WARM_UP
+    return now >= window.part_since + _PART and own.requests >= min(_PART_REQUESTS, min_samples)
 
 
 def promoted(canary: Canary, state: RolloutStatus) -> Move:
