@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from trimtab.api.names import labels
 from trimtab.effects.announce import Announcer
 from trimtab.effects.execute import Executor, Identity, drifted
 from trimtab.effects.kubernetes import ApiError
-from trimtab.planning.plan import Apply
+from trimtab.planning.plan import Apply, Delete
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,26 @@ async def test_unchanged_objects_are_left_alone() -> None:
     assert cluster.applied == ["new", "gateway"]
     await executor.execute({}, plan)
     assert cluster.applied == ["new", "gateway", "new"], "nobody watches accounts: ours is remembered"
+
+
+async def test_what_is_another_models_is_not_deleted() -> None:
+    """A model may be called as another one's revision: when that goes, its own Service stays."""
+    seen, deleted = {}, []
+    for name, model in (("digits-1a2b3c4d", "digits-1a2b3c4d"), ("digits-5e6f7a8b", "digits")):
+        body = service(name)
+        body["metadata"]["labels"] = labels("gateway", name, model=model)
+        seen["Service", "default", name] = body
+
+    class Deleter(Recorder):
+        async def delete(self, kind: Any, name: str, namespace: str) -> None:
+            deleted.append(name)
+
+    executor = Executor(Deleter(), None, seen.get, at_once, lambda: 0.0)  # type: ignore[arg-type]
+    names = ("digits-1a2b3c4d", "digits-5e6f7a8b", "digits-9c0d1e2f")
+    about = {"metadata": {"name": "digits", "namespace": "default"}}
+    changes = await executor.execute(about, [Delete("v1", "Service", "default", name) for name in names])
+    assert deleted == ["digits-5e6f7a8b", "digits-9c0d1e2f"]
+    assert changes == [f"Service/{name} deleted" for name in deleted]
 
 
 async def test_what_did_not_change_is_compared_once() -> None:

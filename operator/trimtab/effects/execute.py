@@ -56,6 +56,12 @@ class _Settled(NamedTuple):
     """What tells the object that was found from later ones; None before it was found."""
 
 
+def _is_anothers(found: Object | None, about: Object) -> bool:
+    """Whether an object is another model's, which may be called as a revision of this one is."""
+    owner = Key.owner_of(found) if found is not None else None
+    return owner is not None and owner.name != about["metadata"]["name"]
+
+
 class Executor:
     """Does what plans say."""
 
@@ -101,6 +107,8 @@ class Executor:
                     await self._cluster.merge(PODS, pod, namespace, patch)
                     changes.append(f"Pod/{pod} annotated")
                 case Delete(api_version, kind, namespace, name):
+                    if kind in WATCHED and _is_anothers(self._observed((kind, namespace or "", name)), about):
+                        continue
                     await self._cluster.delete(kind_of({"apiVersion": api_version, "kind": kind}), name, namespace)
                     self.forget((kind, namespace or "", name))
                     changes.append(f"{kind}/{name} deleted")
