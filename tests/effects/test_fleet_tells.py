@@ -11,6 +11,7 @@ from quietclouds import QuietClouds
 from trimtab.api.base import CapacityType
 from trimtab.effects.fleet import Fleet
 from trimtab.effects.gather import Gatherer
+from trimtab.effects.kubernetes import ApiError
 from trimtab.effects.pools.orders import Ordered
 from trimtab.effects.world import World
 from trimtab.planning.plan import Announce
@@ -204,3 +205,33 @@ async def test_a_pool_that_cannot_be_read_says_so_of_its_generation() -> None:
     cluster = Cluster(pool("spot", "Spot", {"embedded": {}}, instanceTypes=["m7i.large"]))
     await cluster.operator().reconcile()
     assert {c["observedGeneration"] for c in cluster.status("spot")["conditions"]} == {1}
+
+
+async def test_one_pools_trouble_holds_up_no_other() -> None:
+    """What the API server refuses for one is tried again; the others are looked at meanwhile."""
+    cluster = Cluster(cloudy("a", CapacityType.SPOT), cloudy("b", CapacityType.SPOT))
+    cluster.add("n", "b", "z")
+    operator = cluster.operator()
+    await operator.reconcile()
+    taint(cluster, "n", "trimtab.dev/interrupted")
+
+    def refuse(name: str) -> None:
+        if name == "a":
+            raise ApiError(403, "nodes is forbidden")
+
+    cluster.ordered = refuse
+    for _ in range(2):
+        cluster.now += timedelta(seconds=2)
+        with pytest.raises(ApiError, match="nodes is forbidden"):
+            await operator.reconcile()
+    assert (cluster.status("b")["doomed"], cluster.status("b")["interruptions"]) == (1, 1)
+
+
+async def test_a_node_whose_kubelet_is_silent_is_not_ready() -> None:
+    """It has the pool's label all the same."""
+    cluster = Cluster(cloudy("spot", CapacityType.SPOT))
+    for name, ready in (("n1", "True"), ("n2", "Unknown"), ("n3", "False")):
+        cluster.add(name, "spot", "a")
+        cluster.nodes[name][0]["status"] = {"conditions": [{"type": "Ready", "status": ready}]}
+    await cluster.operator().reconcile()
+    assert cluster.status("spot")["ready"] == 1

@@ -105,36 +105,61 @@ class Fleet:
         moved = await self._consolidating.look(pools, nodes, held, sizes, now.timestamp(), quiet=quiet)
         if moved is not None:
             await self._tell(*moved, now)
+        refused: ApiError | None = None
         for pool in pools:
-            own = [node for node in nodes if node.pool == pool.name]
-            desired = len(own)
-            # Without any other pool, where capacity was lost is where it has to come from.
-            spot = pool.spec.capacity_type is CapacityType.SPOT
-            known = self._events.known if spot and losses_matter else ZoneState()
-            if pool.spec.provider.embedded is not None:
-                desired = await self._embedded(pool, held[pool.name], own, sizes[pool.name], known, now)
-            else:
-                size = sizes.get(pool.name, {})
-                ordered = await self._orders.order(pool, held[pool.name], own, size, known, now)
-                desired = len(own) if ordered is None else ordered.desired
-                if ordered is not None and ordered.decision is not None:
-                    await self._tell(pool.name, ordered.decision, now)
-            body = self._body(pool.name)
-            # A machine that we give back ends like any other, and its provider says so: that is no interruption.
-            noticed = {node.name for node in own if node.doomed} - self._world.retiring() - closed
-            fresh = noticed - self._noticed.setdefault(pool.name, _counted(self._status(body)))
-            self._noticed[pool.name] = noticed
-            said = self._orders.conditions(pool, len(own), _generation(body), now)
-            before = int(self._status(body).get("interruptions") or 0)
-            numbers = {
-                "desired": desired,
-                "ready": sum(1 for node in own if not node.doomed),
-                "doomed": sum(1 for node in own if node.doomed),
-                "interruptions": before + len(fresh),
-                **zonememory.written(self._events.by_pool.get(pool.name, ZoneState()), pool.name),
-            }
-            await self._say(pool.name, said, numbers, costing.pool_rate(pool, desired, pools))
+            size = sizes.get(pool.name)
+            try:
+                await self._keep(pool, pools, nodes, held[pool.name], size, closed, now, losses_matter=losses_matter)
+            except ApiError as error:  # one pool's trouble must not hold up the others
+                refused = error
+        if refused is not None:
+            raise refused
         return _LOOK_SECONDS
+
+    async def _keep(
+        self,
+        pool: CapacityPool,
+        pools: Sequence[CapacityPool],
+        nodes: Sequence[Node],
+        held: Held,
+        size: Amounts | None,
+        closed: frozenset[str],
+        now: datetime,
+        *,
+        losses_matter: bool,
+    ) -> None:
+        """Order a pool's nodes, and say what there is."""
+        own = [node for node in nodes if node.pool == pool.name]
+        desired = len(own)
+        # Without any other pool, where capacity was lost is where it has to come from.
+        spot = pool.spec.capacity_type is CapacityType.SPOT
+        known = self._events.known if spot and losses_matter else ZoneState()
+        if pool.spec.provider.embedded is not None:
+            desired = await self._embedded(pool, held, own, size or {}, known, now)
+        else:
+            ordered = await self._orders.order(pool, held, own, size or {}, known, now)
+            desired = len(own) if ordered is None else ordered.desired
+            if ordered is not None and ordered.decision is not None:
+                await self._tell(pool.name, ordered.decision, now)
+        body = self._body(pool.name)
+        # A machine that we give back ends like any other, and its provider says so: that is no interruption.
+        noticed = {node.name for node in own if node.doomed} - self._world.retiring() - closed
+        fresh = noticed - self._noticed.get(pool.name, _counted(self._status(body)))
+        said = self._orders.conditions(pool, len(own), _generation(body), now)
+        before = int(self._status(body).get("interruptions") or 0)
+        numbers = {
+            "desired": desired,
+            "ready": sum(1 for node in own if not node.doomed and not self._is_down(node.name)),
+            "doomed": sum(1 for node in own if node.doomed),
+            "interruptions": before + len(fresh),
+            **zonememory.written(self._events.by_pool.get(pool.name, ZoneState()), pool.name),
+        }
+        await self._say(pool.name, said, numbers, costing.pool_rate(pool, desired, pools))
+        self._noticed[pool.name] = noticed  # what was not written is not counted yet
+
+    def _is_down(self, name: str) -> bool:
+        conditions = (self._world.node(name) or {}).get("status", {}).get("conditions") or ()
+        return any(entry["type"] == "Ready" and entry["status"] != "True" for entry in conditions)
 
     def _nodes_of(self, doomed: Mapping[str, datetime]) -> list[Node]:
         world, gone = self._world, set(doomed)

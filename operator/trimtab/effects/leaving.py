@@ -30,9 +30,13 @@ class Leaving:
         """Ask the gateways on doomed nodes to leave: the next one starts elsewhere while this one drains."""
         for pod in list(self._gateways()):
             if pod["spec"].get("nodeName") in doomed and not pod["metadata"].get("deletionTimestamp"):
-                meta = pod["metadata"]
-                await self._cluster.delete(PODS, meta["name"], meta["namespace"])
-                log.info("gateway.moved", pod=meta["name"], namespace=meta["namespace"], node=pod["spec"]["nodeName"])
+                meta, node = pod["metadata"], pod["spec"]["nodeName"]
+                try:
+                    await self._cluster.delete(PODS, meta["name"], meta["namespace"])
+                except ApiError as error:  # one that may not go must not hold up all pools
+                    log.warning("gateway.not_moved", pod=meta["name"], namespace=meta["namespace"], error=error.message)
+                    continue
+                log.info("gateway.moved", pod=meta["name"], namespace=meta["namespace"], node=node)
 
     async def release(self, *, orders: bool) -> bool:
         """Give back the nodes that were ordered for pools that are gone; return whether some are still used.
