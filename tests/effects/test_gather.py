@@ -129,6 +129,23 @@ def test_pools_are_read_when_they_change() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "counts"),
+    [
+        pytest.param(None, "0.06", id="none"),
+        pytest.param({"perNodeHour": "0.2"}, "0.06", id="dollars"),
+        pytest.param({"perNodeHour": "0.1", "currency": "EUR"}, "0.1", id="euros"),
+    ],
+)
+def test_a_market_counts_in_its_own_currency(own: Any, counts: str) -> None:
+    """A price in another one is what costs are added up by."""
+    made = gatherer(pools={"a": [pool("a", **({"price": own} if own else {}))]})
+    made.market["a"] = Price(per_node_hour="0.06")
+    ((found,), _) = made.pools()
+    assert found.spec.price is not None
+    assert found.spec.price.per_node_hour == counts
+
+
+@pytest.mark.parametrize(
     ("labels", "own"),
     [
         (labels("gateway", "digits", model="digits"), True),

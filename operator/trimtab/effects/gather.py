@@ -173,7 +173,9 @@ class Gatherer:
             if refused:
                 bad[name] = "; ".join(str(refusal) for refusal in refused)
             else:
-                price = market if market is not None else pool.spec.price
+                own = pool.spec.price
+                # Whoever names a currency counts in it: a sum with the market's dollars would be none.
+                price = own if market is None or (own is not None and own.currency != market.currency) else market
                 good.append(pool.model_copy(update={"spec": pool.spec.model_copy(update={"price": price})}))
         return tuple(sorted(good, key=lambda pool: (-pool.spec.weight, pool.name))), bad
 
