@@ -128,7 +128,31 @@ def test_where_to_go_back_to(make: Any, history: list[dict[str, Any]], to: str |
     assert found in way_back(status, make.spec(), to)
 
 
-def way_back(status: OptimizedModelStatus, spec: Any, to: str | None) -> str:
+@pytest.mark.parametrize(
+    ("guardrail", "said"),
+    [
+        pytest.param({}, None, id="the same"),
+        pytest.param({"maxDrop": "0.7pp"}, None, id="just enough"),
+        pytest.param({"maxDrop": "0.6pp"}, "its drop may be 0.70, maxDrop 0.6pp", id="a smaller drop"),
+        pytest.param({"maxDrop": "0.7%"}, "its drop may be 0.70, maxDrop 0.7%", id="relative to 98 %"),
+        pytest.param({"metric": "F1"}, "metric Accuracy, asked for F1", id="another metric"),
+        pytest.param({"confidence": "99%"}, "confidence 95%, asked for 99%", id="surer"),
+        pytest.param({"minSamples": 1000}, "900 samples, asked for 1,000", id="more samples"),
+        pytest.param({"maxLatency": "1ms"}, "latency 2.500 ms, maxLatency 1ms", id="faster"),
+        pytest.param({"maxDrop": "0.1pp", "mode": "Report"}, None, id="nothing is enforced"),
+    ],
+)
+def test_what_was_proven_then_has_to_do_today(make: Any, guardrail: dict[str, Any], said: str | None) -> None:
+    """A verdict is of the promise of its time; what serves now serves on, whatever is promised since."""
+    spec = make.spec(guardrail={"dataset": {"uri": "file:///data/digits.npz"}, **guardrail})
+    before = a_revision("digits-a", make, latency_ms="2.500")
+    status = OptimizedModelStatus(active_revision=a_revision("digits-b", make), revisions=[before])
+    found = way_back(status, spec)
+    assert found == "digits-a" if said is None else f"proven for less than spec.guardrail asks by now ({said})" in found
+    assert way_back(OptimizedModelStatus(active_revision=before), spec) == "digits-a"
+
+
+def way_back(status: OptimizedModelStatus, spec: Any, to: str | None = None) -> str:
     try:
         return target_of(status, spec, "digits-b", to).name
     except Stalled as refused:

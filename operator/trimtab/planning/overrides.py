@@ -11,13 +11,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from trimtab.api.conditions import Reason, timestamp
-from trimtab.api.guardrail import GuardrailMode, Verdict
+from trimtab.api.guardrail import GuardrailMode, Metric, Verdict
 from trimtab.api.optimizedmodel import OptimizedModelSpec
 from trimtab.api.overrides import PROMOTE, ROLLBACK, ROLLBACK_TO
+from trimtab.api.quantities import drop_limit, fraction, seconds
 from trimtab.api.status import OptimizedModelStatus, RevisionStatus, RollbackStatus
 from trimtab.errors import Stalled
 from trimtab.planning.manifests.template import spec_for
 from trimtab.planning.snapshot import Snapshot
+
+_COUNTED = {Metric.ACCURACY, Metric.TOP_K_ACCURACY, Metric.EXACT_MATCH}
+"""Their drop is judged in points, also where maxDrop is relative."""
+_ROUNDING = 5e-7  # a status has six digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,8 @@ def _unfit(
     active = status.active_revision
     if active is not None and active.name == revision.name:
         return ""
+    if broken := broken_promise(spec, revision):
+        return f"was proven for less than spec.guardrail asks by now ({broken})"
     made = spec_for(spec, revision)
     if made is None:
         return "cannot be served as it was: its pods' template is not in the status, or does not go with today's spec"
@@ -158,6 +165,28 @@ def proven(spec: OptimizedModelSpec, revision: RevisionStatus) -> bool:
     if revision.original or spec.guardrail.mode is not GuardrailMode.ENFORCE:
         return True
     return revision.guardrail is not None and revision.guardrail.verdict is Verdict.PASSED
+
+
+def broken_promise(spec: OptimizedModelSpec, revision: RevisionStatus) -> str:
+    """Return what a revision that passed its own guardrail lacks for today's; empty when nothing.
+
+    The bound of its drop is compared in the unit that it was judged in: of F1 and AUROC, 1% and 1pp are taken as equal.
+    """
+    told, asked = revision.guardrail, spec.guardrail
+    if told is None or revision.original or asked.mode is not GuardrailMode.ENFORCE:
+        return ""
+    if told.metric is not asked.metric:
+        return f"metric {told.metric}, asked for {asked.metric}"
+    limit = drop_limit(asked.max_drop)
+    allowed = limit.absolute(float(told.baseline)) if told.metric in _COUNTED else limit.value
+    if float(told.upper) > allowed + _ROUNDING:
+        return f"its drop may be {100 * float(told.upper):.2f}, maxDrop {asked.max_drop}"
+    if fraction(told.confidence) < fraction(asked.confidence):
+        return f"confidence {told.confidence}, asked for {asked.confidence}"
+    if told.samples < asked.min_samples:
+        return f"{told.samples:,} samples, asked for {asked.min_samples:,}"
+    slow = asked.max_latency is not None and float(revision.latency_ms or "inf") > 1000 * seconds(asked.max_latency)
+    return f"latency {revision.latency_ms} ms, maxLatency {asked.max_latency}" if slow else ""
 
 
 def _refused(message: str) -> Stalled:
