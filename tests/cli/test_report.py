@@ -9,7 +9,7 @@ from trimtab.api.conditions import Reason
 from trimtab.api.runs import RunResult
 from trimtab.api.status import ArtifactStatus
 from trimtab.cli import main
-from trimtab.cli.report import artifact_uri, fetch_report
+from trimtab.cli.report import artifact_uri, fetch_report, ran
 from trimtab.errors import NotYet, Stalled
 from trimtab.store import publish_artifact, write_manifest
 from trimtab.workloads.compress.report import as_text
@@ -87,6 +87,23 @@ async def test_the_last_run_comes_first():
 async def test_without_a_job_the_revision_tells(status, uri):
     """Jobs are deleted; what rolls out or serves is remembered."""
     assert await artifact_uri(FakeCluster(a_model(**status)), "digits", "default") == uri
+
+
+@pytest.mark.parametrize(
+    ("generation", "kind", "status", "reason", "over"),
+    [
+        pytest.param(2, "Optimized", "True", "RunSucceeded", True, id="it made an artifact"),
+        pytest.param(2, "Optimized", "False", "RunRunning", False, id="it goes on"),
+        pytest.param(2, "Optimized", "False", "Suspended", True, id="none will begin"),
+        pytest.param(2, "Stalled", "True", "StepFailed", True, id="it failed"),
+        pytest.param(1, "Optimized", "True", "RunSucceeded", False, id="of an older generation"),
+    ],
+)
+def test_for_how_long_a_run_is_waited_for(generation, kind, status, reason, over):
+    """Until it has ended, however it did, or until it is clear that none begins."""
+    told = {"type": kind, "status": status, "reason": reason, "message": "", "lastTransitionTime": "x"}
+    model = a_model(observedGeneration=generation, conditions=[told])
+    assert ran({**model, "metadata": {"name": "digits", "generation": 2}}) is over
 
 
 async def test_a_model_that_is_not_there():

@@ -98,11 +98,11 @@ async def _located(key: Key, kubeconfig: str | None, timeout: float | None) -> s
     async with connected(kubeconfig) as cluster:
         if timeout is not None:
             await model_named(cluster, key.name, key.namespace)
-            await until(cluster, key, _ran, timeout)
+            await until(cluster, key, ran, timeout)
         return await artifact_uri(cluster, key.name, key.namespace)
 
 
-def _ran(model: dict[str, Any]) -> bool:
+def ran(model: dict[str, Any]) -> bool:
     """Whether the run that the newest spec asks for has ended, however it did, or none will begin."""
     status = read_status(model)
     if status is None or status.observed_generation != model["metadata"]["generation"]:
@@ -110,7 +110,7 @@ def _ran(model: dict[str, Any]) -> bool:
     if any(entry.type == STALLED for entry in status.conditions):
         return True
     optimized = next((entry for entry in status.conditions if entry.type == OPTIMIZED), None)
-    return optimized is not None and optimized.status == "True"
+    return optimized is not None and (optimized.status == "True" or optimized.reason == Reason.SUSPENDED)
 
 
 async def artifact_uri(cluster: Reads, name: str, namespace: str) -> str:

@@ -202,6 +202,7 @@ SCORES, CLASSES = np.zeros((4, 3), np.float32), np.zeros(4, np.int64)
         (Metric.AUROC, SCORES[:, :2], CLASSES, "AUROC is not defined on these samples; it needs at least two classes"),
         (Metric.EXACT_MATCH, SCORES, CLASSES[:, None], "ExactMatch compares them element by element"),
         (Metric.MEAN_ABSOLUTE_ERROR, SCORES, np.zeros(4), "an error needs one number per label"),
+        (Metric.MEAN_ABSOLUTE_ERROR, np.full(4, np.nan), np.zeros(4), "answers are NaN or infinite (the original's"),
     ],
 )
 def test_what_cannot_be_scored_is_said(metric, outputs, labels, says):

@@ -55,9 +55,10 @@ def judgement(
     ones = np.ones((1, len(baseline)))
     before, after = float(first(ones)[0]), float(second(ones)[0])
     if not np.isfinite([before, after]).all():
-        raise UnscorableError(
-            f"{metric.value} is not defined on these samples; it needs at least two classes in the labels"
-        )
+        why = "it needs at least two classes in the labels"
+        if metric.is_error:
+            why = f"answers are NaN or infinite (the original's score {before:g}, the result's {after:g})"
+        raise UnscorableError(f"{metric.value} is not defined on these samples; {why}")
     drop = _drop_of(metric, first, second, relative=limit.relative)
     fell = float(drop(ones)[0])
     lower, upper = bootstrap_interval(drop, len(baseline), confidence, SEED)
