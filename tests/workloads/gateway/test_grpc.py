@@ -180,8 +180,12 @@ async def test_failures_in_grpc_are_failures_of_the_revision(world):
         for _ in range(10):
             with pytest.raises(grpc.aio.AioRpcError, match="no"):
                 await call(b"fail")
-    found = (await world.stats("digits")).revisions
-    assert sum(stats.errors for stats in found.values()) == 10
+
+    async def counted():
+        found = (await world.stats("digits")).revisions
+        return sum(stats.errors for stats in found.values()) == 10
+
+    await world.until(counted, "the failures' count")
 
 
 async def test_replicas_leave_and_die_without_a_failed_call(world):
