@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+# What is slow to import for nothing, for this process and those that it starts.
+_LEAN = str(Path(__file__).parent / "plugins" / "lean")
+sys.path.insert(0, _LEAN)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_LEAN, os.environ.get("PYTHONPATH"))))
 
 pytest_plugins = ["clusters.fixtures"]
 

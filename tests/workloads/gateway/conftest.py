@@ -20,9 +20,8 @@ from trimtab.workloads.gateway.concurrency import Concurrency
 from trimtab.workloads.gateway.configuration import Listener
 from trimtab.workloads.gateway.runtime import Proxy
 
-OPERATOR = Path(__file__).parents[3] / "operator"
 TRIMTAB = [sys.executable, "-m", "trimtab"]
-ENVIRONMENT = {"PYTHONPATH": str(OPERATOR), "PATH": os.environ["PATH"]}
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PATH": os.environ["PATH"]}
 PATIENCE_SECONDS = 60
 
 
