@@ -17,7 +17,7 @@ _LEAN = str(Path(__file__).parent / "plugins" / "lean")
 sys.path.insert(0, _LEAN)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_LEAN, os.environ.get("PYTHONPATH"))))
 
-pytest_plugins = ["clusters.fixtures"]
+pytest_plugins = ["clusters.fixtures", "trained"]
 
 # A loaded machine is several times slower; what a test finds out must not depend on that.
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import yaml
 from kubernetes.aio import client, config
+from trained import TRAIN  # noqa: F401 - for benchmarks that start what is here
 
 from trimtab.api.names import short_hash
 from trimtab.cli.demo.assets import kustomized
@@ -32,12 +33,6 @@ from trimtab.effects.kubernetes import Cluster
 RIGHTS = Path(__file__).parents[2] / "manifests" / "overlays" / "embedded"
 STRICT = {"pod-security.kubernetes.io/enforce": "restricted"}  # our pods pass the strictest standard
 ACCOUNT = ("trimtab-operator", "trimtab-system")
-TRAIN = (
-    "import sys; from pathlib import Path; from trimtab.cli.demo.train import write_customer_model; "
-    "write_customer_model(Path(sys.argv[1]), Path(sys.argv[2]))"
-)
-
-
 EXPORT = """
 import sys
 from pathlib import Path
@@ -56,14 +51,9 @@ export_network(network, Samples({"x": scans}), folder / "exported" / "model.onnx
 
 
 @pytest.fixture(scope="session")
-def customer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def customer(trained: Path) -> Path:
     """A folder that every pod may read, with model/ and digits.npz."""
-    folder = tmp_path_factory.mktemp("customer")
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o055)
-    subprocess.run([sys.executable, "-c", TRAIN, str(folder / "model"), str(folder / "digits.npz")], check=True)
-    return folder
+    return trained
 
 
 @pytest.fixture(scope="session")
@@ -170,9 +160,20 @@ def operators(operators_kubeconfig: Path, tmp_path: Path) -> Iterator[Callable[.
 
 @pytest.fixture
 def operator(operators_kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
-    artifacts = tmp_path / "artifacts"
+    yield from running(operators_kubeconfig, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def modules_operator(operators_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """For modules whose tests do nothing to the operator."""
+    yield from running(operators_kubeconfig, tmp_path_factory.mktemp("o"))
+
+
+def running(kubeconfig: Path, folder: Path) -> Iterator[Operator]:
+    """Run an operator that keeps artifacts in the folder; in the end it has told of nothing that must not be."""
+    artifacts = folder / "artifacts"
     artifacts.mkdir()
-    process = Operator(operators_kubeconfig, artifacts, tmp_path / "operator.log")
+    process = Operator(kubeconfig, artifacts, folder / "operator.log")
     process.start()
     yield process
     process.stop()

@@ -11,6 +11,11 @@ pytestmark = pytest.mark.e2e
 runs_pods = pytest.mark.needs("nodes", "this-machine")
 
 
+@pytest.fixture
+def operator(modules_operator: Any) -> Any:
+    return modules_operator
+
+
 def stalled(status: dict[str, Any]) -> Any:
     return next((entry for entry in status.get("conditions") or () if entry["type"] == "Stalled"), None)
 

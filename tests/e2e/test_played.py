@@ -22,6 +22,11 @@ SPEC = {
 SAID = {"reason": "SourceNotFound", "message": "spec.source.uri: s3://models/digits/v3 is not there"}
 
 
+@pytest.fixture
+def operator(modules_operator: Any) -> Any:
+    return modules_operator
+
+
 def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

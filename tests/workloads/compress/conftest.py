@@ -1,7 +1,6 @@
 import hashlib
 import importlib
 import json
-import warnings
 from itertools import count
 
 import numpy as np
@@ -10,20 +9,15 @@ import pytest
 from onnx import helper, numpy_helper
 
 from trimtab.api.runs import RunSpec
-from trimtab.cli.demo.train import write_customer_model
 from trimtab.workloads.compress.machine import this_machine
 from trimtab.workloads.compress.pipeline import Run
 from trimtab.workloads.compress.stopping import Stop
 
 
 @pytest.fixture(scope="session")
-def customer(tmp_path_factory):
+def customer(trained):
     """The demo customer's trained model and data: (source folder, data file)."""
-    folder = tmp_path_factory.mktemp("customer")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert write_customer_model(folder / "source", folder / "digits.npz", threads=1) >= 0.975
-    return folder / "source", folder / "digits.npz"
+    return trained / "model", trained / "digits.npz"
 
 
 @pytest.fixture
