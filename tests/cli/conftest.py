@@ -13,7 +13,7 @@ from modelparts import VERDICT, a_condition
 SPEC: dict[str, Any] = {
     "source": {"uri": "file:///m"},
     "compression": {"preset": "Fast"},
-    "guardrail": {"dataset": {"uri": "file:///d"}},
+    "guardrail": {"dataset": {"uri": "file:///d"}, "maxDrop": "2pp"},
 }
 ASKS = ("status", "explain", "diff", "report", "promote", "rollback", "interrupt")
 
