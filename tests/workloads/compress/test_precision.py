@@ -26,7 +26,7 @@ HINTS = [{"teacher": "0", "student": "0"}]
 
 
 @pytest.fixture
-def trained(request_for, tmp_path):
+def carried_out(request_for, tmp_path):
     """Carry out a recipe on a CPU with (or without) BF16: (result, facts of the last step)."""
 
     def run(name, *steps, bf16=True):
@@ -41,29 +41,29 @@ def trained(request_for, tmp_path):
 
 
 @pytest.mark.integration
-def test_finetuning_in_bf16_keeps_the_accuracy_and_equal_bytes(trained):
+def test_finetuning_in_bf16_keeps_the_accuracy_and_equal_bytes(carried_out):
     """Said in the report, and the same weights each time."""
     step = {"finetune": {"epochs": 1, "precision": "BF16"}}
-    (first, facts), (second, _) = trained("first", step), trained("second", step)
+    (first, facts), (second, _) = carried_out("first", step), carried_out("second", step)
     assert facts["precision"] == "BF16"
     assert first.guardrail.verdict is Verdict.PASSED
     assert first.artifact.digest == second.artifact.digest
 
 
 @pytest.mark.integration
-def test_distilling_in_bf16_compares_hints_too(trained):
+def test_distilling_in_bf16_compares_hints_too(carried_out):
     """Inner layers in BF16 meet projections in FP32."""
     distill = {"epochs": 2, "student": {"width": "50%"}, "hints": HINTS, "precision": "BF16"}
-    result, facts = trained("hints", {"distill": distill})
+    result, facts = carried_out("hints", {"distill": distill})
     assert facts["precision"] == "BF16"
     assert facts["hintDistance"] < 1
     assert result.guardrail.verdict is not None
 
 
-def test_a_cpu_without_bf16_refuses_it_before_the_run(trained):
+def test_a_cpu_without_bf16_refuses_it_before_the_run(carried_out):
     """Emulated it would take many times longer; Auto would not ask for it."""
     with pytest.raises(Stalled) as caught:
-        trained("refused", {"finetune": {"precision": "BF16"}}, bf16=False)
+        carried_out("refused", {"finetune": {"precision": "BF16"}}, bf16=False)
     assert caught.value.reason == Reason.NOT_SUPPORTED
     assert caught.value.message.startswith("spec.compression.steps[0].finetune.precision: BF16, but this CPU (")
     assert "use Auto" in caught.value.message
