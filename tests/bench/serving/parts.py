@@ -14,7 +14,19 @@ from pathlib import Path
 
 import client
 from client import Client, Load
-from contenders import CACHING, COMPILED, EVERYONE, NOTHING, Contender, Server, of_one, running, serving
+from contenders import (
+    CACHING,
+    COMPILED,
+    EVERYONE,
+    NOTHING,
+    SERVER_CORE,
+    Contender,
+    Server,
+    of_one,
+    on_core,
+    running,
+    serving,
+)
 from models import Model, written
 
 from trimtab.api.serving import Engine
@@ -78,16 +90,24 @@ def large(run: Run, found: Found) -> None:
     """A model of 80 MB: batches are what is measured."""
     model = written("large", run.cache)
     session = model.session()
-    alone = partial(session.run, None)
-    for _ in range(run.rounds):
+
+    def alone() -> None:
         for batch in (8, 16, 32, 64, 128):
             rows = model.questions[[index % len(model.questions) for index in range(batch)]]
-            found.add(f"rows/s, batches of {batch}", BARE, batch / _median_s(lambda x=rows: alone({"x": x}), 15))
-    _in_turns(run, found, model, (*run.chosen(), COMPILED), (32,))
+            with on_core(SERVER_CORE):
+                batch_s = _median_s(partial(session.run, None, {"x": rows}), 15)
+            found.add(f"rows/s, batches of {batch}", BARE, batch / batch_s)
+
+    _in_turns(run, found, model, (*run.chosen(), COMPILED), (32,), alone)
 
 
 def _in_turns(
-    run: Run, found: Found, model: Model, contenders: Sequence[Contender], connections: Sequence[int]
+    run: Run,
+    found: Found,
+    model: Model,
+    contenders: Sequence[Contender],
+    connections: Sequence[int],
+    between: Callable[[], None] = lambda: None,
 ) -> None:
     with ExitStack() as stack:
         servers = []
@@ -97,6 +117,7 @@ def _in_turns(
             servers[-1].stop()
         for _ in range(run.rounds):
             for server in servers:
+                between()
                 with server.awake():
                     _asked(run, found, model, server, connections)
 
@@ -203,7 +224,8 @@ def tail(run: Run, found: Found) -> None:
     for name in ("mlp", "large"):
         model = written(name, run.cache)
         contender = Contender("trimtab", None, of_one)
-        batch_s = _median_s(partial(model.session().run, None, {"x": model.questions[:_USUAL_BATCH]}), 50)
+        with on_core(SERVER_CORE):
+            batch_s = _median_s(partial(model.session().run, None, {"x": model.questions[:_USUAL_BATCH]}), 50)
         with ExitStack() as stack:
             server = run.start(stack, contender, model)
             requests = [
