@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
@@ -133,6 +133,25 @@ async def test_a_wait_for_a_change_brings_it() -> None:
     assert signals.latest("default") is None
 
 
+@asynccontextmanager
+async def answering(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """Let a server of ours be every gateway, asked by its address as the path, and as slow as it likes."""
+    app = web.Application()
+    app.router.add_get("/{address}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        monkeypatch.setattr(effects_signals, "_url", lambda address: f"http://127.0.0.1:{port}/{address}")
+        monkeypatch.setattr(effects_signals, "_TIMEOUT", aiohttp.ClientTimeout(total=60))
+        yield
+    finally:
+        await runner.cleanup()
+
+
 @pytest.mark.integration
 async def test_many_gateways_at_rest_leave_a_connection_for_one_that_is_awake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them holds one until something changes: with a limit nobody else would be scaled or rolled out."""
@@ -144,15 +163,7 @@ async def test_many_gateways_at_rest_leave_a_connection_for_one_that_is_awake(mo
             await asyncio.Event().wait()
         return web.Response(text=report(EndpointState.HEALTHY).model_dump_json(by_alias=True))
 
-    app = web.Application()
-    app.router.add_get("/{address}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    monkeypatch.setattr(effects_signals, "_url", lambda address: f"http://127.0.0.1:{port}/{address}")
-    monkeypatch.setattr(effects_signals, "_TIMEOUT", aiohttp.ClientTimeout(total=60))
-    async with gateway_session() as session:
+    async with answering(answer, monkeypatch), gateway_session() as session:
         signals = GatewaySignals(session, lambda: 0.0)
         polls = [asyncio.create_task(signals.changed("default", f"gateway-{number}")) for number in range(waiting)]
         try:
@@ -164,7 +175,6 @@ async def test_many_gateways_at_rest_leave_a_connection_for_one_that_is_awake(mo
             for poll in polls:
                 poll.cancel()
             await asyncio.gather(*polls, return_exceptions=True)
-            await runner.cleanup()
 
 
 async def test_a_pod_that_plays_a_gateway_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,24 +194,13 @@ async def test_a_pod_that_plays_a_gateway_leads_nowhere(monkeypatch: pytest.Monk
             return endless
         return web.Response(text=report(EndpointState.HEALTHY).model_dump_json(by_alias=True))
 
-    app = web.Application()
-    app.router.add_get("/{name}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    monkeypatch.setattr(effects_signals, "_url", lambda address: f"http://127.0.0.1:{port}/{address}")
     monkeypatch.setattr(effects_signals, "_MOST_BYTES", 2**20)
-    monkeypatch.setattr(effects_signals, "_TIMEOUT", aiohttp.ClientTimeout(total=60))
-    try:
-        async with gateway_session() as session:
-            signals = GatewaySignals(session, lambda: 0.0)
-            with structlog.testing.capture_logs() as lines:
-                assert await signals.sample("one", ["elsewhere"]) is None
-                assert await signals.sample("two", ["endless"]) is None
-            assert await signals.sample("three", ["gateway"]) is not None
-    finally:
-        await runner.cleanup()
+    async with answering(answer, monkeypatch), gateway_session() as session:
+        signals = GatewaySignals(session, lambda: 0.0)
+        with structlog.testing.capture_logs() as lines:
+            assert await signals.sample("one", ["elsewhere"]) is None
+            assert await signals.sample("two", ["endless"]) is None
+        assert await signals.sample("three", ["gateway"]) is not None
     assert asked == ["/elsewhere", "/endless", "/gateway"]
     assert [line["event"] for line in lines] == ["gateway.fell_silent"] * 2
     assert "more than 1 MiB" in lines[1]["error"]
