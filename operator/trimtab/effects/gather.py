@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -71,7 +70,6 @@ class Gatherer:
         self._known = Known(world, self._written)
         self._going: Remembered[tuple[dict[str, datetime], frozenset[str]]] = Remembered()
         self._doomed: dict[str, datetime] = {}
-        self._judged: tuple[list[Object], Sequence[CapacityPool], list[str]] = ([], (), [])
         self._asked: list[tuple[Object, Price | None]] = []
         self._pools: tuple[tuple[CapacityPool, ...], dict[str, str]] = ((), {})
         self.events = CapacityEvents()
@@ -102,10 +100,7 @@ class Gatherer:
             return None
         now = self._clock()
         pools, bad_pools = self.pools()
-        doomed, retiring = self._going.ask(
-            (stamp(self._world.nodes), pools, tuple(self._world.pools)),
-            lambda: (self.doomed(now, pools), self._world.retiring()),
-        )
+        doomed, retiring = self._leaving(now, pools)
         stats = await self._stats(key)
         service = only(self._world.services, (key.namespace, key.name))
         return Snapshot(
@@ -181,26 +176,26 @@ class Gatherer:
 
     def doomed(self, now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
         """Return the nodes that go away, and when; the time counts from when a notice was first seen."""
-        nodes = [node for name in self._world.nodes if (node := self._world.node(name)) is not None]
-        names = list(self._world.pools)
-        before, offered, named = self._judged
-        # Every look asks, and seldom are nodes or pools other ones than at the look before.
-        same = pools is offered and names == named and len(nodes) == len(before)
-        if not same or any(map(operator.is_not, nodes, before)):
-            self._doomed = self._judge(nodes, now, pools)
-            self._judged = nodes, pools, names
-        return self._doomed
+        return self._leaving(now, pools)[0]
 
-    def _judge(self, nodes: Iterable[Object], now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
+    def _leaving(self, now: datetime, pools: Sequence[CapacityPool]) -> tuple[dict[str, datetime], frozenset[str]]:
+        """Return the nodes that go away, and which of them because we give them back."""
+        # Every look asks, and seldom are nodes or pools other ones than at the look before.
+        made_from = (stamp(self._world.nodes), pools, tuple(self._world.pools))
+        return self._going.ask(made_from, lambda: (self._judge(now, pools), self._world.retiring()))
+
+    def _judge(self, now: datetime, pools: Sequence[CapacityPool]) -> dict[str, datetime]:
         found: dict[str, datetime] = {}
         retiring = self._world.retiring()
-        for node in nodes:
-            name = node["metadata"]["name"]
+        for name in self._world.nodes:
+            if (node := self._world.node(name)) is None:
+                continue
             until = leaves_at(node, pools, now)
             if until is None and (self._retired(node) or name in retiring):
                 until = now + _RETIRED_NOTICE
             if until is not None:
                 found[name] = min(until, self._doomed.get(name, until))
+        self._doomed = found
         return found
 
     def _retired(self, node: Object) -> bool:
